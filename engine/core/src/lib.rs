@@ -1,0 +1,1 @@
+//! Saga and shard as pure state machines: decide, evolve, due.

@@ -1,0 +1,1 @@
+//! The library one embeds: shard loops, committer, leases, dispatch.

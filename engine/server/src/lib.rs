@@ -1,0 +1,1 @@
+//! A node made from configuration: wiring only.

@@ -1,0 +1,1 @@
+//! An order saga over four services, to copy from.

@@ -1,0 +1,1 @@
+//! Participants and clients of Amends in Rust.
