@@ -1,0 +1,210 @@
+//! Ids: of sagas, shards, databases and operations. They are built from arguments; nobody draws them here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::outcome::OperationKind;
+use crate::time::Time;
+
+/// The unit of ownership, order and distribution; 0 up to the database's shard count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A saga's id: UUIDv8 of 48 bits Unix milliseconds, 12 bits shard, 62 random bits. So an id tells its shard and sorts by time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SagaId(Uuid);
+
+impl SagaId {
+    /// Builds an id from its parts; of `random`, the low 62 bits are used.
+    #[must_use]
+    pub fn new(now: Time, shard: ShardId, random: u64) -> Self {
+        let millis = u128::from(now.as_millis()) & 0xffff_ffff_ffff;
+        let value = (millis << 80)
+            | (0x8 << 76)
+            | (u128::from(shard.0 & 0x0fff) << 64)
+            | (0b10 << 62)
+            | u128::from(random & 0x3fff_ffff_ffff_ffff);
+        Self(Uuid::from_u128(value))
+    }
+
+    /// Takes a UUID of the right version.
+    ///
+    /// # Errors
+    /// If it is not a UUIDv8.
+    pub fn from_uuid(uuid: Uuid) -> Result<Self, InvalidId> {
+        if uuid.get_version_num() == 8 && uuid.get_variant() == uuid::Variant::RFC4122 {
+            Ok(Self(uuid))
+        } else {
+            Err(InvalidId)
+        }
+    }
+
+    /// The UUID.
+    #[must_use]
+    pub fn as_uuid(self) -> Uuid {
+        self.0
+    }
+
+    /// The shard that the saga lives in.
+    #[must_use]
+    pub fn shard(self) -> ShardId {
+        ShardId(u16::try_from((self.0.as_u128() >> 64) & 0x0fff).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for SagaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for SagaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SagaId({self})")
+    }
+}
+
+impl FromStr for SagaId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        // The canonical form alone, so that an id has one spelling.
+        let uuid = Uuid::try_parse(text).map_err(|_| InvalidId)?;
+        if uuid.hyphenated().to_string() != text {
+            return Err(InvalidId);
+        }
+        Self::from_uuid(uuid)
+    }
+}
+
+/// The text or number is not such an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an id that this system gave out")]
+pub struct InvalidId;
+
+/// One life of a database: a new one after a restore, so that what an older life sent is told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub Uuid);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
+/// Names an operation for ever, on the wire, in a barrier, for idempotency:
+/// `{incarnation}/{namespace}/{saga}/{step}/{item}/{round}/{operation}`. Its attempts share it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationKey {
+    /// The database's incarnation.
+    pub incarnation: Incarnation,
+    /// The saga's namespace.
+    pub namespace: String,
+    /// The saga.
+    pub saga: SagaId,
+    /// The step's id.
+    pub step: String,
+    /// The item under `foreach`, from 0; 0 without one.
+    pub item: u32,
+    /// From 0; a new one begins when an operator retries with new input.
+    pub round: u32,
+    /// Which operation.
+    pub operation: OperationKind,
+}
+
+impl fmt::Display for OperationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{}/{}/{}/{}/{}/{}",
+            self.incarnation,
+            self.namespace,
+            self.saga,
+            self.step,
+            self.item,
+            self.round,
+            self.operation.as_str()
+        )
+    }
+}
+
+impl FromStr for OperationKey {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let mut parts = text.split('/');
+        let mut next = || parts.next().filter(|part| !part.is_empty()).ok_or(InvalidId);
+        let key = Self {
+            incarnation: Incarnation(Uuid::try_parse(next()?).map_err(|_| InvalidId)?),
+            namespace: next()?.to_owned(),
+            saga: next()?.parse()?,
+            step: next()?.to_owned(),
+            item: next()?.parse().map_err(|_| InvalidId)?,
+            round: next()?.parse().map_err(|_| InvalidId)?,
+            operation: OperationKind::parse(next()?).ok_or(InvalidId)?,
+        };
+        // One spelling for each key: what does not print as it was read is no key.
+        if key.to_string() == text { Ok(key) } else { Err(InvalidId) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> SagaId {
+        SagaId::new(Time::from_micros(1_763_712_000_123_456), ShardId(0xabc), u64::MAX)
+    }
+
+    #[test]
+    fn a_saga_id_tells_its_shard_and_its_text_is_frozen() {
+        assert_eq!(id().to_string(), "019aa578-c07b-8abc-bfff-ffffffffffff");
+        assert_eq!(id().shard(), ShardId(0xabc));
+        assert_eq!(id().to_string().parse(), Ok(id()));
+    }
+
+    #[test]
+    fn ids_sort_by_time() {
+        let later = SagaId::new(Time::from_micros(1_763_712_000_124_456), ShardId(0), 0);
+        assert!(id() < later);
+    }
+
+    #[test]
+    fn other_spellings_and_versions_are_refused() {
+        assert!("019AA578-C07B-8ABC-BFFF-FFFFFFFFFFFF".parse::<SagaId>().is_err());
+        assert!("936da01f-9abd-4d9d-80c7-02af85c822a8".parse::<SagaId>().is_err());
+        assert!("".parse::<SagaId>().is_err());
+    }
+
+    #[test]
+    fn an_operation_key_reads_back_and_nothing_else_does() {
+        let key = OperationKey {
+            incarnation: Incarnation(Uuid::from_u128(7)),
+            namespace: "default".into(),
+            saga: id(),
+            step: "charge".into(),
+            item: 0,
+            round: 0,
+            operation: OperationKind::Compensate,
+        };
+        let text = key.to_string();
+        assert_eq!(text.parse(), Ok(key));
+        for broken in [
+            format!("{text}/x"),
+            text.replace("/0/0/", "/00/0/"),
+            text.replace("compensate", "undo"),
+            text.replace("default", ""),
+            String::new(),
+        ] {
+            assert_eq!(broken.parse::<OperationKey>(), Err(InvalidId), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a shard hands to the store: journal rows, and the saga and key rows that go with them, in batches.
+
+use std::sync::Arc;
+
+use amends_definitions::DefinitionHash;
+
+use crate::fact::Fact;
+use crate::id::{SagaId, ShardId};
+use crate::key::Hash128;
+use crate::time::Time;
+
+/// What one shard writes at once: all of it, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardBatch {
+    /// Whose journal.
+    pub shard: ShardId,
+    /// The position of the shard's latest takeover record.
+    pub epoch: u64,
+    /// Gapless, ascending; never empty.
+    pub rows: Vec<JournalRow>,
+    /// Sagas that begin in these rows.
+    pub inserts: Vec<SagaInsert>,
+    /// Sagas whose state or wake time changed; none of them in `inserts`, each at most once.
+    pub updates: Vec<SagaUpdate>,
+    /// Business keys of the sagas that begin.
+    pub keys: Vec<KeyInsert>,
+}
+
+/// One transition of one saga: the facts that become durable together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalRow {
+    /// Its place in the shard's journal, from 1.
+    pub position: u64,
+    /// Whose it is.
+    pub saga: SagaId,
+    /// When it was decided.
+    pub at: Time,
+    /// What happened.
+    pub facts: Vec<Fact>,
+}
+
+/// A new row of `sagas`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SagaInsert {
+    /// The saga.
+    pub id: SagaId,
+    /// The tenant.
+    pub namespace: Arc<str>,
+    /// The definition's id.
+    pub definition: Arc<str>,
+    /// The revision.
+    pub revision: u32,
+    /// The revision's hash.
+    pub hash: DefinitionHash,
+    /// The business key.
+    pub key: Option<String>,
+    /// Where it is at the end of the batch.
+    pub state: SagaState,
+    /// When it has to be in memory again; none while it is.
+    pub wake_at: Option<Time>,
+    /// When it began.
+    pub started_at: Time,
+    /// When it last changed.
+    pub updated_at: Time,
+    /// When it ended.
+    pub ended_at: Option<Time>,
+}
+
+/// A change of a row of `sagas`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SagaUpdate {
+    /// The saga.
+    pub id: SagaId,
+    /// Where it is at the end of the batch.
+    pub state: SagaState,
+    /// When it has to be in memory again; none while it is.
+    pub wake_at: Option<Time>,
+    /// When it changed.
+    pub updated_at: Time,
+    /// When it ended.
+    pub ended_at: Option<Time>,
+}
+
+/// A new row of `saga_keys`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInsert {
+    /// The tenant.
+    pub namespace: Arc<str>,
+    /// The definition's id.
+    pub definition: Arc<str>,
+    /// xxh3-128 of the business key.
+    pub key_hash: Hash128,
+    /// The saga that has it.
+    pub saga: SagaId,
+    /// xxh3-128 of the canonical input, to tell an equal start from another.
+    pub input_hash: Hash128,
+}
+
+/// The state of a saga, as lists and filters know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SagaState {
+    /// Going forward.
+    Running,
+    /// Every step succeeded or was skipped.
+    Completed,
+    /// Undoing its effects.
+    Compensating,
+    /// Every effect was undone.
+    Compensated,
+    /// It has an open incident.
+    Parked,
+    /// An operator gave it up.
+    Terminated,
+}
+
+impl SagaState {
+    /// Every state.
+    pub const ALL: [Self; 6] = [
+        Self::Running,
+        Self::Completed,
+        Self::Compensating,
+        Self::Compensated,
+        Self::Parked,
+        Self::Terminated,
+    ];
+
+    /// As it stands in tables and texts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Compensating => "compensating",
+            Self::Compensated => "compensated",
+            Self::Parked => "parked",
+            Self::Terminated => "terminated",
+        }
+    }
+
+    /// Reads [`SagaState::as_str`] back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// As it is stored: small, and never renumbered.
+    #[must_use]
+    pub fn code(self) -> i16 {
+        match self {
+            Self::Running => 1,
+            Self::Completed => 2,
+            Self::Compensating => 3,
+            Self::Compensated => 4,
+            Self::Parked => 5,
+            Self::Terminated => 6,
+        }
+    }
+
+    /// Reads [`SagaState::code`] back.
+    #[must_use]
+    pub fn from_code(code: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.code() == code)
+    }
+
+    /// It has ended.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Completed | Self::Compensated | Self::Terminated => true,
+            Self::Running | Self::Compensating | Self::Parked => false,
+        }
+    }
+}
