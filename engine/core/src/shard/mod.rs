@@ -1,0 +1,13 @@
+//! Many sagas, one journal: what arrives is queued, decided when the shard may write, and let out when it is durable.
+//!
+//! A shard has at most one batch in flight. Every output - commands, answers, refusals and "duplicate" answers included -
+//! was computed from a state at some position, and leaves only when that position is committed.
+
+pub mod io;
+pub mod machine;
+
+pub use io::{
+    Acknowledged, CancelDisposition, CancelRefusal, Command, Existing, History, Input, LoadedSaga, Output, Report, Start,
+    StartAnswer, StartKey, StartRefusal, Surroundings, Token,
+};
+pub use machine::{BatchLimits, Shard};
