@@ -56,6 +56,9 @@ pub fn due(saga: &Saga, now: Time) -> Due {
             now,
         );
     }
+    // In the order of their scheduling: of compensations the latest action's comes first.
+    due.commands
+        .sort_by_key(|command| saga.operation(command.step, command.operation).order);
     due
 }
 

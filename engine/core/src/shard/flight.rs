@@ -100,7 +100,7 @@ impl Flights {
     }
 
     /// Makes the flights what the state asks for: hands out what is due and not in flight, takes back what is in flight
-    /// and not due. `taken_over` is when this owner's time began: what was due before may have been sent by another.
+    /// and not due.
     pub fn reconcile(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
         let wanted = |list: &[DueCommand], key: &(StepIndex, OperationKind), attempt: u32| {
             list.iter().any(|command| {
@@ -135,7 +135,9 @@ impl Flights {
                 .get(command.step, command.operation, command.attempt)
                 .is_none()
             {
-                let resent = command.due_at <= frame.taken_over;
+                let resent = frame
+                    .loaded_at
+                    .is_some_and(|loaded_at| command.due_at <= loaded_at);
                 let timeouts = timeouts(saga, command.step, command.operation);
                 let flight = Flight {
                     attempt: command.attempt,
@@ -179,7 +181,8 @@ impl Flights {
 pub(super) struct Frame {
     pub incarnation: Incarnation,
     pub epoch: u64,
-    pub taken_over: Time,
+    /// When the saga came from the store: what was due by then may have been sent before. None if it began in memory.
+    pub loaded_at: Option<Time>,
     pub now: Time,
 }
 
