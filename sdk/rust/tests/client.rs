@@ -1,5 +1,7 @@
 //! A client against a service that answers from a script: what it sends, what it repeats, what its errors keep.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,10 +17,12 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Result<(), Status>>>>,
-    starts: Arc<Mutex<Vec<(proto::StartSagaRequest, Option<String>)>>>,
+    starts: Arc<Mutex<Vec<Start>>>,
     waits: Arc<Mutex<u32>>,
 }
 
+/// A start, and the `traceparent` that came with it.
+type Start = (proto::StartSagaRequest, Option<String>);
 type Stream<T> = tokio_stream::Empty<Result<T, Status>>;
 
 #[tonic::async_trait]

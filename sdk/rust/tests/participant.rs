@@ -1,5 +1,7 @@
 //! A participant against a server that the test plays: what it says, what it runs, and what survives a lost stream.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fake;
 
 use std::sync::Arc;
