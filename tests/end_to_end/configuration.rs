@@ -10,10 +10,15 @@ use sqlx::Connection as _;
 const QUICKLY: Duration = Duration::from_secs(20);
 
 fn refusal(arguments: &[&str]) -> Ended {
-    let ended = server_program().args(arguments.iter().copied()).run(QUICKLY);
+    let ended = server_program()
+        .args(arguments.iter().copied())
+        .run(QUICKLY);
     assert_eq!(ended.code, Some(78), "{arguments:?}: {ended:?}");
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");
-    assert!(ended.stdout.is_empty(), "data goes to stdout, talk to stderr: {ended:?}");
+    assert!(
+        ended.stdout.is_empty(),
+        "data goes to stdout, talk to stderr: {ended:?}"
+    );
     ended
 }
 
@@ -61,7 +66,12 @@ fn b45_a_configuration_that_cannot_be_is_refused_before_anything_is_opened() {
     }
     refusal(&["--config", "no-such-file.toml", "--database-url", &database]);
     refusal(&["--listen", &listen]);
-    refusal(&["--listen", &listen, "--database-url", "mysql://nobody@nowhere"]);
+    refusal(&[
+        "--listen",
+        &listen,
+        "--database-url",
+        "mysql://nobody@nowhere",
+    ]);
     assert!(!directory.path().join("new.db").exists());
 }
 
@@ -96,7 +106,10 @@ fn b45_another_number_of_shards_than_the_stored_one_is_refused() {
         .env("AMENDS__SHARDS", "32");
     let ended = program.run(QUICKLY);
     assert_eq!(ended.code, Some(78), "{ended:?}");
-    assert!(ended.stderr.contains("16") && ended.stderr.contains("32"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("16") && ended.stderr.contains("32"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -109,7 +122,13 @@ fn b46_a_database_without_a_schema_is_refused_until_it_is_migrated() {
     migrate(&url);
     let directory = tempfile::tempdir().unwrap();
     let program = server_program()
-        .args(["--listen", &listen, "--database-url", &url, "--until-stdin-closes"])
+        .args([
+            "--listen",
+            &listen,
+            "--database-url",
+            &url,
+            "--until-stdin-closes",
+        ])
         .env("AMENDS_LOG", "info");
     let mut process = program.start(&directory.path().join("log"));
     process.wait_for_log("the node is ready", QUICKLY);
@@ -134,7 +153,9 @@ async fn b46_a_newer_schema_is_refused_by_server_and_migration_and_left_alone() 
 async fn b46_a_file_of_a_newer_schema_and_a_file_that_is_none_are_refused() {
     let mut server = Server::start(Store::Sqlite);
     server.kill();
-    let mut connection = sqlx::SqliteConnection::connect(server.database_url()).await.unwrap();
+    let mut connection = sqlx::SqliteConnection::connect(server.database_url())
+        .await
+        .unwrap();
     make_newer(&mut connection).await;
     connection.close().await.unwrap();
     let listen = format!("127.0.0.1:{}", free_port());
@@ -142,7 +163,11 @@ async fn b46_a_file_of_a_newer_schema_and_a_file_that_is_none_are_refused() {
     assert!(ended.stderr.contains("newer"), "{ended:?}");
     let directory = tempfile::tempdir().unwrap();
     let nonsense = directory.path().join("new.db");
-    std::fs::write(&nonsense, "this is no database, but a letter to somebody who likes to read".repeat(99)).unwrap();
+    std::fs::write(
+        &nonsense,
+        "this is no database, but a letter to somebody who likes to read".repeat(99),
+    )
+    .unwrap();
     refusal(&["--listen", &listen, "--database-url", &new_file(&directory)]);
     let kept = std::fs::read_to_string(&nonsense).unwrap();
     assert!(kept.starts_with("this is no database"));
@@ -150,7 +175,13 @@ async fn b46_a_file_of_a_newer_schema_and_a_file_that_is_none_are_refused() {
 
 /// The store keeps the schema's version in SQLite's own place for it, or in the migrations' table.
 async fn make_newer(connection: &mut sqlx::SqliteConnection) {
-    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.unwrap();
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
     assert!(version > 0, "the version is in user_version");
-    sqlx::raw_sql("PRAGMA user_version = 999999").execute(connection).await.unwrap();
+    sqlx::raw_sql("PRAGMA user_version = 999999")
+        .execute(connection)
+        .await
+        .unwrap();
 }

@@ -23,7 +23,10 @@ async fn starts_with_one_key_are_one_saga_even_at_the_same_time_and_after_a_cras
             let client = stage.client.clone();
             starts.spawn(async move {
                 let options = StartOptions::key("same");
-                client.start("shop", &json!({"order": "same"}), &options).await.unwrap()
+                client
+                    .start("shop", &json!({"order": "same"}), &options)
+                    .await
+                    .unwrap()
             });
         }
         let started = starts.join_all().await;
@@ -35,9 +38,16 @@ async fn starts_with_one_key_are_one_saga_even_at_the_same_time_and_after_a_cras
         // Equal as JSON is equal, whatever the blanks.
         let options = StartOptions::key("same");
         let bytes = br#"{ "order" : "same" }"#.to_vec();
-        let again = stage.client.start_raw("shop", bytes, &options).await.unwrap();
+        let again = stage
+            .client
+            .start_raw("shop", bytes, &options)
+            .await
+            .unwrap();
         assert_eq!((again.created, &again.name), (false, name));
-        let other = stage.client.start("shop", &json!({"order": "other"}), &options).await;
+        let other = stage
+            .client
+            .start("shop", &json!({"order": "other"}), &options)
+            .await;
         let other = other.unwrap_err();
         assert_eq!(other.code(), Some(Code::AlreadyExists));
         assert_eq!(other.reason(), Some("KEY_REUSED"));
@@ -54,8 +64,9 @@ async fn the_trace_of_a_start_reaches_every_attempt() {
         traceparent: Some(format!("00-{trace}-b7ad6b7169203331-01")),
         ..StartOptions::key("o1")
     };
-    let started = stage.client.start("shop", &json!({"order": "o1"}), &options);
-    let name = started.await.unwrap().name;
+    let input = json!({"order": "o1"});
+    let started = stage.client.start("shop", &input, &options).await;
+    let name = started.unwrap().name;
     let saga = stage.settled_as(&name, SagaState::Completed).await;
     assert!(saga.traceparent.contains(trace), "{}", saga.traceparent);
     let calls = actor.calls();
@@ -74,7 +85,10 @@ async fn a_participant_that_lost_its_stream_brings_its_result_on_the_next() {
         first.greet(hello("one", 1)).await;
         let name = stage.start("o1").await;
         let command = first.command().await;
-        assert_eq!((command.action.as_str(), command.attempt), ("shop.reserve", 1));
+        assert_eq!(
+            (command.action.as_str(), command.attempt),
+            ("shop.reserve", 1)
+        );
         drop(first);
         let mut second = stage.bare_stream().await;
         let in_hand = v1::AttemptKey {
@@ -88,7 +102,11 @@ async fn a_participant_that_lost_its_stream_brings_its_result_on_the_next() {
             })
             .await;
         let recorded = second.answer(succeeded(&command)).await;
-        assert_eq!(recorded.disposition(), Disposition::Recorded, "{recorded:?}");
+        assert_eq!(
+            recorded.disposition(),
+            Disposition::Recorded,
+            "{recorded:?}"
+        );
         // The acknowledgement might have been lost as well.
         let again = second.answer(succeeded(&command)).await;
         assert_eq!(again.disposition(), Disposition::Late, "{again:?}");
@@ -113,7 +131,10 @@ async fn a_participant_that_dies_in_the_middle_of_a_step_is_asked_again() {
         let saga = stage.settled_as(&name, SagaState::Completed).await;
         let calls = actor.calls();
         let reserve = calls.iter().find(|call| call.action == "reserve").unwrap();
-        assert_eq!(reserve.key, command.operation_key, "attempts share the operation's key");
+        assert_eq!(
+            reserve.key, command.operation_key,
+            "attempts share the operation's key"
+        );
         assert!(reserve.attempt >= 2, "{reserve:?}");
         assert!(saga.steps[0].forward.as_ref().unwrap().attempts >= 2);
     }
@@ -140,7 +161,10 @@ async fn a_participant_gets_no_more_than_it_has_room_for() {
     let credit = v1::Credit { commands: 1 };
     stream.say(attach_request::Message::Credit(credit)).await;
     let third = stream.command().await;
-    assert!(open.iter().all(|command| command.operation_key != third.operation_key));
+    assert!(
+        open.iter()
+            .all(|command| command.operation_key != third.operation_key)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,8 +47,14 @@ async fn a_rejection_undoes_what_was_done_in_reverse() {
         let expected = ["reserve", "hold", "pay", "unhold", "release"];
         assert_eq!(actor.actions(&name), expected);
         let abort = saga.abort.unwrap();
-        assert_eq!((abort.kind.as_str(), abort.step.as_str()), ("STEP_FAILED", "pay"));
-        assert_eq!((abort.code.as_str(), abort.message.as_str()), ("CARD_DECLINED", "no money"));
+        assert_eq!(
+            (abort.kind.as_str(), abort.step.as_str()),
+            ("STEP_FAILED", "pay")
+        );
+        assert_eq!(
+            (abort.code.as_str(), abort.message.as_str()),
+            ("CARD_DECLINED", "no money")
+        );
         let calls = actor.calls();
         let release = calls.iter().find(|call| call.action == "release").unwrap();
         assert!(release.compensates);
@@ -108,7 +114,10 @@ async fn a_step_behind_the_point_of_no_return_is_tried_until_it_succeeds() {
     });
     let name = stage.start("o1").await;
     stage.settled_as(&name, SagaState::Completed).await;
-    let ships = actor.actions(&name).into_iter().filter(|action| action == "ship");
+    let ships = actor
+        .actions(&name)
+        .into_iter()
+        .filter(|action| action == "ship");
     assert_eq!(ships.count(), 13);
 }
 
@@ -126,7 +135,10 @@ async fn a_rejection_behind_the_point_of_no_return_parks_in_plain_sight() {
     assert_eq!(saga.incidents.len(), 1, "{saga:?}");
     let incident = &saga.incidents[0];
     assert_eq!(incident.step, "ship");
-    assert!(!incident.reason.is_empty() && incident.open_time.is_some(), "{incident:?}");
+    assert!(
+        !incident.reason.is_empty() && incident.open_time.is_some(),
+        "{incident:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +154,11 @@ async fn a_cancel_undoes_what_was_done_and_may_be_repeated() {
         });
         let name = stage.start("o1").await;
         reached(&stage, &name, "failed").await;
-        let first = stage.client.cancel(&name, "the customer left").await.unwrap();
+        let first = stage
+            .client
+            .cancel(&name, "the customer left")
+            .await
+            .unwrap();
         assert_eq!(first.disposition(), Disposition::Aborted);
         let again = stage.client.cancel(&name, "twice").await.unwrap();
         assert_eq!(again.disposition(), Disposition::AlreadyAborted);
@@ -183,10 +199,14 @@ steps:
         }
     });
     let options = StartOptions::key("p1");
-    let started = stage.client.start("parallel", &json!({"wanted": false}), &options);
-    let name = started.await.unwrap().name;
+    let input = json!({"wanted": false});
+    let started = stage.client.start("parallel", &input, &options).await;
+    let name = started.unwrap().name;
     let saga = stage.settled_as(&name, SagaState::Completed).await;
-    assert_eq!(saga.steps[2].forward.as_ref().unwrap().state(), StepState::Skipped);
+    assert_eq!(
+        saga.steps[2].forward.as_ref().unwrap().state(),
+        StepState::Skipped
+    );
     assert_eq!(actor.actions(&name).last().unwrap(), "ship");
 }
 

@@ -30,8 +30,9 @@ async fn sagas_are_listed_by_state_definition_and_key_in_pages() {
         }
         let bad = stage.start("bad").await;
         let options = StartOptions::key("elsewhere");
-        let elsewhere = stage.client.start("other-shop", &json!({"order": "x"}), &options);
-        let elsewhere = elsewhere.await.unwrap().name;
+        let input = json!({"order": "x"});
+        let elsewhere = stage.client.start("other-shop", &input, &options).await;
+        let elsewhere = elsewhere.unwrap().name;
         for name in names.iter().chain([&bad, &elsewhere]) {
             stage.settled(name).await;
         }
@@ -56,7 +57,10 @@ async fn sagas_are_listed_by_state_definition_and_key_in_pages() {
         assert_eq!(pages, 3);
         let listed_names: BTreeSet<String> = listed.iter().map(|saga| saga.name.clone()).collect();
         assert_eq!((listed.len(), &listed_names), (7, &names));
-        let times: Vec<_> = listed.iter().map(|saga| saga.start_time.unwrap().seconds).collect();
+        let times: Vec<_> = listed
+            .iter()
+            .map(|saga| saga.start_time.unwrap().seconds)
+            .collect();
         assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
         let by_key = ListOptions {
             key: Some("bad".to_owned()),
@@ -64,7 +68,10 @@ async fn sagas_are_listed_by_state_definition_and_key_in_pages() {
         };
         let found = stage.client.list(&by_key).await.unwrap().sagas;
         assert_eq!(found.len(), 1);
-        assert_eq!((&found[0].name, found[0].state()), (&bad, SagaState::Compensated));
+        assert_eq!(
+            (&found[0].name, found[0].state()),
+            (&bad, SagaState::Compensated)
+        );
         let none = ListOptions {
             states: vec![SagaState::Parked, SagaState::Running],
             ..ListOptions::default()
@@ -144,7 +151,12 @@ async fn a_running_saga_stays_pinned_to_its_revision_through_a_crash() {
         assert_eq!(first.source, SHOP);
         let newest = stage.client.get_definition("shop", None).await.unwrap();
         assert_eq!((newest.revision, newest.source), (2, shorter));
-        let listed = stage.client.list_definitions(10, "").await.unwrap().definitions;
+        let listed = stage
+            .client
+            .list_definitions(10, "")
+            .await
+            .unwrap()
+            .definitions;
         assert_eq!(listed.len(), 1);
     }
 }
@@ -160,12 +172,17 @@ async fn steps_answer_in_sql_on_postgres() {
     });
     let name = stage.start("o1").await;
     stage.settled_as(&name, SagaState::Compensated).await;
-    let mut connection = sqlx::PgConnection::connect(stage.server.database_url()).await.unwrap();
+    let mut connection = sqlx::PgConnection::connect(stage.server.database_url())
+        .await
+        .unwrap();
     let id: uuid::Uuid = name.rsplit('/').next().unwrap().parse().unwrap();
     let rows = sqlx::query("SELECT * FROM amends.steps WHERE saga_id = $1");
     let rows = rows.bind(id).fetch_all(&mut connection).await.unwrap();
     let steps: BTreeSet<String> = rows.iter().map(|row| row.get("step")).collect();
-    assert!(steps.is_superset(&["reserve", "hold", "pay"].map(str::to_owned).into()), "{steps:?}");
+    assert!(
+        steps.is_superset(&["reserve", "hold", "pay"].map(str::to_owned).into()),
+        "{steps:?}"
+    );
 }
 
 /// A start by the newest revision; a node may believe in the one before for a second.
@@ -174,6 +191,9 @@ async fn newest(stage: &Stage, key: &str) -> String {
         revision: Some(2),
         ..StartOptions::key(key)
     };
-    let started = stage.client.start("shop", &json!({"order": key}), &options).await;
+    let started = stage
+        .client
+        .start("shop", &json!({"order": key}), &options)
+        .await;
     started.unwrap().name
 }

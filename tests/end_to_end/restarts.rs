@@ -38,7 +38,11 @@ async fn a_saga_goes_on_where_a_killed_server_left_it() {
         stage.server.start_again();
         let saga = stage.settled_as(&name, SagaState::Completed).await;
         let actions = actor.actions(&name);
-        assert_eq!(actions.iter().filter(|action| *action == "reserve").count(), 1, "{actions:?}");
+        assert_eq!(
+            actions.iter().filter(|action| *action == "reserve").count(),
+            1,
+            "{actions:?}"
+        );
         assert_eq!(saga.key, "o1");
     }
 }
@@ -71,8 +75,16 @@ async fn a_compensation_goes_on_where_a_killed_server_left_it() {
         stage.server.start_again();
         stage.settled_as(&name, SagaState::Compensated).await;
         let actions = actor.actions(&name);
-        assert_eq!(actions.iter().filter(|action| *action == "unhold").count(), 1, "{actions:?}");
-        assert_eq!(actions.iter().filter(|action| *action == "pay").count(), 1, "{actions:?}");
+        assert_eq!(
+            actions.iter().filter(|action| *action == "unhold").count(),
+            1,
+            "{actions:?}"
+        );
+        assert_eq!(
+            actions.iter().filter(|action| *action == "pay").count(),
+            1,
+            "{actions:?}"
+        );
     }
 }
 
@@ -90,9 +102,17 @@ async fn a_retry_waits_out_its_pause_over_a_restart() {
     let failed = std::time::Instant::now();
     stage.server.crash_and_restart();
     stage.settled_as(&name, SagaState::Completed).await;
-    assert!(failed.elapsed() > Duration::from_millis(2_500), "{:?}", failed.elapsed());
+    assert!(
+        failed.elapsed() > Duration::from_millis(2_500),
+        "{:?}",
+        failed.elapsed()
+    );
     let calls = actor.calls();
-    let holds: Vec<u32> = calls.iter().filter(|c| c.action == "hold").map(|c| c.attempt).collect();
+    let holds: Vec<u32> = calls
+        .iter()
+        .filter(|c| c.action == "hold")
+        .map(|c| c.attempt)
+        .collect();
     assert_eq!(holds, [1, 2]);
 }
 
@@ -116,7 +136,10 @@ async fn a_server_asked_to_end_takes_what_is_in_flight_and_nothing_new() {
         let name = stage.start("o1").await;
         entered.notified().await;
         stage.server.process().terminate();
-        stage.server.process().wait_for_log("shutting down", PATIENCE);
+        stage
+            .server
+            .process()
+            .wait_for_log("shutting down", PATIENCE);
         let client = Client::connect_lazy(&stage.server.address()).unwrap();
         let client = client.retry_for(Duration::ZERO);
         let refused = refused_start(&client).await;
@@ -130,7 +153,10 @@ async fn a_server_asked_to_end_takes_what_is_in_flight_and_nothing_new() {
         stage.server.start_again();
         let saga = stage.settled_as(&name, SagaState::Completed).await;
         assert_eq!(saga.steps[1].forward.as_ref().unwrap().attempts, 1);
-        let holds = actor.actions(&name).into_iter().filter(|action| action == "hold");
+        let holds = actor
+            .actions(&name)
+            .into_iter()
+            .filter(|action| action == "hold");
         assert_eq!(holds.count(), 1);
     }
 }
@@ -157,5 +183,9 @@ async fn a_participant_that_leaves_hands_over_without_a_second_attempt() {
     let second = stage.attach_willing();
     let saga = stage.settled_as(&waiting, SagaState::Completed).await;
     assert_eq!(second.actions(&waiting).len(), 4);
-    assert!(saga.steps.iter().all(|step| step.forward.as_ref().unwrap().attempts == 1));
+    assert!(
+        saga.steps
+            .iter()
+            .all(|step| step.forward.as_ref().unwrap().attempts == 1)
+    );
 }

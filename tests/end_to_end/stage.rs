@@ -71,8 +71,8 @@ impl Stage {
     /// Starts a saga of `SHOP` with a key, and returns its name.
     pub async fn start(&self, key: &str) -> String {
         let options = StartOptions::key(key);
-        let started = self.client.start("shop", &json!({"order": key}), &options);
-        let started = started.await.unwrap();
+        let input = json!({"order": key});
+        let started = self.client.start("shop", &input, &options).await.unwrap();
         assert!(started.created, "{key} had a saga already");
         started.name
     }
@@ -81,7 +81,11 @@ impl Stage {
     pub async fn settled(&self, saga: &str) -> v1::Saga {
         let waited = self.client.wait(saga, PATIENCE).await.unwrap();
         let saga = waited.saga.unwrap();
-        assert!(waited.settled, "still under way: {saga:?}\n{}", self.server.log());
+        assert!(
+            waited.settled,
+            "still under way: {saga:?}\n{}",
+            self.server.log()
+        );
         saga
     }
 
@@ -294,9 +298,7 @@ impl BareStream {
         loop {
             match self.hear().await.unwrap() {
                 v1::attach_response::Message::Acknowledgements(batch) => {
-                    let own = |a: &v1::Acknowledgement| {
-                        (a.operation_key.clone(), a.attempt) == key
-                    };
+                    let own = |a: &v1::Acknowledgement| (a.operation_key.clone(), a.attempt) == key;
                     if let Some(answer) = batch.acknowledgements.into_iter().find(own) {
                         return answer;
                     }
