@@ -167,7 +167,7 @@ fn bounds(fields: &RetryFields, report: &mut Report) {
         if let Some(number) = number
             && !holds(number.value)
         {
-            let message = format!("{rule}, and it is {}", number.value);
+            let message = format!("{rule}, and it is {:?}", number.value);
             report.error("RETRY_BOUNDS", message, number.span.clone());
         }
     };
