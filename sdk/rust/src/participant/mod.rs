@@ -1,8 +1,10 @@
-//! A participant: what it serves, how it is configured, and running it. The stream is in `attachment`, the books about
-//! commands in hand in `ledger`.
+//! A participant: what it serves, how it is configured, and running it. Attaching again and again is in `attachment`, one
+//! stream in `session`, one attempt in `attempt`, the books about commands in hand in `ledger`.
 
 mod attachment;
+mod attempt;
 mod ledger;
+mod session;
 
 use std::collections::BTreeMap;
 use std::future::Future;
