@@ -20,8 +20,8 @@ struct Arguments {
     /// The server's address.
     #[arg(long, env = "AMENDS_SERVER", default_value = "http://127.0.0.1:7233")]
     server: String,
-    /// Where it keeps its books: `sqlite:FILE` or `postgres://…`. By default a SQLite file named after the service in the
-    /// current directory.
+    /// Where it keeps its books: `sqlite:FILE` or `postgres://…`. By default a SQLite file named after the service in
+    /// the current directory.
     #[arg(long, env = "DATABASE_URL")]
     database_url: Option<String>,
     /// Chooses how chance falls, and the stock and balances of empty books.

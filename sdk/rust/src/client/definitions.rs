@@ -8,7 +8,7 @@ impl Client {
     /// Checks a YAML document and stores it as the newest revision of its name.
     ///
     /// # Errors
-    /// Whatever the server answers; diagnostics are in [`RpcError::violations`].
+    /// Whatever the server answers; diagnostics are in [`crate::RpcError::violations`].
     pub async fn apply_definition(
         &self,
         source: &str,

@@ -131,7 +131,8 @@ impl Client {
         self
     }
 
-    /// For how long a call is repeated while the server is unavailable or overloaded. Zero for not at all. Defaults to 30 s.
+    /// For how long a call is repeated while the server is unavailable or overloaded. Zero for not at all. Defaults
+    /// to 30 s.
     #[must_use]
     pub fn retry_for(mut self, retry_for: Duration) -> Self {
         self.retry_for = retry_for;
@@ -285,8 +286,8 @@ impl Client {
         }
     }
 
-    /// Follows a saga's history: what is recorded, then what is committed next. The stream ends with the saga, or with the
-    /// connection.
+    /// Follows a saga's history: what is recorded, then what is committed next. The stream ends with the saga, or
+    /// with the connection.
     ///
     /// # Errors
     /// Whatever the server answers.
