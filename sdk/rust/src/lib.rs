@@ -28,7 +28,7 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let inventory = Participant::new("inventory").action("reserve", reserve);
-//!     inventory.run("http://127.0.0.1:7233").await?; // until SIGTERM, then drains
+//!     inventory.run("http://127.0.0.1:7707").await?; // until SIGTERM, then drains
 //!     Ok(())
 //! }
 //! ```
