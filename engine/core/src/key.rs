@@ -49,7 +49,10 @@ mod tests {
     #[test]
     fn home_shards_are_frozen() {
         let vectors: [(&[&str], u16); 4] = [
-            (&["default", "place-order", "A-1"], home_shard(&["default", "place-order", "A-1"], 256).0),
+            (
+                &["default", "place-order", "A-1"],
+                home_shard(&["default", "place-order", "A-1"], 256).0,
+            ),
             (&[], home_shard(&[], 256).0),
             (&["a", "bc"], home_shard(&["a", "bc"], 256).0),
             (&["ab", "c"], home_shard(&["ab", "c"], 256).0),
@@ -61,7 +64,10 @@ mod tests {
 
     #[test]
     fn length_prefixes_keep_fields_apart() {
-        assert_ne!(home_shard(&["a", "bc"], 4_096), home_shard(&["ab", "c"], 4_096));
+        assert_ne!(
+            home_shard(&["a", "bc"], 4_096),
+            home_shard(&["ab", "c"], 4_096)
+        );
     }
 
     #[test]

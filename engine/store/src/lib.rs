@@ -50,7 +50,12 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<SagaHistory>, Error>;
 
     /// A saga's row and its journal rows from a position on (1 for all), `limit` rows at most; none if there is no such saga.
-    async fn history(&self, saga: SagaId, from: u64, limit: usize) -> Result<Option<SagaHistory>, Error>;
+    async fn history(
+        &self,
+        saga: SagaId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Option<SagaHistory>, Error>;
 
     /// Which sagas have these keys, each in the given order.
     async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error>;
@@ -60,7 +65,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Stores a new revision of a definition: the next number, unless the newest revision has the same hash already.
     /// Two nodes that apply at once get one order.
-    async fn put_definition(&self, definition: &NewDefinition) -> Result<(DefinitionRecord, bool), Error>;
+    async fn put_definition(
+        &self,
+        definition: &NewDefinition,
+    ) -> Result<(DefinitionRecord, bool), Error>;
 
     /// Reads a revision.
     async fn definition(&self, query: &DefinitionQuery) -> Result<Option<DefinitionRecord>, Error>;
