@@ -3,10 +3,8 @@
 use amends_core::fact::Fact;
 use amends_core::journal::JournalRow;
 use amends_core::saga::Saga;
-use amends_definitions::Payload;
+use amends_definitions::{Diagnostic, Payload};
 use amends_store::{DefinitionRecord, SagaRecord};
-
-use crate::language::Diagnostic;
 
 /// A start, checked for its shape alone.
 #[derive(Clone, Debug)]

@@ -14,12 +14,16 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        Self { next: BACKOFF_FIRST }
+        Self {
+            next: BACKOFF_FIRST,
+        }
     }
 
     /// Waits; each time up to twice as long.
     pub(crate) async fn wait(&mut self) {
-        let wait = self.next.mul_f64(0.5 + amends_core::key::fraction(Uuid::new_v4().as_bytes()) / 2.0);
+        let wait = self
+            .next
+            .mul_f64(0.5 + amends_core::key::fraction(Uuid::new_v4().as_bytes()) / 2.0);
         self.next = (self.next * 2).min(BACKOFF_MAX);
         tokio::time::sleep(wait).await;
     }

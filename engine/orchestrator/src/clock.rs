@@ -32,7 +32,14 @@ struct State {
 impl Clock {
     pub(crate) fn new(sample: Time) -> Self {
         let now = Instant::now();
-        Self { state: Mutex::new(State { sample, sampled_at: now, told: sample, told_at: now }) }
+        Self {
+            state: Mutex::new(State {
+                sample,
+                sampled_at: now,
+                told: sample,
+                told_at: now,
+            }),
+        }
     }
 
     /// Now. When the database's clock went back, time goes on at half its pace until the database has caught up: to stand
@@ -68,7 +75,9 @@ impl Clock {
     pub(crate) fn instant_at(&self, time: Time) -> Instant {
         const DAY: Duration = Duration::from_secs(86_400);
         // Timers of the runtime have a granularity of a millisecond; a shorter sleep would only spin.
-        let wait = time.since(self.now()).clamp(Duration::from_micros(500), DAY);
+        let wait = time
+            .since(self.now())
+            .clamp(Duration::from_micros(500), DAY);
         Instant::now() + wait
     }
 
@@ -108,6 +117,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn infinity_is_a_day_away() {
         let clock = Clock::new(Time::from_micros(0));
-        assert_eq!(clock.instant_at(Time::INFINITY), Instant::now() + SECOND * 86_400);
+        assert_eq!(
+            clock.instant_at(Time::INFINITY),
+            Instant::now() + SECOND * 86_400
+        );
     }
 }

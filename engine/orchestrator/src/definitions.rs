@@ -56,7 +56,9 @@ impl Definitions {
         number: Option<u32>,
     ) -> Result<Option<Arc<Revision>>, Error> {
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        let Some(revision) = number else { return self.newest(store, namespace, name).await };
+        let Some(revision) = number else {
+            return self.newest(store, namespace, name).await;
+        };
         if revision == 0 {
             return Ok(None);
         }
@@ -64,7 +66,13 @@ impl Definitions {
         if let Some(revision) = self.by_number.get(&at) {
             return Ok(Some(revision));
         }
-        let record = store.definition(&DefinitionQuery::Revision { namespace, name, revision }).await?;
+        let record = store
+            .definition(&DefinitionQuery::Revision {
+                namespace,
+                name,
+                revision,
+            })
+            .await?;
         Ok(record.map(|record| {
             let revision = self.remember(record);
             self.by_number.put(at, revision.clone());
@@ -80,7 +88,12 @@ impl Definitions {
         revision
     }
 
-    async fn newest(&self, store: &dyn Store, namespace: String, name: String) -> Result<Option<Arc<Revision>>, Error> {
+    async fn newest(
+        &self,
+        store: &dyn Store,
+        namespace: String,
+        name: String,
+    ) -> Result<Option<Arc<Revision>>, Error> {
         let at = (namespace.clone(), name.clone());
         let before = self.newest.get(&at);
         if let Some((asked, revision)) = &before
@@ -89,7 +102,10 @@ impl Definitions {
             return Ok(Some(revision.clone()));
         }
         let asked = Instant::now();
-        let Some(record) = store.definition(&DefinitionQuery::Newest { namespace, name }).await? else {
+        let Some(record) = store
+            .definition(&DefinitionQuery::Newest { namespace, name })
+            .await?
+        else {
             return Ok(None);
         };
         let revision = match before {
@@ -101,9 +117,20 @@ impl Definitions {
     }
 
     fn remember(&self, record: DefinitionRecord) -> Arc<Revision> {
-        let definition = self.by_hash.get(&record.hash).unwrap_or_else(|| self.read(&record));
-        let (namespace, name) = (record.namespace.as_str().into(), record.name.as_str().into());
-        Arc::new(Revision { record, namespace, name, definition })
+        let definition = self
+            .by_hash
+            .get(&record.hash)
+            .unwrap_or_else(|| self.read(&record));
+        let (namespace, name) = (
+            record.namespace.as_str().into(),
+            record.name.as_str().into(),
+        );
+        Arc::new(Revision {
+            record,
+            namespace,
+            name,
+            definition,
+        })
     }
 
     fn read(&self, record: &DefinitionRecord) -> Result<Arc<Definition>, String> {
@@ -124,10 +151,17 @@ impl<K, V> Default for Cache<K, V> {
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     fn get(&self, key: &K) -> Option<V> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     fn put(&self, key: K, value: V) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, value);
     }
 }

@@ -15,7 +15,11 @@ use crate::telemetry;
 
 /// Waits until this node holds every shard. A node that got some while another got the rest gives them back, so that
 /// one of the two gets all.
-pub(crate) async fn claim_all(store: &dyn Store, node: &NodeLease, shards: &[ShardId]) -> Result<(), Error> {
+pub(crate) async fn claim_all(
+    store: &dyn Store,
+    node: &NodeLease,
+    shards: &[ShardId],
+) -> Result<(), Error> {
     let mut told = false;
     loop {
         let claimed = store.claim(node, shards).await?;
@@ -38,11 +42,20 @@ pub(crate) async fn keep(node: Arc<Node>, renewed_at: Instant) {
     let mut next = renewed_at + lease / 3;
     let mut backoff = Backoff::new();
     loop {
-        if node.stop.run_until_cancelled(tokio::time::sleep_until(next)).await.is_none() {
+        if node
+            .stop
+            .run_until_cancelled(tokio::time::sleep_until(next))
+            .await
+            .is_none()
+        {
             return;
         }
         let asked = Instant::now();
-        let Some(answer) = node.stop.run_until_cancelled(renew(&node, renewed_at + dispatch_time(lease))).await else {
+        let Some(answer) = node
+            .stop
+            .run_until_cancelled(renew(&node, renewed_at + dispatch_time(lease)))
+            .await
+        else {
             return;
         };
         match answer {
@@ -63,7 +76,12 @@ pub(crate) async fn keep(node: Arc<Node>, renewed_at: Instant) {
                 if renewed_at.elapsed() >= dispatch_time(lease) {
                     set_late(&node, true);
                 }
-                if node.stop.run_until_cancelled(backoff.wait()).await.is_none() {
+                if node
+                    .stop
+                    .run_until_cancelled(backoff.wait())
+                    .await
+                    .is_none()
+                {
                     return;
                 }
                 next = Instant::now();

@@ -27,7 +27,8 @@ pub(crate) fn load(node: &Arc<Node>, saga: SagaId) {
                 LoadedSaga::Unavailable
             }
         };
-        task.lanes.send(saga.shard(), Message::Loaded { saga, loaded });
+        task.lanes
+            .send(saga.shard(), Message::Loaded { saga, loaded });
     });
 }
 
@@ -36,11 +37,24 @@ pub(crate) async fn recover(node: Arc<Node>, shards: Vec<ShardId>) {
     for shard in shards {
         let mut after = None;
         loop {
-            let Some(page) = node.stop.run_until_cancelled(page(&node, shard, after)).await else { return };
+            let Some(page) = node
+                .stop
+                .run_until_cancelled(page(&node, shard, after))
+                .await
+            else {
+                return;
+            };
             let last = page.last().map(|history| history.saga);
             let full = page.len() >= RECOVERY_PAGE_SAGAS;
             let (more, taken) = oneshot::channel();
-            node.lanes.send(shard, Message::Recovered { shard, histories: page, more: full.then_some(more) });
+            node.lanes.send(
+                shard,
+                Message::Recovered {
+                    shard,
+                    histories: page,
+                    more: full.then_some(more),
+                },
+            );
             if !full {
                 break;
             }
@@ -54,13 +68,23 @@ pub(crate) async fn recover(node: Arc<Node>, shards: Vec<ShardId>) {
 }
 
 /// A whole history; none if there is no such saga.
-pub(crate) async fn whole_history(store: &dyn Store, saga: SagaId) -> Result<Option<SagaHistory>, Error> {
-    let Some(mut whole) = store.history(saga, 1, HISTORY_PAGE_ROWS).await? else { return Ok(None) };
+pub(crate) async fn whole_history(
+    store: &dyn Store,
+    saga: SagaId,
+) -> Result<Option<SagaHistory>, Error> {
+    let Some(mut whole) = store.history(saga, 1, HISTORY_PAGE_ROWS).await? else {
+        return Ok(None);
+    };
     while let Ok(rows) = &mut whole.rows
         && rows.len() % HISTORY_PAGE_ROWS == 0
         && let Some(last) = rows.last()
     {
-        let Some(next) = store.history(saga, last.position + 1, HISTORY_PAGE_ROWS).await? else { break };
+        let Some(next) = store
+            .history(saga, last.position + 1, HISTORY_PAGE_ROWS)
+            .await?
+        else {
+            break;
+        };
         whole.saga = next.saga;
         match next.rows {
             Ok(more) if more.is_empty() => break,
@@ -83,10 +107,17 @@ async fn page(node: &Node, shard: ShardId, after: Option<SagaId>) -> Vec<History
     }
 }
 
-async fn try_page(node: &Node, shard: ShardId, after: Option<SagaId>) -> Result<Vec<History>, Error> {
+async fn try_page(
+    node: &Node,
+    shard: ShardId,
+    after: Option<SagaId>,
+) -> Result<Vec<History>, Error> {
     // Every saga that is not over is awake: sleeping ones leave memory when timers of the language are served.
     let awake_before = Time::INFINITY;
-    let histories = node.store.load_active(shard, after, awake_before, RECOVERY_PAGE_SAGAS).await?;
+    let histories = node
+        .store
+        .load_active(shard, after, awake_before, RECOVERY_PAGE_SAGAS)
+        .await?;
     let mut page = Vec::with_capacity(histories.len());
     for history in histories {
         page.push(for_shard(node, history).await?);

@@ -43,7 +43,9 @@ impl Node {
     /// The namespace, if it was declared.
     pub(crate) fn namespace(&self, name: &str) -> Result<Arc<str>, Refusal> {
         let missing = || {
-            let message = format!("there is no namespace {name:?}; namespaces are declared in the server's configuration");
+            let message = format!(
+                "there is no namespace {name:?}; namespaces are declared in the server's configuration"
+            );
             Refusal::new(Kind::NotFound, "NAMESPACE_NOT_FOUND", message)
         };
         self.namespaces.get(name).cloned().ok_or_else(missing)
@@ -52,7 +54,9 @@ impl Node {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("name", &self.lease.name).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("name", &self.lease.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +69,10 @@ pub(crate) struct OpenShards {
 
 impl OpenShards {
     pub(crate) fn new(shard_count: u16) -> Self {
-        Self { open: (0..shard_count).map(|_| AtomicBool::new(false)).collect(), turn: AtomicUsize::new(0) }
+        Self {
+            open: (0..shard_count).map(|_| AtomicBool::new(false)).collect(),
+            turn: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn open(&self, shard: ShardId) {

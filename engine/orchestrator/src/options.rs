@@ -69,12 +69,30 @@ mod tests {
     fn options_out_of_range_are_refused() {
         assert!(Options::default().check().is_ok());
         for broken in [
-            Options { node: String::new(), ..Options::default() },
-            Options { lanes: 0, ..Options::default() },
-            Options { lanes: 65, ..Options::default() },
-            Options { lease: Duration::ZERO, ..Options::default() },
-            Options { active_max: 0, ..Options::default() },
-            Options { queue_max: 0, ..Options::default() },
+            Options {
+                node: String::new(),
+                ..Options::default()
+            },
+            Options {
+                lanes: 0,
+                ..Options::default()
+            },
+            Options {
+                lanes: 65,
+                ..Options::default()
+            },
+            Options {
+                lease: Duration::ZERO,
+                ..Options::default()
+            },
+            Options {
+                active_max: 0,
+                ..Options::default()
+            },
+            Options {
+                queue_max: 0,
+                ..Options::default()
+            },
         ] {
             assert!(broken.check().is_err(), "{broken:?}");
         }

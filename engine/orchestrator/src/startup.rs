@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use amends_core::shard::Shard;
 use amends_core::ShardId;
+use amends_core::shard::Shard;
 use amends_store::{AppendError, Error as StoreError, Identity, Lane, NodeLease, Store, Takeover};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -25,8 +25,11 @@ use crate::status::{Load, Status};
 use crate::subscriptions::Subscriptions;
 use crate::{lease, loading, telemetry};
 
-/// Starts a node; returns when it has taken over its shards.
-pub(crate) async fn start(store: Arc<dyn Store>, options: Options) -> Result<Arc<Node>, Error> {
+/// Starts a node; returns when it has taken over its shards, with the guard that stops it.
+pub(crate) async fn start(
+    store: Arc<dyn Store>,
+    options: Options,
+) -> Result<(Arc<Node>, DropGuard), Error> {
     options.check()?;
     let identity = store.identity().await.map_err(Error::Store)?;
     let shards: Vec<ShardId> = (0..identity.shard_count).map(ShardId).collect();
@@ -36,22 +39,29 @@ pub(crate) async fn start(store: Arc<dyn Store>, options: Options) -> Result<Arc
         address: options.address.clone(),
         lease: options.lease,
     };
-    lease::claim_all(&*store, &node_lease, &shards).await.map_err(Error::Store)?;
+    lease::claim_all(&*store, &node_lease, &shards)
+        .await
+        .map_err(Error::Store)?;
     let renewed_at = Instant::now();
     let clock = Clock::new(store.renew(&node_lease).await.map_err(Error::Store)?);
     let (lanes, inboxes) = Lanes::new(options.lanes.min(shards.len()), identity.shard_count);
     let outcomes_max = options.queue_max.saturating_mul(lanes.count());
     let (registry, left) = Registry::new(lanes.clone(), identity.incarnation, outcomes_max);
-    let node = Arc::new(assemble(store, &options, identity, node_lease, clock, lanes, registry));
+    let node = Arc::new(assemble(
+        store, &options, identity, node_lease, clock, lanes, registry,
+    ));
+    // Whoever gives up waiting for the start stops what has begun.
+    let guard = node.stop.clone().drop_guard();
     // From here on the lease is kept: a takeover may have to wait for an old backend.
     node.tasks.spawn(lease::keep(node.clone(), renewed_at));
-    node.tasks.spawn(node.registry.clone().expire(left, options.session_lease, node.stop.clone()));
-    if let Err(error) = start_lanes(&node, inboxes).await {
-        node.stop.cancel();
-        return Err(Error::Store(error));
-    }
+    node.tasks.spawn(
+        node.registry
+            .clone()
+            .expire(left, options.session_lease, node.stop.clone()),
+    );
+    start_lanes(&node, inboxes).await.map_err(Error::Store)?;
     telemetry::node_started(&node.lease.name, shards.len(), node.lanes.count());
-    Ok(node)
+    Ok((node, guard))
 }
 
 fn assemble(
@@ -63,7 +73,11 @@ fn assemble(
     lanes: Lanes,
     registry: Arc<Registry>,
 ) -> Node {
-    let mut namespaces: BTreeSet<Arc<str>> = options.namespaces.iter().map(|name| name.as_str().into()).collect();
+    let mut namespaces: BTreeSet<Arc<str>> = options
+        .namespaces
+        .iter()
+        .map(|name| name.as_str().into())
+        .collect();
     namespaces.insert("default".into());
     Node {
         store,
@@ -97,10 +111,21 @@ async fn start_lanes(
     for (lane, (inbox, (connection, taken))) in inboxes.into_iter().zip(ready).enumerate() {
         let (batches, queue) = mpsc::unbounded_channel();
         let shards: Vec<ShardId> = taken.iter().map(|(shard, _)| *shard).collect();
-        let machines = taken.into_iter().map(|(shard, epoch)| Shard::new(shard, node.incarnation, epoch)).collect();
+        let machines = taken
+            .into_iter()
+            .map(|(shard, epoch)| Shard::new(shard, node.incarnation, epoch))
+            .collect();
         let task = LaneTask::new(lane, node.clone(), inbox, batches, machines);
         node.tasks.spawn(task.run());
-        node.tasks.spawn(Committer { lane, node: node.clone(), connection, batches: queue }.run());
+        node.tasks.spawn(
+            Committer {
+                lane,
+                node: node.clone(),
+                connection,
+                batches: queue,
+            }
+            .run(),
+        );
         node.tasks.spawn(loading::recover(node.clone(), shards));
     }
     Ok(())
@@ -123,26 +148,49 @@ async fn take_over(
         let at = node.clock.now();
         let record = |(shard, tail): (&ShardId, &u64)| {
             let (shard, position) = (*shard, tail + 1);
-            Takeover { shard, position, batch, node: node.lease.name.clone(), at }
+            Takeover {
+                shard,
+                position,
+                batch,
+                node: node.lease.name.clone(),
+                at,
+            }
         };
         let records: Vec<Takeover> = shards.iter().zip(&tails).map(record).collect();
         match connection.take_over(&records).await {
-            Ok(()) => return Ok(records.into_iter().map(|record| (record.shard, record.position)).collect()),
+            Ok(()) => {
+                return Ok(records
+                    .into_iter()
+                    .map(|record| (record.shard, record.position))
+                    .collect());
+            }
             // A former owner was faster, once more; or nobody knows: the tails will tell, and one more record does no harm.
-            Err(error @ (AppendError::PositionTaken(_) | AppendError::Again { .. } | AppendError::Unknown { .. })) => {
+            Err(
+                error @ (AppendError::PositionTaken(_)
+                | AppendError::Again { .. }
+                | AppendError::Unknown { .. }),
+            ) => {
                 telemetry::store_failed("take over shards", &error);
             }
             Err(error) => {
-                return Err(StoreError::Unavailable { what: "take over shards", source: Box::new(error) });
+                return Err(StoreError::Unavailable {
+                    what: "take over shards",
+                    source: Box::new(error),
+                });
             }
         }
         backoff.wait().await;
     }
-    Err(StoreError::Corrupt("the journals went on under a takeover, again and again".into()))
+    Err(StoreError::Corrupt(
+        "the journals went on under a takeover, again and again".into(),
+    ))
 }
 
 /// The tails of those shards whose journals have no gap; the others are taken out.
-async fn readable_tails(connection: &mut dyn Lane, shards: &mut Vec<ShardId>) -> Result<Vec<u64>, StoreError> {
+async fn readable_tails(
+    connection: &mut dyn Lane,
+    shards: &mut Vec<ShardId>,
+) -> Result<Vec<u64>, StoreError> {
     loop {
         match connection.tails(shards).await {
             Ok(tails) => return Ok(tails),

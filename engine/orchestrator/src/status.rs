@@ -66,7 +66,11 @@ impl Status {
     pub(crate) fn lane_down(&self, lane: usize, down: bool) {
         self.change(|obstacles| {
             let bit = 1_u64 << (lane % 64);
-            obstacles.lanes_down = if down { obstacles.lanes_down | bit } else { obstacles.lanes_down & !bit };
+            obstacles.lanes_down = if down {
+                obstacles.lanes_down | bit
+            } else {
+                obstacles.lanes_down & !bit
+            };
         });
     }
 
@@ -98,13 +102,21 @@ impl Status {
     pub(crate) fn admit(&self) -> Result<(), Refusal> {
         let obstacles = self.lock();
         if obstacles.failed {
-            return Err(Refusal::unavailable("this node has lost its shards: try another, or again"));
+            return Err(Refusal::unavailable(
+                "this node has lost its shards: try another, or again",
+            ));
         }
         if obstacles.draining {
-            return Err(Refusal::new(Kind::Unavailable, "DRAINING", "this node is draining: try another, or again"));
+            return Err(Refusal::new(
+                Kind::Unavailable,
+                "DRAINING",
+                "this node is draining: try another, or again",
+            ));
         }
         if obstacles.lanes_down != 0 || obstacles.lease_late {
-            return Err(Refusal::unavailable("the database does not take writes for now: try again"));
+            return Err(Refusal::unavailable(
+                "the database does not take writes for now: try again",
+            ));
         }
         Ok(())
     }
@@ -112,12 +124,18 @@ impl Status {
     fn change(&self, change: impl FnOnce(&mut Obstacles)) {
         let mut obstacles = self.lock();
         change(&mut obstacles);
-        let healthy = obstacles.lanes_down == 0 && !obstacles.lease_late && !obstacles.draining && !obstacles.failed;
-        self.health.send_if_modified(|health| std::mem::replace(health, healthy) != healthy);
+        let healthy = obstacles.lanes_down == 0
+            && !obstacles.lease_late
+            && !obstacles.draining
+            && !obstacles.failed;
+        self.health
+            .send_if_modified(|health| std::mem::replace(health, healthy) != healthy);
     }
 
     fn lock(&self) -> MutexGuard<'_, Obstacles> {
-        self.obstacles.lock().unwrap_or_else(PoisonError::into_inner)
+        self.obstacles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,7 +170,11 @@ impl Load {
     /// Room for a start.
     pub(crate) fn start(&self, lane: usize) -> Result<Ticket, Refusal> {
         let ticket = self.input(lane)?;
-        let waiting: usize = self.waiting.iter().map(|lane| lane.load(Ordering::Relaxed)).sum();
+        let waiting: usize = self
+            .waiting
+            .iter()
+            .map(|lane| lane.load(Ordering::Relaxed))
+            .sum();
         // What waits may become active: counted as such, so that the bound holds.
         if self.active.load(Ordering::Relaxed) + waiting > self.active_max {
             return Err(overloaded("as many sagas are active as this node holds"));
@@ -163,7 +185,9 @@ impl Load {
     /// Room for a client's input.
     pub(crate) fn input(&self, lane: usize) -> Result<Ticket, Refusal> {
         let waiting = &self.waiting[lane];
-        let ticket = Ticket { waiting: waiting.clone() };
+        let ticket = Ticket {
+            waiting: waiting.clone(),
+        };
         if waiting.fetch_add(1, Ordering::Relaxed) >= self.queue_max {
             return Err(overloaded("as many requests wait as this node queues"));
         }
@@ -172,7 +196,9 @@ impl Load {
 }
 
 fn overloaded(why: &str) -> Refusal {
-    let kind = Kind::ResourceExhausted { retry_after: Some(OVERLOAD_RETRY_AFTER) };
+    let kind = Kind::ResourceExhausted {
+        retry_after: Some(OVERLOAD_RETRY_AFTER),
+    };
     Refusal::new(kind, "OVERLOADED", format!("{why}: try again later"))
 }
 
@@ -227,6 +253,9 @@ mod tests {
         assert_eq!(status.admit().unwrap_err().reason, "DRAINING");
         status.fail(Failure::ShardLost(ShardId(3)));
         status.fail(Failure::Stopped);
-        assert!(matches!(&*status.failure().borrow(), Some(Failure::ShardLost(ShardId(3)))));
+        assert!(matches!(
+            &*status.failure().borrow(),
+            Some(Failure::ShardLost(ShardId(3)))
+        ));
     }
 }

@@ -28,11 +28,17 @@ impl Subscriptions {
     pub(crate) fn subscribe(&self, saga: SagaId) -> watch::Receiver<Option<SagaState>> {
         let mut table = self.lock();
         if table.senders.len() >= table.sweep_at.max(SUBSCRIPTIONS_SWEEP_MIN) {
-            table.senders.retain(|_, sender| sender.receiver_count() > 0);
+            table
+                .senders
+                .retain(|_, sender| sender.receiver_count() > 0);
             table.sweep_at = table.senders.len() * 2;
         }
         self.any.store(true, Ordering::Release);
-        table.senders.entry(saga).or_insert_with(|| watch::Sender::new(None)).subscribe()
+        table
+            .senders
+            .entry(saga)
+            .or_insert_with(|| watch::Sender::new(None))
+            .subscribe()
     }
 
     pub(crate) fn changed(&self, saga: SagaId, state: SagaState) {
@@ -40,7 +46,9 @@ impl Subscriptions {
             return;
         }
         let mut table = self.lock();
-        let Some(sender) = table.senders.get(&saga) else { return };
+        let Some(sender) = table.senders.get(&saga) else {
+            return;
+        };
         if sender.receiver_count() == 0 {
             table.senders.remove(&saga);
             if table.senders.is_empty() {
@@ -69,7 +77,10 @@ mod tests {
     #[test]
     fn every_listener_hears_of_a_change() {
         let subscriptions = Subscriptions::default();
-        let (mut first, mut second) = (subscriptions.subscribe(saga(1)), subscriptions.subscribe(saga(1)));
+        let (mut first, mut second) = (
+            subscriptions.subscribe(saga(1)),
+            subscriptions.subscribe(saga(1)),
+        );
         subscriptions.changed(saga(1), SagaState::Compensating);
         subscriptions.changed(saga(2), SagaState::Completed);
         assert_eq!(*first.borrow_and_update(), Some(SagaState::Compensating));
@@ -85,6 +96,11 @@ mod tests {
         assert!(subscriptions.lock().senders.len() <= SUBSCRIPTIONS_SWEEP_MIN);
         drop(subscriptions.subscribe(saga(u64::MAX >> 2)));
         subscriptions.changed(saga(u64::MAX >> 2), SagaState::Completed);
-        assert!(!subscriptions.lock().senders.contains_key(&saga(u64::MAX >> 2)));
+        assert!(
+            !subscriptions
+                .lock()
+                .senders
+                .contains_key(&saga(u64::MAX >> 2))
+        );
     }
 }

@@ -23,7 +23,10 @@ pub(crate) fn clock_jumped(before: Time, sample: Time) {
 }
 
 pub(crate) fn waiting_for_shards(wanted: usize, claimed: usize) {
-    info!(wanted, claimed, "another live node holds shards: waiting for its lease to end");
+    info!(
+        wanted,
+        claimed, "another live node holds shards: waiting for its lease to end"
+    );
 }
 
 pub(crate) fn node_started(node: &str, shards: usize, lanes: usize) {
@@ -49,7 +52,11 @@ pub(crate) fn recovered(shard: ShardId, sagas: usize) {
 }
 
 pub(crate) fn store_down(lane: usize, error: &dyn std::error::Error) {
-    warn!(lane, error = chain(error), "the store takes no writes: starts are refused until it does");
+    warn!(
+        lane,
+        error = chain(error),
+        "the store takes no writes: starts are refused until it does"
+    );
 }
 
 pub(crate) fn store_back(lane: usize) {
@@ -61,7 +68,11 @@ pub(crate) fn store_failed(doing: &'static str, error: &dyn std::error::Error) {
 }
 
 pub(crate) fn batch_unknown(lane: usize, error: &dyn std::error::Error) {
-    warn!(lane, error = chain(error), "nobody knows whether a batch was written: finding out");
+    warn!(
+        lane,
+        error = chain(error),
+        "nobody knows whether a batch was written: finding out"
+    );
 }
 
 pub(crate) fn data_refused(shard: ShardId, inputs: usize, message: &str) {
@@ -93,25 +104,51 @@ pub(crate) fn drained(unanswered: usize) {
 }
 
 pub(crate) fn definition_applied(namespace: &str, name: &str, revision: u32, created: bool) {
-    info!(namespace, definition = name, revision, created, "a definition was applied");
+    info!(
+        namespace,
+        definition = name,
+        revision,
+        created,
+        "a definition was applied"
+    );
 }
 
 pub(crate) fn session_attached(namespace: &str, participant: &str, instance: &str, in_hand: usize) {
-    info!(namespace, participant, instance, in_hand, "a participant attached");
+    info!(
+        namespace,
+        participant, instance, in_hand, "a participant attached"
+    );
 }
 
 pub(crate) fn session_lost(namespace: &str, participant: &str, instance: &str, in_flight: usize) {
-    info!(namespace, participant, instance, in_flight, "a participant's stream ended");
+    info!(
+        namespace,
+        participant, instance, in_flight, "a participant's stream ended"
+    );
 }
 
-pub(crate) fn session_expired(namespace: &str, participant: &str, instance: &str, in_flight: usize) {
-    warn!(namespace, participant, instance, in_flight, "a participant did not return: its attempts are unknown");
+pub(crate) fn session_expired(
+    namespace: &str,
+    participant: &str,
+    instance: &str,
+    in_flight: usize,
+) {
+    warn!(
+        namespace,
+        participant, instance, in_flight, "a participant did not return: its attempts are unknown"
+    );
 }
 
 pub(crate) fn incidents(id: SagaId, saga: &Saga) {
     for open in saga.incidents() {
-        let step = open.incident.step.map_or("", |step| saga.definition().step(step).id());
-        let operation = open.incident.operation.map_or("", |operation| operation.as_str());
+        let step = open
+            .incident
+            .step
+            .map_or("", |step| saga.definition().step(step).id());
+        let operation = open
+            .incident
+            .operation
+            .map_or("", |operation| operation.as_str());
         let reason = open.incident.reason.as_str();
         warn!(saga = %id, step, operation, reason, message_text = open.incident.message, "a saga is parked");
     }
@@ -122,7 +159,13 @@ pub(crate) fn saga_changed(id: SagaId, state: &'static str) {
 }
 
 /// Open from the sending of an attempt until its outcome arrives.
-pub(crate) fn attempt_span(key: &OperationKey, attempt: u32, action: &str, instance: &str, traceparent: Option<&str>) -> Span {
+pub(crate) fn attempt_span(
+    key: &OperationKey,
+    attempt: u32,
+    action: &str,
+    instance: &str,
+    traceparent: Option<&str>,
+) -> Span {
     debug_span!(
         "attempt",
         saga = %key.saga,

@@ -83,7 +83,9 @@ pub(super) struct Sent {
 
 impl Instance {
     fn has_room(&self) -> bool {
-        self.live.as_ref().is_some_and(|live| live.credit > 0 && !live.draining && live.resend.is_empty())
+        self.live
+            .as_ref()
+            .is_some_and(|live| live.credit > 0 && !live.draining && live.resend.is_empty())
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -91,7 +93,10 @@ impl Instance {
     }
 
     fn queue_of(&self, action: &ActionName) -> Option<QueueId> {
-        self.offers.iter().find(|(offer, _)| offer == action).map(|(_, queue)| *queue)
+        self.offers
+            .iter()
+            .find(|(offer, _)| offer == action)
+            .map(|(_, queue)| *queue)
     }
 }
 
@@ -102,7 +107,11 @@ impl Book {
         if self.sent.contains_key(&attempt) || self.queued.contains_key(&attempt) {
             return;
         }
-        let older: Vec<_> = self.sent.range(attempt.first()..attempt.clone()).map(|(older, _)| older.clone()).collect();
+        let older: Vec<_> = self
+            .sent
+            .range(attempt.first()..attempt.clone())
+            .map(|(older, _)| older.clone())
+            .collect();
         for older in older {
             self.forget_sent(&older);
         }
@@ -111,7 +120,9 @@ impl Book {
             outbox.sent.push(attempt);
             return;
         }
-        let queue = self.queues.find_or_make(&command.key.namespace, &command.action);
+        let queue = self
+            .queues
+            .find_or_make(&command.key.namespace, &command.action);
         let place = self.next();
         self.queues.get_mut(queue).commands.insert(place, command);
         self.queued.insert(attempt, (queue, place));
@@ -125,7 +136,11 @@ impl Book {
             outbox.withdrawn.push(attempt.clone());
         } else if let Some(sent) = self.sent.get(attempt) {
             let told = (sent.command.key.clone(), sent.command.attempt);
-            outbox.withdrawals.entry(sent.instance).or_default().push(told);
+            outbox
+                .withdrawals
+                .entry(sent.instance)
+                .or_default()
+                .push(told);
         }
     }
 
@@ -137,8 +152,13 @@ impl Book {
     /// A shard has another owner.
     pub(super) fn forget_shard(&mut self, shard: ShardId) {
         let of_shard = |attempt: &&Attempt| attempt.saga.shard() == shard;
-        let sagas: BTreeSet<SagaId> =
-            self.queued.keys().chain(self.sent.keys()).filter(of_shard).map(|attempt| attempt.saga).collect();
+        let sagas: BTreeSet<SagaId> = self
+            .queued
+            .keys()
+            .chain(self.sent.keys())
+            .filter(of_shard)
+            .map(|attempt| attempt.saga)
+            .collect();
         for saga in sagas {
             self.forget_saga(saga);
         }
@@ -172,12 +192,20 @@ impl Book {
             })
             .collect();
         self.held.retain(|_, holder| *holder != id);
-        self.held.extend(in_hand.iter().map(|attempt| (attempt.clone(), id)));
-        let Some(instance) = self.instances.get_mut(&id) else { return (id, session) };
+        self.held
+            .extend(in_hand.iter().map(|attempt| (attempt.clone(), id)));
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return (id, session);
+        };
         instance.offers = offers;
         let missing: Vec<Attempt> = instance.sent.difference(&in_hand).cloned().collect();
         let credit = attachment.credit;
-        instance.live = Some(Live { deliveries, credit, draining: false, resend: VecDeque::new() });
+        instance.live = Some(Live {
+            deliveries,
+            credit,
+            draining: false,
+            resend: VecDeque::new(),
+        });
         self.send_again(id, missing, outbox);
         self.adopt(id, &in_hand, outbox);
         self.pull(id, outbox);
@@ -185,8 +213,20 @@ impl Book {
     }
 
     /// The instance has more room.
-    pub(super) fn credit(&mut self, id: InstanceId, session: u64, commands: u32, outbox: &mut Outbox) {
-        let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.session == session) else { return };
+    pub(super) fn credit(
+        &mut self,
+        id: InstanceId,
+        session: u64,
+        commands: u32,
+        outbox: &mut Outbox,
+    ) {
+        let Some(instance) = self
+            .instances
+            .get_mut(&id)
+            .filter(|instance| instance.session == session)
+        else {
+            return;
+        };
         if let Some(live) = &mut instance.live {
             live.credit = live.credit.saturating_add(commands);
             self.pull(id, outbox);
@@ -194,7 +234,12 @@ impl Book {
     }
 
     /// The instance did not return within its lease.
-    pub(super) fn expire(&mut self, id: InstanceId, session: u64, outbox: &mut Outbox) -> Option<(Name, usize)> {
+    pub(super) fn expire(
+        &mut self,
+        id: InstanceId,
+        session: u64,
+        outbox: &mut Outbox,
+    ) -> Option<(Name, usize)> {
         let instance = self.instances.get(&id)?;
         if instance.session != session || instance.live.is_some() {
             return None;
@@ -239,7 +284,14 @@ impl Book {
         }
         let id = InstanceId(self.next());
         self.by_name.insert(name.clone(), id);
-        let instance = Instance { name, live: None, session, offers: Vec::new(), turn: 0, sent: BTreeSet::new() };
+        let instance = Instance {
+            name,
+            live: None,
+            session,
+            offers: Vec::new(),
+            turn: 0,
+            sent: BTreeSet::new(),
+        };
         self.instances.insert(id, instance);
         id
     }
@@ -247,9 +299,13 @@ impl Book {
     /// What was sent on the stream before and did not arrive: the same attempts again, unless their action is not served
     /// any more.
     fn send_again(&mut self, id: InstanceId, missing: Vec<Attempt>, outbox: &mut Outbox) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
         for attempt in missing {
-            let Some(sent) = self.sent.get(&attempt) else { continue };
+            let Some(sent) = self.sent.get(&attempt) else {
+                continue;
+            };
             if instance.queue_of(&sent.command.action).is_some() {
                 if let Some(live) = &mut instance.live {
                     live.resend.push_back(attempt);
@@ -265,8 +321,12 @@ impl Book {
     /// What is queued here and already in the instance's hand, from an earlier life of this node, is not sent again.
     fn adopt(&mut self, id: InstanceId, in_hand: &BTreeSet<Attempt>, outbox: &mut Outbox) {
         for attempt in in_hand {
-            let Some((queue, place)) = self.queued.get(attempt).copied() else { continue };
-            let Some(command) = self.queues.get(queue).commands.get(&place) else { continue };
+            let Some((queue, place)) = self.queued.get(attempt).copied() else {
+                continue;
+            };
+            let Some(command) = self.queues.get(queue).commands.get(&place) else {
+                continue;
+            };
             if self.holder(attempt, &command.action) != Some(id) {
                 continue;
             }
@@ -293,8 +353,12 @@ impl Book {
                 return;
             }
             let has_room = |id| instances.get(&id).is_some_and(Instance::has_room);
-            let Some(id) = entry.next_server(has_room) else { return };
-            let Some((_, command)) = entry.commands.pop_first() else { return };
+            let Some(id) = entry.next_server(has_room) else {
+                return;
+            };
+            let Some((_, command)) = entry.commands.pop_first() else {
+                return;
+            };
             self.deliver(id, command, outbox);
         }
     }
@@ -305,7 +369,9 @@ impl Book {
             return;
         }
         self.pull_resends(id, outbox);
-        let Some(instance) = self.instances.get(&id) else { return };
+        let Some(instance) = self.instances.get(&id) else {
+            return;
+        };
         let offers: Vec<QueueId> = instance.offers.iter().map(|(_, queue)| *queue).collect();
         let mut turn = instance.turn;
         let mut empty = 0;
@@ -326,13 +392,24 @@ impl Book {
     }
 
     fn pull_resends(&mut self, id: InstanceId, outbox: &mut Outbox) {
-        let Some(live) = self.instances.get_mut(&id).and_then(|instance| instance.live.as_mut()) else { return };
+        let Some(live) = self
+            .instances
+            .get_mut(&id)
+            .and_then(|instance| instance.live.as_mut())
+        else {
+            return;
+        };
         while live.credit > 0 && !live.draining {
-            let Some(attempt) = live.resend.pop_front() else { return };
+            let Some(attempt) = live.resend.pop_front() else {
+                return;
+            };
             // It may have been reported, or its saga may have ended, meanwhile.
             if let Some(sent) = self.sent.get(&attempt) {
                 live.credit -= 1;
-                let command = Command { resent: true, ..(*sent.command).clone() };
+                let command = Command {
+                    resent: true,
+                    ..(*sent.command).clone()
+                };
                 outbox.commands.entry(id).or_default().push(command);
             }
         }
@@ -341,20 +418,43 @@ impl Book {
     fn deliver(&mut self, id: InstanceId, command: Box<Command>, outbox: &mut Outbox) {
         let attempt = Attempt::of(&command.key, command.attempt);
         self.queued.remove(&attempt);
-        if let Some(live) = self.instances.get_mut(&id).and_then(|instance| instance.live.as_mut()) {
+        if let Some(live) = self
+            .instances
+            .get_mut(&id)
+            .and_then(|instance| instance.live.as_mut())
+        {
             live.credit = live.credit.saturating_sub(1);
         }
         outbox.sent.push(attempt.clone());
-        outbox.commands.entry(id).or_default().push((*command).clone());
+        outbox
+            .commands
+            .entry(id)
+            .or_default()
+            .push((*command).clone());
         self.note_sent(attempt, command, id);
     }
 
     fn note_sent(&mut self, attempt: Attempt, command: Box<Command>, id: InstanceId) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
         instance.sent.insert(attempt.clone());
         let (action, traceparent) = (command.action.as_str(), command.traceparent.as_deref());
-        let span = telemetry::attempt_span(&command.key, command.attempt, action, &instance.name.instance, traceparent);
-        self.sent.insert(attempt, Sent { command, instance: id, _span: span });
+        let span = telemetry::attempt_span(
+            &command.key,
+            command.attempt,
+            action,
+            &instance.name.instance,
+            traceparent,
+        );
+        self.sent.insert(
+            attempt,
+            Sent {
+                command,
+                instance: id,
+                _span: span,
+            },
+        );
     }
 
     fn forget_sent(&mut self, attempt: &Attempt) {
@@ -366,15 +466,24 @@ impl Book {
     }
 
     fn forget_while(&mut self, floor: Attempt, of_saga: impl Fn(&Attempt) -> bool) {
-        let queued = self.queued.range(floor.clone()..).map(|(attempt, _)| attempt);
-        let queued: Vec<_> = queued.take_while(|attempt| of_saga(attempt)).cloned().collect();
+        let queued = self
+            .queued
+            .range(floor.clone()..)
+            .map(|(attempt, _)| attempt);
+        let queued: Vec<_> = queued
+            .take_while(|attempt| of_saga(attempt))
+            .cloned()
+            .collect();
         for attempt in queued {
             if let Some((queue, place)) = self.queued.remove(&attempt) {
                 self.queues.get_mut(queue).commands.remove(&place);
             }
         }
         let sent = self.sent.range(floor..).map(|(attempt, _)| attempt);
-        let sent: Vec<_> = sent.take_while(|attempt| of_saga(attempt)).cloned().collect();
+        let sent: Vec<_> = sent
+            .take_while(|attempt| of_saga(attempt))
+            .cloned()
+            .collect();
         for attempt in sent {
             self.forget_sent(&attempt);
         }

@@ -26,17 +26,30 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) fn of(key: &OperationKey, attempt: u32) -> Self {
-        Self { saga: key.saga, step: key.step.as_str().into(), operation: key.operation, attempt }
+        Self {
+            saga: key.saga,
+            step: key.step.as_str().into(),
+            operation: key.operation,
+            attempt,
+        }
     }
 
     /// The first attempt of the same operation, in the order of attempts.
     fn first(&self) -> Self {
-        Self { attempt: 0, ..self.clone() }
+        Self {
+            attempt: 0,
+            ..self.clone()
+        }
     }
 
     /// Sorts before every attempt of a saga.
     fn floor(saga: SagaId) -> Self {
-        Self { saga, step: "".into(), operation: OperationKind::Forward, attempt: 0 }
+        Self {
+            saga,
+            step: "".into(),
+            operation: OperationKind::Forward,
+            attempt: 0,
+        }
     }
 }
 

@@ -43,7 +43,10 @@ impl Queues {
         }
         let id = QueueId(self.queues.len());
         self.queues.push(Queue::default());
-        self.ids.entry(namespace.to_owned()).or_default().insert(action.clone(), id);
+        self.ids
+            .entry(namespace.to_owned())
+            .or_default()
+            .insert(action.clone(), id);
         id
     }
 
@@ -53,10 +56,6 @@ impl Queues {
 
     pub(super) fn get_mut(&mut self, id: QueueId) -> &mut Queue {
         &mut self.queues[id.0]
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = QueueId> + use<> {
-        (0..self.queues.len()).map(QueueId)
     }
 }
 
@@ -83,9 +82,14 @@ impl Queue {
     }
 
     /// The next instance in turn that has room.
-    pub(super) fn next_server(&mut self, has_room: impl Fn(InstanceId) -> bool) -> Option<InstanceId> {
+    pub(super) fn next_server(
+        &mut self,
+        has_room: impl Fn(InstanceId) -> bool,
+    ) -> Option<InstanceId> {
         let count = self.servers.len();
-        let place = (0..count).map(|offset| (self.turn + offset) % count).find(|place| has_room(self.servers[*place]))?;
+        let place = (0..count)
+            .map(|offset| (self.turn + offset) % count)
+            .find(|place| has_room(self.servers[*place]))?;
         self.turn = place + 1;
         Some(self.servers[place])
     }
@@ -115,8 +119,13 @@ mod tests {
         for number in 1..=3 {
             queue.offer(InstanceId(number), true);
         }
-        let turns: Vec<_> = (0..4).filter_map(|_| queue.next_server(|id| id != InstanceId(2))).collect();
-        assert_eq!(turns, [InstanceId(1), InstanceId(3), InstanceId(1), InstanceId(3)]);
+        let turns: Vec<_> = (0..4)
+            .filter_map(|_| queue.next_server(|id| id != InstanceId(2)))
+            .collect();
+        assert_eq!(
+            turns,
+            [InstanceId(1), InstanceId(3), InstanceId(1), InstanceId(3)]
+        );
         assert_eq!(queue.next_server(|_| false), None);
     }
 }

@@ -55,7 +55,14 @@ impl Registry {
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Departure>) {
         let (departures, left) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(outcomes_max.min(Semaphore::MAX_PERMITS)));
-        let registry = Self { book: Mutex::default(), lanes, incarnation, departures, room, idle: Notify::new() };
+        let registry = Self {
+            book: Mutex::default(),
+            lanes,
+            incarnation,
+            departures,
+            room,
+            idle: Notify::new(),
+        };
         (Arc::new(registry), left)
     }
 
@@ -68,15 +75,25 @@ impl Registry {
     ) {
         // All leases are equally long, so they end in the order in which they began.
         while let Some(Some(departure)) = stop.run_until_cancelled(left.recv()).await {
-            if stop.run_until_cancelled(tokio::time::sleep_until(departure.at + lease)).await.is_none() {
+            if stop
+                .run_until_cancelled(tokio::time::sleep_until(departure.at + lease))
+                .await
+                .is_none()
+            {
                 return;
             }
             let mut outbox = Outbox::default();
             let mut book = self.lock();
-            if let Some((name, in_flight)) = book.expire(departure.instance, departure.session, &mut outbox)
+            if let Some((name, in_flight)) =
+                book.expire(departure.instance, departure.session, &mut outbox)
                 && in_flight > 0
             {
-                telemetry::session_expired(&name.namespace, &name.participant, &name.instance, in_flight);
+                telemetry::session_expired(
+                    &name.namespace,
+                    &name.participant,
+                    &name.instance,
+                    in_flight,
+                );
             }
             self.tell(&mut book, outbox);
         }
@@ -112,7 +129,12 @@ impl Registry {
             .filter(|(key, _)| self.is_ours(key) && key.namespace == attachment.namespace)
             .map(|(key, attempt)| Attempt::of(key, *attempt))
             .collect();
-        telemetry::session_attached(&attachment.namespace, &attachment.participant, &attachment.instance, in_hand.len());
+        telemetry::session_attached(
+            &attachment.namespace,
+            &attachment.participant,
+            &attachment.instance,
+            in_hand.len(),
+        );
         let mut book = self.lock();
         if book.closed {
             return None;
@@ -122,7 +144,10 @@ impl Registry {
         self.tell(&mut book, outbox);
         drop(book);
         let handle = SessionHandle::new(self.clone(), instance, session, attachment);
-        Some(Session { deliveries: receiver, handle })
+        Some(Session {
+            deliveries: receiver,
+            handle,
+        })
     }
 
     pub(super) fn credit(&self, instance: InstanceId, session: u64, commands: u32) {
@@ -134,7 +159,10 @@ impl Registry {
 
     pub(super) fn drain_session(&self, instance: InstanceId, session: u64) {
         let mut book = self.lock();
-        let instance = book.instances.get_mut(&instance).filter(|instance| instance.session == session);
+        let instance = book
+            .instances
+            .get_mut(&instance)
+            .filter(|instance| instance.session == session);
         if let Some(live) = instance.and_then(|instance| instance.live.as_mut()) {
             live.draining = true;
         }
@@ -143,12 +171,27 @@ impl Registry {
     /// A stream ended.
     pub(super) fn lost(&self, instance: InstanceId, session: u64) {
         let mut book = self.lock();
-        let Some(entry) = book.instances.get_mut(&instance).filter(|entry| entry.session == session) else { return };
+        let Some(entry) = book
+            .instances
+            .get_mut(&instance)
+            .filter(|entry| entry.session == session)
+        else {
+            return;
+        };
         entry.live = None;
         let name = &entry.name;
-        telemetry::session_lost(&name.namespace, &name.participant, &name.instance, entry.in_flight());
+        telemetry::session_lost(
+            &name.namespace,
+            &name.participant,
+            &name.instance,
+            entry.in_flight(),
+        );
         // Nobody waits for it once the node has stopped.
-        let _ = self.departures.send(Departure { instance, session, at: Instant::now() });
+        let _ = self.departures.send(Departure {
+            instance,
+            session,
+            at: Instant::now(),
+        });
     }
 
     /// Hands outcomes to their lanes.
@@ -164,18 +207,29 @@ impl Registry {
         self.tell(&mut book, Outbox::default());
         drop(book);
         debug_assert!(outcomes.iter().all(|outcome| outcome.instance == instance));
-        self.lanes.scatter(outcomes, |outcome| outcome.report.saga.shard(), Message::Outcomes);
+        self.lanes.scatter(
+            outcomes,
+            |outcome| outcome.report.saga.shard(),
+            Message::Outcomes,
+        );
     }
 
     /// Answers participants.
-    pub(crate) fn acknowledge(&self, answers: impl IntoIterator<Item = (InstanceId, Vec<Acknowledgement>)>) {
+    pub(crate) fn acknowledge(
+        &self,
+        answers: impl IntoIterator<Item = (InstanceId, Vec<Acknowledgement>)>,
+    ) {
         let mut book = None;
         for (instance, answers) in answers {
             if answers.is_empty() {
                 continue;
             }
             let book = book.get_or_insert_with(|| self.lock());
-            if let Some(live) = book.instances.get(&instance).and_then(|instance| instance.live.as_ref()) {
+            if let Some(live) = book
+                .instances
+                .get(&instance)
+                .and_then(|instance| instance.live.as_ref())
+            {
                 let _ = live.deliveries.send(Delivery::Acknowledgements(answers));
             }
         }
@@ -210,7 +264,9 @@ impl Registry {
         book.closed = true;
         for instance in book.instances.values() {
             if let Some(live) = &instance.live {
-                let _ = live.deliveries.send(Delivery::Goodbye { reason: reason.to_owned() });
+                let _ = live.deliveries.send(Delivery::Goodbye {
+                    reason: reason.to_owned(),
+                });
             }
         }
     }
@@ -243,14 +299,26 @@ impl Registry {
 
     /// Tells lanes that time runs, then participants what to do: in this order, so that no outcome can come first.
     fn tell(&self, book: &mut Book, outbox: Outbox) {
-        self.lanes.scatter(outbox.sent, |attempt| attempt.saga.shard(), Message::Sent);
-        self.lanes.scatter(outbox.withdrawn, |attempt| attempt.saga.shard(), Message::Withdrawn);
+        self.lanes
+            .scatter(outbox.sent, |attempt| attempt.saga.shard(), Message::Sent);
+        self.lanes.scatter(
+            outbox.withdrawn,
+            |attempt| attempt.saga.shard(),
+            Message::Withdrawn,
+        );
         for (namespace, attempt) in outbox.lost {
             let shard = attempt.saga.shard();
-            self.lanes.send(shard, Message::ServerOutcome(Box::new(stream_lost(&namespace, attempt))));
+            self.lanes.send(
+                shard,
+                Message::ServerOutcome(Box::new(stream_lost(&namespace, attempt))),
+            );
         }
         for (instance, commands) in outbox.commands {
-            if let Some(live) = book.instances.get(&instance).and_then(|instance| instance.live.as_ref()) {
+            if let Some(live) = book
+                .instances
+                .get(&instance)
+                .and_then(|instance| instance.live.as_ref())
+            {
                 for commands in in_deliveries(commands) {
                     // A closed channel is a lost stream, which its handle reports.
                     let _ = live.deliveries.send(Delivery::Commands(commands));
@@ -258,7 +326,11 @@ impl Registry {
             }
         }
         for (instance, withdrawals) in outbox.withdrawals {
-            if let Some(live) = book.instances.get(&instance).and_then(|instance| instance.live.as_ref()) {
+            if let Some(live) = book
+                .instances
+                .get(&instance)
+                .and_then(|instance| instance.live.as_ref())
+            {
                 let _ = live.deliveries.send(Delivery::Withdrawals(withdrawals));
             }
         }
@@ -275,7 +347,9 @@ impl Registry {
 impl Surroundings for Registry {
     fn stands_behind_barrier(&self, namespace: &str, action: &ActionName) -> bool {
         let book = self.lock();
-        book.queues.find(namespace, action).is_some_and(|queue| book.queues.get(queue).stands_behind_barrier())
+        book.queues
+            .find(namespace, action)
+            .is_some_and(|queue| book.queues.get(queue).stands_behind_barrier())
     }
 }
 
@@ -303,7 +377,9 @@ fn in_deliveries(commands: Vec<Command>) -> Vec<Vec<Command>> {
     let mut bytes = 0;
     for command in commands {
         let size = command.input.as_bytes().len() + COMMAND_OVERHEAD_BYTES;
-        if current.len() >= DELIVERY_COMMANDS_MAX || (!current.is_empty() && bytes + size > DELIVERY_BYTES_MAX) {
+        if current.len() >= DELIVERY_COMMANDS_MAX
+            || (!current.is_empty() && bytes + size > DELIVERY_BYTES_MAX)
+        {
             deliveries.push(std::mem::take(&mut current));
             bytes = 0;
         }

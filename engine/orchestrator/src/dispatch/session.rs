@@ -83,21 +83,32 @@ pub struct Acknowledgement {
 }
 
 impl SessionHandle {
-    pub(super) fn new(registry: Arc<Registry>, instance: InstanceId, session: u64, attachment: &Attachment) -> Self {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        instance: InstanceId,
+        session: u64,
+        attachment: &Attachment,
+    ) -> Self {
         let end = End {
             registry,
             instance,
             session,
             namespace: attachment.namespace.as_str().into(),
             name: attachment.instance.as_str().into(),
-            serves: attachment.actions.iter().map(|(action, _)| action.clone()).collect(),
+            serves: attachment
+                .actions
+                .iter()
+                .map(|(action, _)| action.clone())
+                .collect(),
         };
         Self { end: Arc::new(end) }
     }
 
     /// More room.
     pub fn credit(&self, commands: u32) {
-        self.end.registry.credit(self.end.instance, self.end.session, commands);
+        self.end
+            .registry
+            .credit(self.end.instance, self.end.session, commands);
     }
 
     /// What attempts came to. Each is answered by an [`Acknowledgement`] once that is durable; waits while the lanes are full.
@@ -107,14 +118,21 @@ impl SessionHandle {
         let mut taken = Vec::new();
         for outcome in outcomes {
             if let Some(acknowledged) = end.refusal(&outcome.key) {
-                refused.push(Acknowledgement { key: outcome.key, attempt: outcome.attempt, acknowledged });
+                refused.push(Acknowledgement {
+                    key: outcome.key,
+                    attempt: outcome.attempt,
+                    acknowledged,
+                });
                 continue;
             }
             if taken.len() > 0 && end.registry.room_is_scarce() {
                 // What waits for room must not hold the room that it waits for.
-                end.registry.reported(end.instance, std::mem::take(&mut taken));
+                end.registry
+                    .reported(end.instance, std::mem::take(&mut taken));
             }
-            let Some(permit) = end.registry.room().await else { return };
+            let Some(permit) = end.registry.room().await else {
+                return;
+            };
             taken.push(end.reported(outcome, permit));
         }
         end.registry.reported(end.instance, taken);
@@ -123,7 +141,9 @@ impl SessionHandle {
 
     /// No new commands.
     pub fn drain(&self) {
-        self.end.registry.drain_session(self.end.instance, self.end.session);
+        self.end
+            .registry
+            .drain_session(self.end.instance, self.end.session);
     }
 }
 
@@ -147,7 +167,11 @@ impl End {
         (!known).then_some(Acknowledged::UnknownOperation)
     }
 
-    fn reported(&self, outcome: AttemptOutcome, permit: tokio::sync::OwnedSemaphorePermit) -> ReportedOutcome {
+    fn reported(
+        &self,
+        outcome: AttemptOutcome,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) -> ReportedOutcome {
         let attempt = Attempt::of(&outcome.key, outcome.attempt);
         let report = Report {
             namespace: self.namespace.clone(),
@@ -160,7 +184,12 @@ impl End {
             instance: Some(self.name.clone()),
             serves: self.serves.clone(),
         };
-        ReportedOutcome { report, instance: self.instance, key: outcome.key, permit }
+        ReportedOutcome {
+            report,
+            instance: self.instance,
+            key: outcome.key,
+            permit,
+        }
     }
 }
 
@@ -172,6 +201,9 @@ impl Drop for End {
 
 impl std::fmt::Debug for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("End").field("instance", &self.name).field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("End")
+            .field("instance", &self.name)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
     }
 }

@@ -53,8 +53,12 @@ impl Committer {
         let stop = self.node.stop.clone();
         while let Some(Some(batch)) = stop.run_until_cancelled(self.batches.recv()).await {
             // An append is dropped with the node: its outcome is for the successor to find out.
-            let Some(verdict) = stop.run_until_cancelled(self.write(&batch)).await else { return };
-            self.node.lanes.send_to(self.lane, Message::Written(verdict));
+            let Some(verdict) = stop.run_until_cancelled(self.write(&batch)).await else {
+                return;
+            };
+            self.node
+                .lanes
+                .send_to(self.lane, Message::Written(verdict));
         }
     }
 
@@ -65,8 +69,12 @@ impl Committer {
             match self.connection.append(batch).await {
                 Ok(()) => break Verdict::Committed,
                 Err(AppendError::KeyTaken) => break Verdict::KeyTaken,
-                Err(AppendError::PositionTaken(shards)) => break Verdict::Taken(self.taken(batch, shards).await),
-                Err(error @ AppendError::Data { .. }) => break Verdict::Data(telemetry::chain(&error)),
+                Err(AppendError::PositionTaken(shards)) => {
+                    break Verdict::Taken(self.taken(batch, shards).await);
+                }
+                Err(error @ AppendError::Data { .. }) => {
+                    break Verdict::Data(telemetry::chain(&error));
+                }
                 Err(AppendError::Again { .. }) => {}
                 Err(error @ AppendError::Unavailable { .. }) => self.down(&mut down, &error),
                 Err(error @ AppendError::Unknown { .. }) => {
@@ -102,8 +110,16 @@ impl Committer {
             match self.connection.tails(&shards).await {
                 Ok(tails) => {
                     let expected = batch.shards.iter().map(|shard| first_position(shard) - 1);
-                    let mine = tails.into_iter().zip(expected).map(|(tail, expected)| tail == expected);
-                    return shards.into_iter().zip(mine).filter(|(_, mine)| !mine).map(|(shard, _)| shard).collect();
+                    let mine = tails
+                        .into_iter()
+                        .zip(expected)
+                        .map(|(tail, expected)| tail == expected);
+                    return shards
+                        .into_iter()
+                        .zip(mine)
+                        .filter(|(_, mine)| !mine)
+                        .map(|(shard, _)| shard)
+                        .collect();
                 }
                 Err(error) => telemetry::store_failed("read tails", &error),
             }
@@ -118,22 +134,45 @@ impl Committer {
         let record = |shard: &amends_core::journal::ShardBatch| {
             let position = first_position(shard);
             let (node, at) = (self.node.lease.name.clone(), self.node.clock.now());
-            (shard.shard, (shard.epoch, Takeover { shard: shard.shard, position, batch: id, node, at }))
+            (
+                shard.shard,
+                (
+                    shard.epoch,
+                    Takeover {
+                        shard: shard.shard,
+                        position,
+                        batch: id,
+                        node,
+                        at,
+                    },
+                ),
+            )
         };
-        let mut open: BTreeMap<ShardId, (u64, Takeover)> = batch.shards.iter().map(record).collect();
+        let mut open: BTreeMap<ShardId, (u64, Takeover)> =
+            batch.shards.iter().map(record).collect();
         let mut resolved = Vec::with_capacity(open.len());
         let mut backoff = Backoff::new();
         while !open.is_empty() {
             let records: Vec<Takeover> = open.values().map(|(_, record)| record.clone()).collect();
             match self.connection.take_over(&records).await {
                 Ok(()) => {
-                    resolved.extend(records.iter().map(|record| (record.shard, Resolution::Retaken(record.position))));
+                    resolved.extend(
+                        records
+                            .iter()
+                            .map(|record| (record.shard, Resolution::Retaken(record.position))),
+                    );
                     break;
                 }
                 Err(AppendError::PositionTaken(named)) => {
-                    let named = if named.is_empty() { open.keys().copied().collect() } else { named };
+                    let named = if named.is_empty() {
+                        open.keys().copied().collect()
+                    } else {
+                        named
+                    };
                     for shard in named {
-                        let Some((epoch, record)) = open.get(&shard) else { continue };
+                        let Some((epoch, record)) = open.get(&shard) else {
+                            continue;
+                        };
                         if let Some(resolution) = self.who_wrote(batch.id, *epoch, record).await {
                             resolved.push((shard, resolution));
                             open.remove(&shard);
@@ -150,11 +189,20 @@ impl Committer {
     }
 
     /// Whose row stands where the lost batch would begin; none if that cannot be said yet.
-    async fn who_wrote(&mut self, batch: Uuid, epoch: u64, record: &Takeover) -> Option<Resolution> {
+    async fn who_wrote(
+        &mut self,
+        batch: Uuid,
+        epoch: u64,
+        record: &Takeover,
+    ) -> Option<Resolution> {
         match self.connection.author(record.shard, record.position).await {
-            Ok(Some(author)) if author.batch == batch && author.epoch == epoch => Some(Resolution::Committed),
+            Ok(Some(author)) if author.batch == batch && author.epoch == epoch => {
+                Some(Resolution::Committed)
+            }
             // An earlier try to resolve, whose own answer was lost.
-            Ok(Some(author)) if author.batch == record.batch => Some(Resolution::Retaken(record.position)),
+            Ok(Some(author)) if author.batch == record.batch => {
+                Some(Resolution::Retaken(record.position))
+            }
             Ok(Some(_)) => Some(Resolution::Lost),
             Ok(None) => None,
             Err(error) => {

@@ -19,8 +19,18 @@ use crate::telemetry;
 /// What to ask for a start; nothing if it has no key.
 pub(super) fn question(start: &Start) -> Option<(SagaId, KeyLookup)> {
     let key = start.key?;
-    let (namespace, definition) = (start.started.namespace.clone(), start.started.definition.clone());
-    Some((start.id, KeyLookup { namespace, definition, key_hash: key.key_hash }))
+    let (namespace, definition) = (
+        start.started.namespace.clone(),
+        start.started.definition.clone(),
+    );
+    Some((
+        start.id,
+        KeyLookup {
+            namespace,
+            definition,
+            key_hash: key.key_hash,
+        },
+    ))
 }
 
 impl LaneTask {
@@ -34,8 +44,11 @@ impl LaneTask {
         let starts: Vec<StartOrder> = self.unlooked.drain(..count).collect();
         let (node, lane) = (self.node.clone(), self.lane);
         self.node.tasks.spawn(async move {
-            let keys: Vec<KeyLookup> =
-                starts.iter().filter_map(|order| question(&order.start)).map(|(_, key)| key).collect();
+            let keys: Vec<KeyLookup> = starts
+                .iter()
+                .filter_map(|order| question(&order.start))
+                .map(|(_, key)| key)
+                .collect();
             let found = match find(&node, &keys).await {
                 Ok(found) => Some(found),
                 Err(error) => {
@@ -43,11 +56,17 @@ impl LaneTask {
                     None
                 }
             };
-            node.lanes.send_to(lane, Message::LookedUp { starts, found });
+            node.lanes
+                .send_to(lane, Message::LookedUp { starts, found });
         });
     }
 
-    pub(super) fn looked_up(&mut self, starts: Vec<StartOrder>, found: Option<Vec<Option<Existing>>>, now: Time) {
+    pub(super) fn looked_up(
+        &mut self,
+        starts: Vec<StartOrder>,
+        found: Option<Vec<Option<Existing>>>,
+        now: Time,
+    ) {
         self.looking_up = false;
         let Some(found) = found else {
             for order in starts {
@@ -67,11 +86,16 @@ impl LaneTask {
     pub(super) fn look_up_again(&mut self, shard: ShardId) {
         let questions: Vec<(SagaId, KeyLookup)> = (self.waiters.values())
             .filter_map(|waiter| match waiter {
-                Waiter::Start { looked_up: Some((saga, key)), .. } if saga.shard() == shard => Some((*saga, key.clone())),
+                Waiter::Start {
+                    looked_up: Some((saga, key)),
+                    ..
+                } if saga.shard() == shard => Some((*saga, key.clone())),
                 _ => None,
             })
             .collect();
-        let Some(slot) = self.slots.get_mut(&shard) else { return };
+        let Some(slot) = self.slots.get_mut(&shard) else {
+            return;
+        };
         if questions.is_empty() {
             return;
         }
@@ -83,14 +107,23 @@ impl LaneTask {
             loop {
                 match find(&node, &keys).await {
                     Ok(found) => {
-                        let found: BTreeMap<_, _> =
-                            sagas.into_iter().zip(found).filter_map(|(saga, found)| Some((saga, found?))).collect();
-                        node.lanes.send(shard, Message::LookedUpAgain { shard, found });
+                        let found: BTreeMap<_, _> = sagas
+                            .into_iter()
+                            .zip(found)
+                            .filter_map(|(saga, found)| Some((saga, found?)))
+                            .collect();
+                        node.lanes
+                            .send(shard, Message::LookedUpAgain { shard, found });
                         return;
                     }
                     Err(error) => telemetry::store_failed("look up keys again", &error),
                 }
-                if node.stop.run_until_cancelled(backoff.wait()).await.is_none() {
+                if node
+                    .stop
+                    .run_until_cancelled(backoff.wait())
+                    .await
+                    .is_none()
+                {
                     return;
                 }
             }
@@ -98,7 +131,9 @@ impl LaneTask {
     }
 
     pub(super) fn looked_up_again(&mut self, shard: ShardId, found: &BTreeMap<SagaId, Existing>) {
-        let Some(slot) = self.slots.get_mut(&shard) else { return };
+        let Some(slot) = self.slots.get_mut(&shard) else {
+            return;
+        };
         slot.looking_up = false;
         for start in slot.shard.starts_to_look_up() {
             start.existing = found.get(&start.id).copied();
@@ -116,7 +151,11 @@ async fn find(node: &Arc<Node>, keys: &[KeyLookup]) -> Result<Vec<Option<Existin
             Some(found) => {
                 let history = node.store.history(found.saga, 1, 1).await?;
                 let revision = history.map_or(0, |history| history.saga.revision);
-                Some(Existing { saga: found.saga, input_hash: found.input_hash, revision })
+                Some(Existing {
+                    saga: found.saga,
+                    input_hash: found.input_hash,
+                    revision,
+                })
             }
         });
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use amends_core::shard::{
-    CancelDisposition, CancelRefusal, Existing, History, LoadedSaga, Report, Start, StartAnswer, StartRefusal,
+    CancelDisposition, CancelRefusal, Existing, History, LoadedSaga, Report, Start, StartAnswer,
+    StartRefusal,
 };
 use amends_core::{OperationKey, SagaId, ShardId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -19,7 +20,13 @@ pub(crate) enum Message {
     /// A client starts a saga.
     Start(StartOrder),
     /// A client asks for an abort.
-    Cancel { namespace: Arc<str>, saga: SagaId, by: String, reason: String, waiting: Waiting<Result<CancelDisposition, CancelRefusal>> },
+    Cancel {
+        namespace: Arc<str>,
+        saga: SagaId,
+        by: String,
+        reason: String,
+        waiting: Waiting<Result<CancelDisposition, CancelRefusal>>,
+    },
     /// Participants say what attempts came to.
     Outcomes(Vec<ReportedOutcome>),
     /// The server itself says what an attempt came to.
@@ -29,11 +36,21 @@ pub(crate) enum Message {
     /// Commands will never leave.
     Withdrawn(Vec<Attempt>),
     /// Who has the keys of these starts; none if the store did not say.
-    LookedUp { starts: Vec<StartOrder>, found: Option<Vec<Option<Existing>>> },
+    LookedUp {
+        starts: Vec<StartOrder>,
+        found: Option<Vec<Option<Existing>>>,
+    },
     /// The same for starts of a shard whose batch was rolled back.
-    LookedUpAgain { shard: ShardId, found: BTreeMap<SagaId, Existing> },
+    LookedUpAgain {
+        shard: ShardId,
+        found: BTreeMap<SagaId, Existing>,
+    },
     /// A page of a shard's active sagas. `more` is answered when they are in memory; none if this was the last page.
-    Recovered { shard: ShardId, histories: Vec<History>, more: Option<oneshot::Sender<()>> },
+    Recovered {
+        shard: ShardId,
+        histories: Vec<History>,
+        more: Option<oneshot::Sender<()>>,
+    },
     /// A saga that the shard asked for.
     Loaded { saga: SagaId, loaded: LoadedSaga },
     /// What became of the batch in flight.
@@ -75,9 +92,19 @@ pub(crate) struct Lanes {
 
 impl Lanes {
     /// The lanes, and the inbox of each.
-    pub(crate) fn new(count: usize, shard_count: u16) -> (Self, Vec<mpsc::UnboundedReceiver<Message>>) {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-        (Self { inboxes: senders.into(), shard_count }, receivers)
+    pub(crate) fn new(
+        count: usize,
+        shard_count: u16,
+    ) -> (Self, Vec<mpsc::UnboundedReceiver<Message>>) {
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        (
+            Self {
+                inboxes: senders.into(),
+                shard_count,
+            },
+            receivers,
+        )
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -99,7 +126,10 @@ impl Lanes {
 
     /// The shards of a lane.
     pub(crate) fn shards_of(&self, lane: usize) -> Vec<ShardId> {
-        (0..self.shard_count).map(ShardId).filter(|shard| self.lane_of(*shard) == lane).collect()
+        (0..self.shard_count)
+            .map(ShardId)
+            .filter(|shard| self.lane_of(*shard) == lane)
+            .collect()
     }
 
     /// To the lane of a shard. Who waits for an answer learns from the dropped message that the lane has stopped.
@@ -112,7 +142,12 @@ impl Lanes {
     }
 
     /// Items to the lanes of their shards, in their order: one message for each lane.
-    pub(crate) fn scatter<T>(&self, items: Vec<T>, shard: impl Fn(&T) -> ShardId, message: impl Fn(Vec<T>) -> Message) {
+    pub(crate) fn scatter<T>(
+        &self,
+        items: Vec<T>,
+        shard: impl Fn(&T) -> ShardId,
+        message: impl Fn(Vec<T>) -> Message,
+    ) {
         if items.is_empty() {
             return;
         }

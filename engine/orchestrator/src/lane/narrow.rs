@@ -19,18 +19,27 @@ impl Suspect {
     /// So many inputs were in the shard when its batch was refused, alone or with others.
     fn new(queued: usize, alone: bool) -> Self {
         let left = queued.max(1);
-        Self { inputs: if alone { left.div_ceil(2) } else { left }, left }
+        Self {
+            inputs: if alone { left.div_ceil(2) } else { left },
+            left,
+        }
     }
 
     /// What it tried was written. None if nothing is left to be tried.
     pub(super) fn cleared(self) -> Option<Self> {
         let left = self.left.saturating_sub(self.inputs);
-        (left > 0).then_some(Self { inputs: self.inputs.min(left), left })
+        (left > 0).then_some(Self {
+            inputs: self.inputs.min(left),
+            left,
+        })
     }
 
     /// What it tried was refused. None if that was a single input: it is the one.
     fn halved(self) -> Option<Self> {
-        (self.inputs > 1).then_some(Self { inputs: self.inputs / 2, left: self.left })
+        (self.inputs > 1).then_some(Self {
+            inputs: self.inputs / 2,
+            left: self.left,
+        })
     }
 }
 
@@ -38,7 +47,9 @@ impl LaneTask {
     /// The batch of these shards was refused, and they have been rolled back.
     pub(super) fn narrow(&mut self, shards: &[ShardId], message: &str, now: Time) {
         for id in shards {
-            let Some(slot) = self.slots.get_mut(id) else { continue };
+            let Some(slot) = self.slots.get_mut(id) else {
+                continue;
+            };
             let queued = slot.shard.queued();
             let narrower = match slot.suspect {
                 None => Some(Suspect::new(queued, shards.len() == 1)),
@@ -50,7 +61,9 @@ impl LaneTask {
                 continue;
             }
             telemetry::input_refused(*id, message);
-            let left = slot.suspect.map_or(0, |suspect| suspect.left.saturating_sub(1));
+            let left = slot
+                .suspect
+                .map_or(0, |suspect| suspect.left.saturating_sub(1));
             slot.suspect = (left > 0).then_some(Suspect { inputs: left, left });
             if queued == 0 {
                 // A batch without an input cannot be refused for its input's data: this shard cannot be served.
@@ -67,8 +80,12 @@ impl LaneTask {
             return None;
         }
         let slots = &self.slots;
-        self.suspects.retain(|id| slots.get(id).is_some_and(|slot| slot.suspect.is_some()));
-        self.suspects.iter().copied().find(|id| self.slots.get(id).is_some_and(|slot| slot.is_ready(now)))
+        self.suspects
+            .retain(|id| slots.get(id).is_some_and(|slot| slot.suspect.is_some()));
+        self.suspects
+            .iter()
+            .copied()
+            .find(|id| self.slots.get(id).is_some_and(|slot| slot.is_ready(now)))
     }
 }
 

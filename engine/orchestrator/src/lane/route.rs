@@ -24,7 +24,12 @@ pub(super) enum Waiter {
         looked_up: Option<(SagaId, KeyLookup)>,
     },
     Cancel(Waiting<Result<CancelDisposition, CancelRefusal>>),
-    Outcome { instance: InstanceId, key: OperationKey, attempt: u32, _permit: OwnedSemaphorePermit },
+    Outcome {
+        instance: InstanceId,
+        key: OperationKey,
+        attempt: u32,
+        _permit: OwnedSemaphorePermit,
+    },
 }
 
 impl LaneTask {
@@ -38,8 +43,19 @@ impl LaneTask {
         for output in std::mem::take(&mut self.outputs) {
             match output {
                 Output::Send(command) => orders.push(Order::Send(command)),
-                Output::Withdraw { saga, step, operation, attempt, .. } => {
-                    orders.push(Order::Withdraw(Attempt { saga, step, operation, attempt }));
+                Output::Withdraw {
+                    saga,
+                    step,
+                    operation,
+                    attempt,
+                    ..
+                } => {
+                    orders.push(Order::Withdraw(Attempt {
+                        saga,
+                        step,
+                        operation,
+                        attempt,
+                    }));
                 }
                 Output::Started { token, result } => {
                     if let Some(Waiter::Start { waiting, .. }) = self.waiters.remove(&token.0) {
@@ -51,7 +67,10 @@ impl LaneTask {
                         answer(waiting, result);
                     }
                 }
-                Output::Acknowledge { token, acknowledged } => {
+                Output::Acknowledge {
+                    token,
+                    acknowledged,
+                } => {
                     self.acknowledge(token, acknowledged, &mut answers);
                 }
                 Output::Load { saga } => loading::load(&self.node, saga),
@@ -73,9 +92,19 @@ impl LaneTask {
         acknowledged: Acknowledged,
         answers: &mut BTreeMap<InstanceId, Vec<Acknowledgement>>,
     ) {
-        if let Some(Waiter::Outcome { instance, key, attempt, .. }) = self.waiters.remove(&token.0) {
+        if let Some(Waiter::Outcome {
+            instance,
+            key,
+            attempt,
+            ..
+        }) = self.waiters.remove(&token.0)
+        {
             telemetry::outcome_acknowledged(&key, attempt, acknowledged);
-            answers.entry(instance).or_default().push(Acknowledgement { key, attempt, acknowledged });
+            answers.entry(instance).or_default().push(Acknowledgement {
+                key,
+                attempt,
+                acknowledged,
+            });
         }
     }
 
@@ -83,7 +112,10 @@ impl LaneTask {
         telemetry::saga_changed(saga, state.as_str());
         self.node.subscriptions.changed(saga, state);
         if state == SagaState::Parked
-            && let Some(parked) = self.slots.get(&saga.shard()).and_then(|slot| slot.shard.saga(saga))
+            && let Some(parked) = self
+                .slots
+                .get(&saga.shard())
+                .and_then(|slot| slot.shard.saga(saga))
         {
             telemetry::incidents(saga, parked);
         }
@@ -93,12 +125,24 @@ impl LaneTask {
 /// The answer to an input for a shard that this node does not serve.
 pub(super) fn refusal_of(input: &Input) -> Option<Output> {
     match input {
-        Input::Start { token, .. } => Some(Output::Started { token: *token, result: Err(StartRefusal::Unavailable) }),
-        Input::Cancel { token, .. } => Some(Output::Cancelled { token: *token, result: Err(CancelRefusal::Unavailable) }),
-        Input::Outcome { token: Some(token), .. } => {
-            Some(Output::Acknowledge { token: *token, acknowledged: Acknowledged::Unavailable })
-        }
-        Input::Outcome { token: None, .. } | Input::Sent { .. } | Input::Withdrawn { .. } | Input::Loaded { .. } => None,
+        Input::Start { token, .. } => Some(Output::Started {
+            token: *token,
+            result: Err(StartRefusal::Unavailable),
+        }),
+        Input::Cancel { token, .. } => Some(Output::Cancelled {
+            token: *token,
+            result: Err(CancelRefusal::Unavailable),
+        }),
+        Input::Outcome {
+            token: Some(token), ..
+        } => Some(Output::Acknowledge {
+            token: *token,
+            acknowledged: Acknowledged::Unavailable,
+        }),
+        Input::Outcome { token: None, .. }
+        | Input::Sent { .. }
+        | Input::Withdrawn { .. }
+        | Input::Loaded { .. } => None,
     }
 }
 

@@ -4,7 +4,7 @@ use amends_core::Time;
 use amends_core::fact::{AttemptEnded, Fact};
 use amends_core::journal::ShardBatch;
 use amends_core::shard::{Input, Shard};
-use amends_core::{Outcome, ShardId};
+use amends_core::Outcome;
 
 use super::narrow::Suspect;
 
@@ -40,10 +40,6 @@ impl Slot {
         }
     }
 
-    pub(super) fn id(&self) -> ShardId {
-        self.shard.id()
-    }
-
     pub(super) fn take(&mut self, input: Input, now: Time) {
         match &mut self.waiting {
             Some(waiting) if !self.shard.is_deposed() => waiting.push(input),
@@ -64,13 +60,20 @@ impl Slot {
 
     /// Nothing waits in it.
     pub(super) fn is_idle(&self, now: Time) -> bool {
-        !self.looking_up && !self.shard.is_ready(now) && self.waiting.as_ref().is_none_or(Vec::is_empty)
+        !self.looking_up
+            && !self.shard.is_ready(now)
+            && self.waiting.as_ref().is_none_or(Vec::is_empty)
     }
 }
 
 /// Payload bytes of a batch.
 pub(super) fn payload_bytes(batch: &ShardBatch) -> usize {
-    batch.rows.iter().flat_map(|row| &row.facts).map(fact_bytes).sum()
+    batch
+        .rows
+        .iter()
+        .flat_map(|row| &row.facts)
+        .map(fact_bytes)
+        .sum()
 }
 
 fn fact_bytes(fact: &Fact) -> usize {
@@ -78,10 +81,18 @@ fn fact_bytes(fact: &Fact) -> usize {
         Fact::Started(started) => started.input.as_bytes().len(),
         Fact::Scheduled { input, .. } => input.as_bytes().len(),
         Fact::Completed { output }
-        | Fact::AttemptEnded(AttemptEnded { outcome: Outcome::Succeeded { output }, .. })
-        | Fact::LateResult { ended: AttemptEnded { outcome: Outcome::Succeeded { output }, .. }, .. } => {
-            output.as_bytes().len()
-        }
+        | Fact::AttemptEnded(AttemptEnded {
+            outcome: Outcome::Succeeded { output },
+            ..
+        })
+        | Fact::LateResult {
+            ended:
+                AttemptEnded {
+                    outcome: Outcome::Succeeded { output },
+                    ..
+                },
+            ..
+        } => output.as_bytes().len(),
         // The rest has no payload; its words are bounded.
         _ => 0,
     }

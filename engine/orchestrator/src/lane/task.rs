@@ -59,7 +59,10 @@ impl LaneTask {
             node,
             inbox,
             committer,
-            slots: shards.into_iter().map(|shard| (shard.id(), Slot::new(shard))).collect(),
+            slots: shards
+                .into_iter()
+                .map(|shard| (shard.id(), Slot::new(shard)))
+                .collect(),
             ready: BTreeSet::new(),
             touched: BTreeSet::new(),
             wakes: BTreeSet::new(),
@@ -81,7 +84,10 @@ impl LaneTask {
         let stop = self.node.stop.clone();
         loop {
             let again = self.in_flight.is_none() && !self.ready.is_empty();
-            let wake = self.wakes.first().map(|(at, _)| self.node.clock.instant_at(*at));
+            let wake = self
+                .wakes
+                .first()
+                .map(|(at, _)| self.node.clock.instant_at(*at));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -109,33 +115,104 @@ impl LaneTask {
             Message::Start(order) => self.start(order, now),
             Message::LookedUp { starts, found } => self.looked_up(starts, found, now),
             Message::LookedUpAgain { shard, found } => self.looked_up_again(shard, &found),
-            Message::Cancel { namespace, saga, by, reason, waiting } => {
+            Message::Cancel {
+                namespace,
+                saga,
+                by,
+                reason,
+                waiting,
+            } => {
                 let token = self.wait(Waiter::Cancel(waiting));
-                self.input(saga.shard(), Input::Cancel { token, namespace, saga, by, reason }, now);
+                self.input(
+                    saga.shard(),
+                    Input::Cancel {
+                        token,
+                        namespace,
+                        saga,
+                        by,
+                        reason,
+                    },
+                    now,
+                );
             }
             Message::Outcomes(outcomes) => {
                 for outcome in outcomes {
                     let (shard, report) = (outcome.report.saga.shard(), outcome.report);
                     let (instance, key, attempt) = (outcome.instance, outcome.key, report.attempt);
-                    let token = self.wait(Waiter::Outcome { instance, key, attempt, _permit: outcome.permit });
-                    self.input(shard, Input::Outcome { token: Some(token), report }, now);
+                    let token = self.wait(Waiter::Outcome {
+                        instance,
+                        key,
+                        attempt,
+                        _permit: outcome.permit,
+                    });
+                    self.input(
+                        shard,
+                        Input::Outcome {
+                            token: Some(token),
+                            report,
+                        },
+                        now,
+                    );
                 }
             }
             Message::ServerOutcome(report) => {
-                self.input(report.saga.shard(), Input::Outcome { token: None, report: *report }, now);
+                self.input(
+                    report.saga.shard(),
+                    Input::Outcome {
+                        token: None,
+                        report: *report,
+                    },
+                    now,
+                );
             }
             Message::Sent(attempts) => {
-                for Attempt { saga, step, operation, attempt } in attempts {
-                    self.input(saga.shard(), Input::Sent { saga, step, operation, attempt }, now);
+                for Attempt {
+                    saga,
+                    step,
+                    operation,
+                    attempt,
+                } in attempts
+                {
+                    self.input(
+                        saga.shard(),
+                        Input::Sent {
+                            saga,
+                            step,
+                            operation,
+                            attempt,
+                        },
+                        now,
+                    );
                 }
             }
             Message::Withdrawn(attempts) => {
-                for Attempt { saga, step, operation, attempt } in attempts {
-                    self.input(saga.shard(), Input::Withdrawn { saga, step, operation, attempt }, now);
+                for Attempt {
+                    saga,
+                    step,
+                    operation,
+                    attempt,
+                } in attempts
+                {
+                    self.input(
+                        saga.shard(),
+                        Input::Withdrawn {
+                            saga,
+                            step,
+                            operation,
+                            attempt,
+                        },
+                        now,
+                    );
                 }
             }
-            Message::Loaded { saga, loaded } => self.input(saga.shard(), Input::Loaded { saga, loaded }, now),
-            Message::Recovered { shard, histories, more } => self.recovered(shard, histories, more, now),
+            Message::Loaded { saga, loaded } => {
+                self.input(saga.shard(), Input::Loaded { saga, loaded }, now)
+            }
+            Message::Recovered {
+                shard,
+                histories,
+                more,
+            } => self.recovered(shard, histories, more, now),
             Message::Written(verdict) => self.written(verdict, now),
             Message::Flush(reply) => self.flushes.push(reply),
         }
@@ -156,7 +233,10 @@ impl LaneTask {
     pub(super) fn start(&mut self, order: StartOrder, now: Time) {
         let StartOrder { start, waiting } = order;
         let shard = start.id.shard();
-        let token = self.wait(Waiter::Start { waiting, looked_up: super::lookup::question(&start) });
+        let token = self.wait(Waiter::Start {
+            waiting,
+            looked_up: super::lookup::question(&start),
+        });
         self.input(shard, Input::Start { token, start }, now);
     }
 
@@ -177,7 +257,9 @@ impl LaneTask {
         more: Option<oneshot::Sender<()>>,
         now: Time,
     ) {
-        let Some(slot) = self.slots.get_mut(&shard) else { return };
+        let Some(slot) = self.slots.get_mut(&shard) else {
+            return;
+        };
         slot.recovered += histories.len();
         for history in histories {
             slot.shard.recover(history, now);
@@ -211,14 +293,18 @@ impl LaneTask {
     /// Looks at the shards that changed, and at no others: what may leave, whether they want to decide, when to wake them.
     fn settle(&mut self, now: Time) {
         while let Some(id) = self.touched.pop_first() {
-            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
             self.outputs.append(&mut slot.shard.take_outputs());
             let active = slot.shard.active();
             self.node.load.active_changed(slot.active, active);
             slot.active = active;
             let ready = slot.is_ready(now);
             // A shard that waits for its turn, its batch or its keys is looked at again then: it needs no timer.
-            let idle = !ready && slot.is_idle(now) && !self.in_flight.as_ref().is_some_and(|ids| ids.contains(&id));
+            let idle = !ready
+                && slot.is_idle(now)
+                && !self.in_flight.as_ref().is_some_and(|ids| ids.contains(&id));
             let wake = if idle { slot.shard.next_wake() } else { None };
             if slot.wake != wake {
                 if let Some(at) = slot.wake {
@@ -251,11 +337,19 @@ impl LaneTask {
         }
         self.in_flight = Some(batches.iter().map(|batch| batch.shard).collect());
         // A committer that is gone has stopped with the node.
-        let _ = self.committer.send(Batch { id: Uuid::new_v4(), shards: batches });
+        let _ = self.committer.send(Batch {
+            id: Uuid::new_v4(),
+            shards: batches,
+        });
     }
 
     fn decide_ready(&mut self, now: Time) -> Vec<ShardBatch> {
-        let turn: Vec<ShardId> = self.ready.range(self.rotor..).chain(self.ready.range(..self.rotor)).copied().collect();
+        let turn: Vec<ShardId> = self
+            .ready
+            .range(self.rotor..)
+            .chain(self.ready.range(..self.rotor))
+            .copied()
+            .collect();
         let (mut rows, mut bytes) = (LANE_ROWS_MAX, LANE_BYTES_MAX);
         let mut batches = Vec::new();
         for id in turn {
@@ -281,7 +375,14 @@ impl LaneTask {
     fn decide_suspect(&mut self, id: ShardId, now: Time) -> Option<ShardBatch> {
         let inputs = self.slots.get(&id)?.suspect?.inputs;
         self.ready.remove(&id);
-        let batch = self.prepare(id, now, BatchLimits { inputs, ..BatchLimits::default() });
+        let batch = self.prepare(
+            id,
+            now,
+            BatchLimits {
+                inputs,
+                ..BatchLimits::default()
+            },
+        );
         if batch.is_none() {
             self.clear(id);
         }
@@ -290,7 +391,10 @@ impl LaneTask {
 
     fn prepare(&mut self, id: ShardId, now: Time, limits: BatchLimits) -> Option<ShardBatch> {
         self.touched.insert(id);
-        self.slots.get_mut(&id)?.shard.prepare(now, limits, &*self.node.registry)
+        self.slots
+            .get_mut(&id)?
+            .shard
+            .prepare(now, limits, &*self.node.registry)
     }
 
     /// What a suspect shard tried was not refused.
@@ -364,7 +468,11 @@ impl LaneTask {
     }
 
     fn answer_flushes(&mut self, now: Time) {
-        if self.flushes.is_empty() || self.in_flight.is_some() || self.looking_up || !self.unlooked.is_empty() {
+        if self.flushes.is_empty()
+            || self.in_flight.is_some()
+            || self.looking_up
+            || !self.unlooked.is_empty()
+        {
             return;
         }
         if self.slots.values().all(|slot| slot.is_idle(now)) {
