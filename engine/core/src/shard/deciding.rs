@@ -203,6 +203,7 @@ impl Shard {
             Slot::Present(Box::new(Entry {
                 saga,
                 flights: Flights::default(),
+                loaded_at: None,
                 wake_at: None,
             })),
         );
@@ -402,7 +403,7 @@ impl Shard {
     }
 
     /// The store's answer: what waited is decided next, in its order.
-    pub(super) fn loaded(&mut self, saga: SagaId, loaded: LoadedSaga) {
+    pub(super) fn loaded(&mut self, saga: SagaId, loaded: LoadedSaga, now: Time) {
         let Some(Slot::Loading(_)) = self.sagas.get(&saga) else {
             return;
         };
@@ -412,7 +413,7 @@ impl Shard {
         match loaded {
             LoadedSaga::Found(history) => {
                 // What waited comes before the comparison with its flights: that one may find it ended, and let it go.
-                let comparison = self.install(history);
+                let comparison = self.install(history, now);
                 self.queue.extend(waiting);
                 self.queue.extend(comparison);
             }
@@ -434,7 +435,7 @@ impl Shard {
     }
 
     /// Puts a saga from the store into memory, and says what is to be decided for it.
-    pub(super) fn install(&mut self, history: History) -> Option<Queued> {
+    pub(super) fn install(&mut self, history: History, now: Time) -> Option<Queued> {
         let id = history.saga;
         let state = history.state;
         let read = match (history.definition, history.rows) {
@@ -448,6 +449,7 @@ impl Shard {
                 let entry = Entry {
                     saga,
                     flights: Flights::default(),
+                    loaded_at: Some(now),
                     wake_at: None,
                 };
                 self.put_slot(id, Slot::Present(Box::new(entry)));

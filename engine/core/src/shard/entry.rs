@@ -16,6 +16,8 @@ use crate::time::Time;
 pub(super) struct Entry {
     pub saga: Saga,
     pub flights: Flights,
+    /// When it came from the store; none if it began in memory.
+    pub loaded_at: Option<Time>,
     /// When it is looked at again; as it stands in the shard's timers.
     pub wake_at: Option<Time>,
 }

@@ -20,8 +20,8 @@ pub(super) struct Flight {
     pub sent_at: Option<Time>,
     /// When it is taken for unknown.
     pub deadline: Option<Time>,
-    /// When it is taken back, if it was not sent by then.
-    pub withdraw_at: Option<Time>,
+    /// When it is taken back, if it was not sent by then, and what that is called.
+    pub withdraw_at: Option<(Time, &'static str)>,
     /// An earlier owner may have sent it.
     pub resent: bool,
     /// It was asked back because of the abort, or because nobody took it.
@@ -71,7 +71,7 @@ impl Flights {
     pub fn wake_at(&self) -> Option<Time> {
         self.0
             .values()
-            .flat_map(|flight| [flight.deadline, flight.withdraw_at])
+            .flat_map(|flight| [flight.deadline, flight.withdraw_at.map(|(at, _)| at)])
             .flatten()
             .min()
     }
@@ -83,16 +83,16 @@ impl Flights {
             if flight.deadline.is_some_and(|deadline| deadline <= now) {
                 flight.deadline = None;
                 overdue.push((*step, *operation, flight.attempt, Overdue::Unknown));
-            } else if flight.withdraw_at.is_some_and(|at| at <= now) {
+            } else if let Some((at, code)) = flight.withdraw_at
+                && at <= now
+            {
                 flight.withdraw_at = None;
                 let what = if flight.resent {
                     Overdue::UnknownUnsent
                 } else {
+                    flight.withdraw_code = Some(code);
                     Overdue::Withdraw
                 };
-                if what == Overdue::Withdraw {
-                    flight.withdraw_code = Some("SCHEDULE_TIMEOUT");
-                }
                 overdue.push((*step, *operation, flight.attempt, what));
             }
         }
@@ -100,7 +100,7 @@ impl Flights {
     }
 
     /// Makes the flights what the state asks for: hands out what is due and not in flight, takes back what is in flight
-    /// and not due. `taken_over` is when this owner's time began: what was due before may have been sent by another.
+    /// and not due.
     pub fn reconcile(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
         let wanted = |list: &[DueCommand], key: &(StepIndex, OperationKind), attempt: u32| {
             list.iter().any(|command| {
@@ -135,15 +135,15 @@ impl Flights {
                 .get(command.step, command.operation, command.attempt)
                 .is_none()
             {
-                let resent = command.due_at <= frame.taken_over;
+                let resent = frame
+                    .loaded_at
+                    .is_some_and(|loaded_at| command.due_at <= loaded_at);
                 let timeouts = timeouts(saga, command.step, command.operation);
                 let flight = Flight {
                     attempt: command.attempt,
                     sent_at: None,
                     deadline: None,
-                    withdraw_at: timeouts
-                        .schedule
-                        .map(|schedule| frame.now.max(command.due_at) + schedule),
+                    withdraw_at: withdraw_at(saga, command, timeouts, frame.now),
                     resent,
                     withdraw_code: None,
                 };
@@ -179,7 +179,8 @@ impl Flights {
 pub(super) struct Frame {
     pub incarnation: Incarnation,
     pub epoch: u64,
-    pub taken_over: Time,
+    /// When the saga came from the store: what was due by then may have been sent before. None if it began in memory.
+    pub loaded_at: Option<Time>,
     pub now: Time,
 }
 
@@ -190,6 +191,29 @@ pub(super) fn timeouts(saga: &Saga, step: StepIndex, operation: OperationKind) -
         (OperationKind::Compensate, Compensation::Call(call)) => call.timeouts(),
         (OperationKind::Forward | OperationKind::Compensate, _) => step.timeouts(),
     }
+}
+
+/// When a command that nobody took is taken back: at the end of its time to be taken, or of all attempts' time.
+fn withdraw_at(
+    saga: &Saga,
+    command: &DueCommand,
+    timeouts: &Timeouts,
+    now: Time,
+) -> Option<(Time, &'static str)> {
+    let first_at = saga
+        .operation(command.step, command.operation)
+        .first_at
+        .unwrap_or(now);
+    let schedule = timeouts
+        .schedule
+        .map(|schedule| (now.max(command.due_at) + schedule, "SCHEDULE_TIMEOUT"));
+    let total = timeouts
+        .total
+        .map(|total| (first_at + total, "TOTAL_TIMEOUT"));
+    [schedule, total]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
 }
 
 /// The action that an operation calls.

@@ -25,8 +25,6 @@ pub struct Shard {
     pub(super) incarnation: Incarnation,
     pub(super) epoch: u64,
     pub(super) next_position: u64,
-    /// When this owner's time began; what was due by then may have been sent before.
-    pub(super) taken_over: Option<Time>,
     pub(super) sagas: BTreeMap<SagaId, Slot>,
     /// Keys of sagas that this owner started and that are still in memory: what a look-up in the store may have missed.
     pub(super) keys: BTreeMap<KeyName, Existing>,
@@ -67,7 +65,6 @@ impl Shard {
             incarnation,
             epoch,
             next_position: epoch + 1,
-            taken_over: None,
             sagas: BTreeMap::new(),
             keys: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -93,22 +90,19 @@ impl Shard {
     /// Brings an active saga back into memory, after the takeover and before the first input for it. Its commands become
     /// outputs of the next [`Shard::prepare`]; attempts that were scheduled before `now` are assumed sent.
     pub fn recover(&mut self, history: History, now: Time) {
-        let taken_over = self.taken_over.unwrap_or(now).max(now);
-        self.taken_over = Some(taken_over);
         if !self.sagas.contains_key(&history.saga) {
-            let comparison = self.install(history);
+            let comparison = self.install(history, now);
             self.queue.extend(comparison);
         }
     }
 
     /// Takes an input: it is queued, and decided by the next [`Shard::prepare`].
     pub fn handle(&mut self, input: Input, now: Time) {
-        self.taken_over.get_or_insert(now);
         if self.deposed {
             return self.refuse(&input);
         }
         match input {
-            Input::Loaded { saga, loaded } => self.loaded(saga, loaded),
+            Input::Loaded { saga, loaded } => self.loaded(saga, loaded, now),
             input => self.queue.push_back(Queued::Input {
                 input,
                 looked_up: true,
@@ -141,7 +135,6 @@ impl Shard {
         if self.in_flight.is_some() || self.deposed {
             return None;
         }
-        self.taken_over.get_or_insert(now);
         self.fire_timers(now);
         let mut batch = InBatch::default();
         while batch.inputs.len() < limits.inputs
@@ -302,15 +295,6 @@ impl Shard {
         }
     }
 
-    pub(super) fn frame(&self, now: Time) -> Frame {
-        Frame {
-            incarnation: self.incarnation,
-            epoch: self.epoch,
-            taken_over: self.taken_over.unwrap_or(now),
-            now,
-        }
-    }
-
     /// Remembers how a saga was before this batch, once.
     pub(super) fn touch(&mut self, saga: SagaId, batch: &mut InBatch) {
         batch
@@ -365,7 +349,6 @@ impl Shard {
 
     /// Compares each touched saga with its flights: what it asks for now leaves with the batch.
     fn settle_touched(&mut self, batch: &mut InBatch, now: Time) {
-        let frame = self.frame(now);
         let touched: Vec<SagaId> = batch.before.keys().copied().collect();
         let changed: BTreeSet<SagaId> = batch.rows.iter().map(|row| row.saga).collect();
         for id in touched {
@@ -373,6 +356,12 @@ impl Shard {
                 continue;
             };
             let due = crate::saga::due(&entry.saga, now);
+            let frame = Frame {
+                incarnation: self.incarnation,
+                epoch: self.epoch,
+                loaded_at: entry.loaded_at,
+                now,
+            };
             entry
                 .flights
                 .reconcile(&entry.saga, &due, &frame, &mut batch.outputs);

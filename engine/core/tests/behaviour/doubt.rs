@@ -25,14 +25,20 @@ fn in_doubt() -> (Pump, amends_core::SagaId, amends_core::shard::Command) {
 fn a_pivot_whose_budget_is_spent_is_in_doubt_and_parks() {
     let (pump, saga, _) = in_doubt();
     assert_eq!(pump.state(saga), SagaState::Parked);
-    assert_eq!(pump.facts(saga).last().map(String::as_str), Some("incident PIVOT_IN_DOUBT"));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("incident PIVOT_IN_DOUBT")
+    );
     assert!(pump.out().is_empty(), "neither an abort nor a later step");
 }
 
 #[test]
 fn a_late_success_of_a_pivot_in_doubt_sends_the_saga_forward() {
     let (mut pump, saga, first) = in_doubt();
-    assert_eq!(pump.reply(&first, succeeded(), None), Acknowledged::Recorded);
+    assert_eq!(
+        pump.reply(&first, succeeded(), None),
+        Acknowledged::Recorded
+    );
     assert_eq!(pump.out(), ["ship:forward:1"]);
     pump.answer("ship", succeeded());
     assert_eq!(pump.state(saga), SagaState::Completed);
@@ -42,7 +48,11 @@ fn a_late_success_of_a_pivot_in_doubt_sends_the_saga_forward() {
 fn only_a_proven_absence_of_every_attempt_aborts() {
     let (mut pump, saga, first) = in_doubt();
     pump.reply(&first, rejected("NO"), None);
-    assert_eq!(pump.state(saga), SagaState::Parked, "the second attempt is still in doubt");
+    assert_eq!(
+        pump.state(saga),
+        SagaState::Parked,
+        "the second attempt is still in doubt"
+    );
     let mut second = first;
     second.attempt = 2;
     pump.reply(&second, rejected("NO"), None);
@@ -62,9 +72,18 @@ fn an_unusable_answer_of_a_pivot_is_a_success_that_a_person_has_to_look_at() {
     let mut pump = Pump::new();
     let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
     pump.answer("reserve", succeeded());
-    pump.answer("charge", Outcome::Unusable { code: "OUTPUT_TOO_LARGE".into(), message: "2 MiB".into() });
+    pump.answer(
+        "charge",
+        Outcome::Unusable {
+            code: "OUTPUT_TOO_LARGE".into(),
+            message: "2 MiB".into(),
+        },
+    );
     assert_eq!(pump.state(saga), SagaState::Parked);
-    assert_eq!(pump.facts(saga).last().map(String::as_str), Some("incident OUTPUT_UNUSABLE"));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("incident OUTPUT_UNUSABLE")
+    );
     assert!(pump.cancel(saga).is_err(), "its effect happened");
 }
 
@@ -87,13 +106,26 @@ fn a_success_after_an_unbarriered_compensation_is_said_aloud() {
         pump.pass(Duration::from_secs(25));
         pump.answer("a", succeeded());
         assert_eq!(pump.state(saga), SagaState::Compensated);
-        assert_eq!(pump.reply(&action, succeeded(), verdict), Acknowledged::Late);
-        assert!(pump.facts(saga).contains(&format!("late_result leak={leak}")));
-        assert_eq!(pump.state(saga), SagaState::Compensated, "nothing follows an end");
+        assert_eq!(
+            pump.reply(&action, succeeded(), verdict),
+            Acknowledged::Late
+        );
+        assert!(
+            pump.facts(saga)
+                .contains(&format!("late_result leak={leak}"))
+        );
+        assert_eq!(
+            pump.state(saga),
+            SagaState::Compensated,
+            "nothing follows an end"
+        );
         assert_eq!(pump.folded(saga).incidents().len(), usize::from(leak));
         let facts = pump.facts(saga).len();
         pump.reply(&action, succeeded(), verdict);
-        assert!(pump.facts(saga).len() <= facts + 1, "the same again does not pile up");
+        assert!(
+            pump.facts(saga).len() <= facts + 1,
+            "the same again does not pile up"
+        );
     }
 }
 
@@ -105,8 +137,14 @@ fn a_success_that_comes_while_it_settles_is_taken_and_undone_at_once() {
     let action = pump.send("a");
     pump.commands.clear();
     pump.reply(&action, failed(), None);
-    assert_eq!(pump.facts(saga).last().map(String::as_str), Some("settling a"));
-    assert_eq!(pump.reply(&action, succeeded(), None), Acknowledged::Recorded);
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("settling a")
+    );
+    assert_eq!(
+        pump.reply(&action, succeeded(), None),
+        Acknowledged::Recorded
+    );
     assert_eq!(pump.out(), ["a:compensate:1"]);
 }
 
@@ -124,5 +162,8 @@ fn an_outcome_that_does_not_fit_its_operation_counts_as_an_error() {
     let mut pump = Pump::new();
     let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
     pump.answer("reserve", Outcome::NothingToUndo);
-    assert_eq!(pump.facts(saga).last().map(String::as_str), Some("failed forward reserve:1 again"));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("failed forward reserve:1 again")
+    );
 }

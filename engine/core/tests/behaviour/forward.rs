@@ -56,8 +56,15 @@ fn a_saga_runs_its_steps_in_order_and_one_row_holds_what_follows_from_an_answer(
             "completed",
         ]
     );
-    assert_eq!(pump.journal.len(), 5, "a start and four answers are five rows");
-    assert_eq!(pump.folded(saga).output(), Some(&payload(r#"{"shipped":true}"#)));
+    assert_eq!(
+        pump.journal.len(),
+        5,
+        "a start and four answers are five rows"
+    );
+    assert_eq!(
+        pump.folded(saga).output(),
+        Some(&payload(r#"{"shipped":true}"#))
+    );
     assert_eq!(pump.shard.active(), 0, "what has ended leaves memory");
 }
 
@@ -88,7 +95,11 @@ fn a_failed_attempt_is_tried_again_when_it_is_due_and_not_before() {
     pump.answer("reserve", succeeded());
     assert_eq!(
         pump.facts(saga)[2..5],
-        ["failed forward reserve:1 again", "failed forward reserve:2 again", "succeeded forward reserve:3"]
+        [
+            "failed forward reserve:1 again",
+            "failed forward reserve:2 again",
+            "succeeded forward reserve:3"
+        ]
     );
 }
 
@@ -98,12 +109,21 @@ fn an_attempt_that_takes_too_long_is_unknown_and_tried_again() {
     let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
     let first = pump.send("reserve");
     pump.pass(Duration::from_secs(30));
-    assert_eq!(pump.facts(saga).last().map(String::as_str), Some("unknown forward reserve:1 again"));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("unknown forward reserve:1 again")
+    );
     pump.pass(Duration::from_secs(1));
     // F27: the result of the attempt that timed out decides, and the newer attempt is taken back.
-    assert_eq!(pump.reply(&first, succeeded(), None), Acknowledged::Recorded);
+    assert_eq!(
+        pump.reply(&first, succeeded(), None),
+        Acknowledged::Recorded
+    );
     assert_eq!(pump.withdrawals.len(), 1);
-    assert_eq!(pump.facts(saga).last().map(String::as_str), Some("scheduled forward charge"));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("scheduled forward charge")
+    );
 }
 
 #[test]
@@ -130,8 +150,27 @@ steps:
     pump.never_sent("one");
     assert_eq!(
         pump.facts(saga)[2..],
-        ["withdrawn one SCHEDULE_TIMEOUT", "abort STEP_FAILED SCHEDULE_TIMEOUT", "compensated"]
+        [
+            "withdrawn one SCHEDULE_TIMEOUT",
+            "abort STEP_FAILED SCHEDULE_TIMEOUT",
+            "compensated"
+        ]
     );
+}
+
+#[test]
+fn nobody_serves_a_step_within_the_time_of_all_attempts() {
+    let yaml = r#"
+apiVersion: amends/v1
+name: a
+steps:
+  - {id: one, call: p.one, timeout: {attempt: 5s, total: 10s}, compensate: {call: p.undo}}
+"#;
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(yaml), "{}");
+    pump.pass(Duration::from_secs(10));
+    pump.never_sent("one");
+    assert_eq!(pump.facts(saga)[2], "withdrawn one TOTAL_TIMEOUT");
 }
 
 #[test]
@@ -166,7 +205,10 @@ fn a_key_has_one_saga_and_another_input_is_refused() {
     assert!(answer(first.0).expect("it starts").created);
     let second = answer(same.0).expect("it exists");
     assert_eq!((second.created, second.saga), (false, first.1));
-    assert_eq!(answer(other.0), Err(StartRefusal::KeyReused { saga: first.1 }));
+    assert_eq!(
+        answer(other.0),
+        Err(StartRefusal::KeyReused { saga: first.1 })
+    );
     assert_eq!(pump.states.len(), 1);
 }
 
@@ -184,7 +226,11 @@ steps:
     pump.answer("one", succeeded());
     assert_eq!(
         pump.facts(saga)[3..],
-        ["step_failed two EXPRESSION_FAILED", "abort STEP_FAILED EXPRESSION_FAILED", "scheduled compensate one"]
+        [
+            "step_failed two EXPRESSION_FAILED",
+            "abort STEP_FAILED EXPRESSION_FAILED",
+            "scheduled compensate one"
+        ]
     );
 }
 
@@ -196,7 +242,10 @@ fn a_refused_step_behind_the_pivot_parks_and_a_late_success_sets_it_going_again(
     pump.answer("charge", succeeded());
     pump.answer("ship", rejected("NO_SUCH_ADDRESS"));
     assert_eq!(pump.state(saga), SagaState::Parked);
-    assert_eq!(pump.facts(saga).last().map(String::as_str), Some("incident STEP_REFUSED"));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("incident STEP_REFUSED")
+    );
 }
 
 #[test]
@@ -205,15 +254,27 @@ fn a_result_for_what_was_never_scheduled_is_unknown() {
     pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
     let mut command = pump.send("reserve");
     command.attempt = 2;
-    assert_eq!(pump.reply(&command, succeeded(), None), Acknowledged::UnknownOperation);
+    assert_eq!(
+        pump.reply(&command, succeeded(), None),
+        Acknowledged::UnknownOperation
+    );
     command.attempt = 1;
     command.key.step = "charge".into();
-    assert_eq!(pump.reply(&command, succeeded(), None), Acknowledged::NotServed);
+    assert_eq!(
+        pump.reply(&command, succeeded(), None),
+        Acknowledged::NotServed
+    );
     command.key.step = "no_such".into();
-    assert_eq!(pump.reply(&command, succeeded(), None), Acknowledged::UnknownOperation);
+    assert_eq!(
+        pump.reply(&command, succeeded(), None),
+        Acknowledged::UnknownOperation
+    );
     command.key.step = "reserve".into();
     command.key.namespace = "other".into();
-    assert_eq!(pump.reply(&command, succeeded(), None), Acknowledged::UnknownOperation);
+    assert_eq!(
+        pump.reply(&command, succeeded(), None),
+        Acknowledged::UnknownOperation
+    );
 }
 
 #[test]

@@ -10,8 +10,9 @@ use amends_core::journal::{JournalRow, SagaState, ShardBatch};
 use amends_core::key::hash_128;
 use amends_core::saga::Saga;
 use amends_core::shard::{
-    Acknowledged, BatchLimits, CancelDisposition, CancelRefusal, Command, Existing, History, Input, LoadedSaga, Output,
-    Report, Shard, Start, StartAnswer, StartKey, StartRefusal, Surroundings, Token,
+    Acknowledged, BatchLimits, CancelDisposition, CancelRefusal, Command, Existing, History, Input,
+    LoadedSaga, Output, Report, Shard, Start, StartAnswer, StartKey, StartRefusal, Surroundings,
+    Token,
 };
 use amends_core::{Incarnation, OperationKind, Outcome, SagaId, ShardId, Time, Verdict};
 use amends_definitions::{ActionName, Definition, Payload};
@@ -46,7 +47,7 @@ pub struct Pump {
 /// Reads a definition.
 pub fn definition(yaml: &str) -> Arc<Definition> {
     let checked = amends_definitions::check(yaml.as_bytes());
-    let found = amends_definitions::render("test.saga.yaml", yaml, &checked.diagnostics);
+    let found = amends_definitions::render("test.saga.yaml", yaml.as_bytes(), &checked.diagnostics);
     Arc::new(checked.definition.unwrap_or_else(|| panic!("{found}")))
 }
 
@@ -114,8 +115,20 @@ impl Pump {
             key_hash: hash_128(key.as_bytes()),
             input_hash: hash_128(&payload(input).canonical()),
         });
-        let start = Box::new(Start { id, started, definition: Arc::clone(definition), key, existing });
-        self.shard.handle(Input::Start { token: Token(token), start }, self.now);
+        let start = Box::new(Start {
+            id,
+            started,
+            definition: Arc::clone(definition),
+            key,
+            existing,
+        });
+        self.shard.handle(
+            Input::Start {
+                token: Token(token),
+                start,
+            },
+            self.now,
+        );
         (token, id)
     }
 
@@ -131,7 +144,14 @@ impl Pump {
     pub fn out(&self) -> Vec<String> {
         self.commands
             .iter()
-            .map(|command| format!("{}:{}:{}", command.key.step, command.key.operation.as_str(), command.attempt))
+            .map(|command| {
+                format!(
+                    "{}:{}:{}",
+                    command.key.step,
+                    command.key.operation.as_str(),
+                    command.attempt
+                )
+            })
             .collect()
     }
 
@@ -158,15 +178,29 @@ impl Pump {
     }
 
     /// Answers a command, sent or not.
-    pub fn reply(&mut self, command: &Command, outcome: Outcome, verdict: Option<Verdict>) -> Acknowledged {
-        self.commands.retain(|out| out.key != command.key || out.attempt != command.attempt);
+    pub fn reply(
+        &mut self,
+        command: &Command,
+        outcome: Outcome,
+        verdict: Option<Verdict>,
+    ) -> Acknowledged {
+        self.commands
+            .retain(|out| out.key != command.key || out.attempt != command.attempt);
         let token = self.offer_reply(command, outcome, verdict);
         self.run();
-        self.acknowledged.get(&token).copied().expect("every outcome is answered")
+        self.acknowledged
+            .get(&token)
+            .copied()
+            .expect("every outcome is answered")
     }
 
     /// Queues an answer.
-    pub fn offer_reply(&mut self, command: &Command, outcome: Outcome, verdict: Option<Verdict>) -> u64 {
+    pub fn offer_reply(
+        &mut self,
+        command: &Command,
+        outcome: Outcome,
+        verdict: Option<Verdict>,
+    ) -> u64 {
         let token = self.token();
         let report = Report {
             namespace: command.key.namespace.as_str().into(),
@@ -179,16 +213,40 @@ impl Pump {
             instance: Some("p-1".into()),
             serves: [command.action.clone()].into(),
         };
-        self.shard.handle(Input::Outcome { token: Some(Token(token)), report }, self.now);
+        self.shard.handle(
+            Input::Outcome {
+                token: Some(Token(token)),
+                report,
+            },
+            self.now,
+        );
         token
     }
 
     /// Says that a withdrawn command had never been sent.
     pub fn never_sent(&mut self, step: &str) {
-        let at = self.withdrawals.iter().position(|(_, withdrawn, _, _)| withdrawn == step).expect("it was withdrawn");
+        let at = self
+            .withdrawals
+            .iter()
+            .position(|(_, withdrawn, _, _)| withdrawn == step)
+            .expect("it was withdrawn");
         let (saga, step, operation, attempt) = self.withdrawals.remove(at);
-        self.commands.retain(|command| command.key.step != step || command.attempt != attempt);
-        self.shard.handle(Input::Withdrawn { saga, step: step.as_str().into(), operation, attempt }, self.now);
+        self.commands.retain(|command| {
+            (
+                command.key.step.as_str(),
+                command.key.operation,
+                command.attempt,
+            ) != (&step, operation, attempt)
+        });
+        self.shard.handle(
+            Input::Withdrawn {
+                saga,
+                step: step.as_str().into(),
+                operation,
+                attempt,
+            },
+            self.now,
+        );
         self.run();
     }
 
@@ -205,7 +263,9 @@ impl Pump {
             self.now,
         );
         self.run();
-        self.cancelled.remove(&token).expect("every cancel is answered")
+        self.cancelled
+            .remove(&token)
+            .expect("every cancel is answered")
     }
 
     /// Lets time pass, timer by timer.
@@ -239,13 +299,25 @@ impl Pump {
 
     /// Writes a batch, as a store would.
     pub fn store(&mut self, batch: &ShardBatch) {
-        let expected = self.journal.last().map_or(self.shard.epoch() + 1, |row| row.position + 1);
-        assert_eq!(batch.rows.first().expect("a batch has rows").position, expected.max(batch.epoch + 1));
+        let expected = self
+            .journal
+            .last()
+            .map_or(self.shard.epoch() + 1, |row| row.position + 1);
+        assert_eq!(
+            batch.rows.first().expect("a batch has rows").position,
+            expected.max(batch.epoch + 1)
+        );
         for insert in &batch.inserts {
-            assert!(self.states.insert(insert.id, insert.state).is_none(), "inserted twice");
+            assert!(
+                self.states.insert(insert.id, insert.state).is_none(),
+                "inserted twice"
+            );
         }
         for update in &batch.updates {
-            assert!(self.states.insert(update.id, update.state).is_some(), "updated before it was inserted");
+            assert!(
+                self.states.insert(update.id, update.state).is_some(),
+                "updated before it was inserted"
+            );
         }
         self.journal.extend(batch.rows.iter().cloned());
         for row in &batch.rows {
@@ -255,7 +327,11 @@ impl Pump {
                 assert_eq!(format!("{folded:?}"), format!("{live:?}"));
             }
             assert_eq!(invariants::check(&folded), Ok(()));
-            assert_eq!(self.states[&row.saga], folded.state(), "the row tells the state");
+            assert_eq!(
+                self.states[&row.saga],
+                folded.state(),
+                "the row tells the state"
+            );
         }
     }
 
@@ -263,12 +339,26 @@ impl Pump {
         for output in self.shard.take_outputs() {
             match output {
                 Output::Send(command) => self.commands.push(*command),
-                Output::Withdraw { saga, step, operation, attempt, .. } => {
-                    self.withdrawals.push((saga, step.to_string(), operation, attempt));
+                Output::Withdraw {
+                    saga,
+                    step,
+                    operation,
+                    attempt,
+                    ..
+                } => {
+                    self.withdrawals
+                        .push((saga, step.to_string(), operation, attempt));
                 }
-                Output::Started { token, result } => assert!(self.started.insert(token.0, result).is_none()),
-                Output::Cancelled { token, result } => assert!(self.cancelled.insert(token.0, result).is_none()),
-                Output::Acknowledge { token, acknowledged } => {
+                Output::Started { token, result } => {
+                    assert!(self.started.insert(token.0, result).is_none())
+                }
+                Output::Cancelled { token, result } => {
+                    assert!(self.cancelled.insert(token.0, result).is_none())
+                }
+                Output::Acknowledge {
+                    token,
+                    acknowledged,
+                } => {
                     assert!(self.acknowledged.insert(token.0, acknowledged).is_none());
                 }
                 Output::Load { saga } => {
@@ -285,12 +375,20 @@ impl Pump {
 
     /// The node dies: what was volatile is gone. The next one takes over and replays.
     pub fn crash(&mut self) {
-        let epoch = self.journal.last().map_or(self.shard.epoch(), |row| row.position) + 1;
+        let epoch = self
+            .journal
+            .last()
+            .map_or(self.shard.epoch(), |row| row.position)
+            + 1;
         self.shard = Shard::new(self.shard.id(), incarnation(), epoch);
         self.commands.clear();
         self.withdrawals.clear();
-        let active: Vec<_> =
-            self.states.iter().filter(|(_, state)| !state.is_terminal()).map(|(saga, _)| *saga).collect();
+        let active: Vec<_> = self
+            .states
+            .iter()
+            .filter(|(_, state)| !state.is_terminal())
+            .map(|(saga, _)| *saga)
+            .collect();
         for saga in active {
             let history = self.history(saga);
             self.shard.recover(history, self.now);
@@ -303,13 +401,24 @@ impl Pump {
             saga,
             state: self.states[&saga],
             definition: Ok(Arc::clone(&self.definitions[&saga])),
-            rows: Ok(self.journal.iter().filter(|row| row.saga == saga).cloned().collect()),
+            rows: Ok(self
+                .journal
+                .iter()
+                .filter(|row| row.saga == saga)
+                .cloned()
+                .collect()),
         }
     }
 
     pub fn folded(&self, saga: SagaId) -> Saga {
-        let rows: Vec<_> = self.journal.iter().filter(|row| row.saga == saga).cloned().collect();
-        Saga::replay(saga, Arc::clone(&self.definitions[&saga]), &rows).expect("what was recorded can be replayed")
+        let rows: Vec<_> = self
+            .journal
+            .iter()
+            .filter(|row| row.saga == saga)
+            .cloned()
+            .collect();
+        Saga::replay(saga, Arc::clone(&self.definitions[&saga]), &rows)
+            .expect("what was recorded can be replayed")
     }
 
     pub fn state(&self, saga: SagaId) -> SagaState {
@@ -325,7 +434,9 @@ impl Pump {
             .filter(|row| row.saga == saga)
             .flat_map(|row| &row.facts)
             .map(|fact| match fact {
-                Fact::Scheduled { step, operation, .. } => format!("scheduled {} {}", operation.as_str(), id(*step)),
+                Fact::Scheduled {
+                    step, operation, ..
+                } => format!("scheduled {} {}", operation.as_str(), id(*step)),
                 Fact::Skipped { step } => format!("skipped {}", id(*step)),
                 Fact::AttemptEnded(ended) => format!(
                     "{} {} {}:{}{}",
@@ -333,7 +444,11 @@ impl Pump {
                     ended.operation.as_str(),
                     id(ended.step),
                     ended.attempt,
-                    if ended.retry_at.is_some() { " again" } else { "" }
+                    if ended.retry_at.is_some() {
+                        " again"
+                    } else {
+                        ""
+                    }
                 ),
                 Fact::Withdrawn { step, code, .. } => format!("withdrawn {} {code}", id(*step)),
                 Fact::Settling { step, .. } => format!("settling {}", id(*step)),
@@ -361,17 +476,29 @@ pub fn payload(json: &str) -> Payload {
 }
 
 pub fn succeeded() -> Outcome {
-    Outcome::Succeeded { output: payload(r#"{"ok":true}"#) }
+    Outcome::Succeeded {
+        output: payload(r#"{"ok":true}"#),
+    }
 }
 
 pub fn rejected(code: &str) -> Outcome {
-    Outcome::Rejected { code: code.into(), message: "no".into() }
+    Outcome::Rejected {
+        code: code.into(),
+        message: "no".into(),
+    }
 }
 
 pub fn failed() -> Outcome {
-    Outcome::Failed { code: "BROKEN".into(), message: "it broke".into(), retry_after: None }
+    Outcome::Failed {
+        code: "BROKEN".into(),
+        message: "it broke".into(),
+        retry_after: None,
+    }
 }
 
 pub fn fatal() -> Outcome {
-    Outcome::Fatal { code: "NO_SUCH_ACTION".into(), message: "never".into() }
+    Outcome::Fatal {
+        code: "NO_SUCH_ACTION".into(),
+        message: "never".into(),
+    }
 }

@@ -15,12 +15,20 @@ fn after_a_crash_the_same_attempt_is_sent_again() {
     pump.pass(Duration::from_secs(1));
     pump.crash();
     let after = pump.command("reserve").clone();
-    assert_eq!((&after.key, after.attempt), (&before.key, 1), "no attempt is burned (F3)");
+    assert_eq!(
+        (&after.key, after.attempt),
+        (&before.key, 1),
+        "no attempt is burned (F3)"
+    );
     assert!(after.resent);
     assert!(after.epoch > before.epoch);
     pump.reply(&before, succeeded(), None);
     assert_eq!(pump.state(saga), SagaState::Running);
-    assert_eq!(pump.out(), ["charge:forward:1"], "a result counts whatever its epoch");
+    assert_eq!(
+        pump.out(),
+        ["charge:forward:1"],
+        "a result counts whatever its epoch"
+    );
 }
 
 #[test]
@@ -34,13 +42,23 @@ fn a_crash_at_every_point_of_a_happy_and_of_a_compensated_run_ends_the_same() {
                     pump.pass(Duration::from_millis(1));
                     pump.crash();
                 }
-                let Some(command) = pump.commands.first().cloned() else { break };
+                let Some(command) = pump.commands.first().cloned() else {
+                    break;
+                };
                 let step = command.key.step.clone();
                 let command = pump.send(&step);
                 let refuse = refuse_at == Some(step.as_str());
-                pump.reply(&command, if refuse { rejected("NO") } else { succeeded() }, None);
+                pump.reply(
+                    &command,
+                    if refuse { rejected("NO") } else { succeeded() },
+                    None,
+                );
             }
-            let end = if refuse_at.is_some() { SagaState::Compensated } else { SagaState::Completed };
+            let end = if refuse_at.is_some() {
+                SagaState::Compensated
+            } else {
+                SagaState::Completed
+            };
             assert_eq!(pump.state(saga), end, "crash at {crash_at}");
         }
     }
@@ -74,7 +92,10 @@ fn what_was_in_flight_at_the_abort_gets_one_more_attempts_time_after_a_crash() {
     pump.answer("a", rejected("NO"));
     pump.pass(Duration::from_secs(9));
     pump.crash();
-    assert!(pump.out().is_empty(), "no forward command after the abort (I9)");
+    assert!(
+        pump.out().is_empty(),
+        "no forward command after the abort (I9)"
+    );
     pump.pass(Duration::from_secs(9));
     assert_eq!(pump.state(saga), SagaState::Compensating);
     pump.pass(Duration::from_secs(1));
@@ -89,7 +110,11 @@ fn an_abort_of_what_an_earlier_owner_may_have_sent_does_not_call_it_withdrawn() 
     pump.crash();
     pump.answer("a", rejected("NO"));
     pump.never_sent("b");
-    assert_eq!(pump.state(saga), SagaState::Compensating, "the earlier owner may have sent it");
+    assert_eq!(
+        pump.state(saga),
+        SagaState::Compensating,
+        "the earlier owner may have sent it"
+    );
     pump.pass(Duration::from_secs(10));
     assert_eq!(pump.out(), ["b:compensate:1"]);
 }
