@@ -14,7 +14,10 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use crate::limits::ACCEPT_PAUSE;
 
 /// The connections that a listener takes, `max` at the same time; more wait in the kernel's backlog.
-pub(crate) fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = io::Result<Connection>> {
+pub(crate) fn accept(
+    listener: TcpListener,
+    max: usize,
+) -> impl Stream<Item = io::Result<Connection>> {
     let room = Arc::new(Semaphore::new(max));
     futures_util::stream::unfold((listener, room), |(listener, room)| async {
         let connection = next(&listener, &room).await?;
@@ -31,7 +34,10 @@ async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Connectio
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(target: "amends_grpc", %error, "TCP_NODELAY could not be set");
                 }
-                return Some(Connection { stream, _held: held });
+                return Some(Connection {
+                    stream,
+                    _held: held,
+                });
             }
             Err(error) => {
                 tracing::warn!(target: "amends_grpc", %error, "a connection could not be accepted");
@@ -57,13 +63,21 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -30,16 +30,23 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) fn new(calls_max: usize) -> Self {
-        Self { calls: Arc::new(Semaphore::new(calls_max)), long_calls: Arc::new(Semaphore::new(LONG_CALLS_MAX)) }
+        Self {
+            calls: Arc::new(Semaphore::new(calls_max)),
+            long_calls: Arc::new(Semaphore::new(LONG_CALLS_MAX)),
+        }
     }
 
     /// Room for a request that stays open; the stream that answers it holds the permit.
     pub(crate) fn long_call(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.long_calls).try_acquire_owned().map_err(|_| status_of(&overloaded()))
+        Arc::clone(&self.long_calls)
+            .try_acquire_owned()
+            .map_err(|_| status_of(&overloaded()))
     }
 
     fn call(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.calls).try_acquire_owned().map_err(|_| status_of(&overloaded()))
+        Arc::clone(&self.calls)
+            .try_acquire_owned()
+            .map_err(|_| status_of(&overloaded()))
     }
 }
 
@@ -54,7 +61,10 @@ impl<S> Layer<S> for EdgeLayer {
     type Service = Edge<S>;
 
     fn layer(&self, inner: S) -> Edge<S> {
-        Edge { inner, layer: self.clone() }
+        Edge {
+            inner,
+            layer: self.clone(),
+        }
     }
 }
 
@@ -78,7 +88,9 @@ enum Class {
 
 impl Class {
     fn of(path: &str) -> Self {
-        let Some(method) = path.strip_prefix("/amends.v1.") else { return Self::Aside };
+        let Some(method) = path.strip_prefix("/amends.v1.") else {
+            return Self::Aside;
+        };
         match method {
             "SagaService/WaitSaga"
             | "SagaService/WatchSaga"
@@ -91,7 +103,10 @@ impl Class {
 
 impl<S> Service<Request<Body>> for Edge<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send,
 {
     type Response = Response<Body>;
@@ -126,8 +141,16 @@ where
                 },
                 Class::Long | Class::Aside => inner.call(request).await?,
             };
-            let response = if class == Class::Aside { response } else { translate(response) };
-            if let Some(code) = response.headers().get("grpc-status").and_then(|value| value.to_str().ok()) {
+            let response = if class == Class::Aside {
+                response
+            } else {
+                translate(response)
+            };
+            if let Some(code) = response
+                .headers()
+                .get("grpc-status")
+                .and_then(|value| value.to_str().ok())
+            {
                 Span::current().record("rpc.grpc.status_code", code);
             }
             Ok(response)
@@ -142,7 +165,10 @@ fn span(request: &Request<Body>, class: Class) -> Span {
         return Span::none();
     }
     let mut path = request.uri().path().trim_start_matches('/').splitn(2, '/');
-    let (service, method) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
+    let (service, method) = (
+        path.next().unwrap_or_default(),
+        path.next().unwrap_or_default(),
+    );
     let context = TraceContext::of(&MetadataMap::from_headers(request.headers().clone()));
     tracing::info_span!(
         target: "amends_grpc",
@@ -159,13 +185,17 @@ fn span(request: &Request<Body>, class: Class) -> Span {
 
 /// Only an answer without a body has its status among the headers: a refusal, or a request that could not be decoded.
 fn translate(response: Response<Body>) -> Response<Body> {
-    let refusal = Status::from_header_map(response.headers()).as_ref().and_then(decoder_refusal);
+    let refusal = Status::from_header_map(response.headers())
+        .as_ref()
+        .and_then(decoder_refusal);
     refusal.map_or(response, |refusal| status_of(&refusal).into_http())
 }
 
 fn overloaded() -> Refusal {
     Refusal::new(
-        Kind::ResourceExhausted { retry_after: Some(Duration::from_millis(250)) },
+        Kind::ResourceExhausted {
+            retry_after: Some(Duration::from_millis(250)),
+        },
         "OVERLOADED",
         "the node works on as many requests as it can; nothing was done, try again in a moment",
     )
@@ -182,16 +212,23 @@ mod tests {
     fn calls_that_stay_open_are_known() {
         assert_eq!(Class::of("/amends.v1.SagaService/StartSaga"), Class::Short);
         assert_eq!(Class::of("/amends.v1.SagaService/WaitSaga"), Class::Long);
-        assert_eq!(Class::of("/amends.v1.ParticipantService/Attach"), Class::Long);
+        assert_eq!(
+            Class::of("/amends.v1.ParticipantService/Attach"),
+            Class::Long
+        );
         assert_eq!(Class::of("/grpc.health.v1.Health/Check"), Class::Aside);
     }
 
     #[test]
     fn b9_a_message_over_the_decode_limit_is_resource_exhausted() {
-        let response = translate(Status::out_of_range("decoded message length too large").into_http());
+        let response =
+            translate(Status::out_of_range("decoded message length too large").into_http());
         let status = Status::from_header_map(response.headers()).unwrap();
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!(status.get_error_details().error_info().unwrap().reason, "PAYLOAD_TOO_LARGE");
+        assert_eq!(
+            status.get_error_details().error_info().unwrap().reason,
+            "PAYLOAD_TOO_LARGE"
+        );
     }
 
     #[test]
@@ -199,7 +236,10 @@ mod tests {
         let response = translate(Status::internal("failed to decode Protobuf message").into_http());
         let status = Status::from_header_map(response.headers()).unwrap();
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(status.get_error_details().error_info().unwrap().reason, "MALFORMED_REQUEST");
+        assert_eq!(
+            status.get_error_details().error_info().unwrap().reason,
+            "MALFORMED_REQUEST"
+        );
     }
 
     #[test]

@@ -44,9 +44,20 @@ pub fn saga(field: &str, text: &str) -> Result<SagaName, Refusal> {
     let uuid = uuid::Uuid::try_parse(id)
         .ok()
         .filter(|uuid| uuid.hyphenated().to_string() == id)
-        .ok_or_else(|| invalid("NAME_INVALID", field, "the saga's id is a UUID in lower case, as it was given out"))?;
+        .ok_or_else(|| {
+            invalid(
+                "NAME_INVALID",
+                field,
+                "the saga's id is a UUID in lower case, as it was given out",
+            )
+        })?;
     let id = SagaId::from_uuid(uuid).map_err(|_| {
-        Refusal::new(Kind::NotFound, "SAGA_NOT_FOUND", format!("there is no saga {text}")).with_metadata("resource", text)
+        Refusal::new(
+            Kind::NotFound,
+            "SAGA_NOT_FOUND",
+            format!("there is no saga {text}"),
+        )
+        .with_metadata("resource", text)
     })?;
     Ok(SagaName { namespace, id })
 }
@@ -98,14 +109,27 @@ fn label<'a>(field: &str, what: &str, text: &'a str) -> Result<&'a str, Refusal>
     if is_label(text) {
         return Ok(text);
     }
-    let description = format!("{what} is 1 to {LABEL_BYTES_MAX} of a-z, 0-9 and -, with a letter or a digit at both ends");
+    let description = format!(
+        "{what} is 1 to {LABEL_BYTES_MAX} of a-z, 0-9 and -, with a letter or a digit at both ends"
+    );
     Err(invalid("NAME_INVALID", field, description))
 }
 
-fn segments<'a, const N: usize>(field: &str, text: &'a str, collections: [&str; N]) -> Result<[&'a str; N], Refusal> {
+fn segments<'a, const N: usize>(
+    field: &str,
+    text: &'a str,
+    collections: [&str; N],
+) -> Result<[&'a str; N], Refusal> {
     let pattern = || {
-        let parts: Vec<String> = collections.iter().map(|name| format!("{name}/{{id}}")).collect();
-        invalid("NAME_INVALID", field, format!("it has the form {}", parts.join("/")))
+        let parts: Vec<String> = collections
+            .iter()
+            .map(|name| format!("{name}/{{id}}"))
+            .collect();
+        invalid(
+            "NAME_INVALID",
+            field,
+            format!("it has the form {}", parts.join("/")),
+        )
     };
     if text.len() > RESOURCE_NAME_BYTES_MAX {
         return Err(pattern());
@@ -118,7 +142,11 @@ fn segments<'a, const N: usize>(field: &str, text: &'a str, collections: [&str; 
         }
         *id = parts.next().ok_or_else(pattern)?;
     }
-    if parts.next().is_some() { Err(pattern()) } else { Ok(ids) }
+    if parts.next().is_some() {
+        Err(pattern())
+    } else {
+        Ok(ids)
+    }
 }
 
 #[cfg(test)]
@@ -129,7 +157,10 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        assert_eq!(namespace("parent", "namespaces/default").unwrap(), "default");
+        assert_eq!(
+            namespace("parent", "namespaces/default").unwrap(),
+            "default"
+        );
         let text = format!("namespaces/a-1/sagas/{ID}");
         let name = saga("name", &text).unwrap();
         assert_eq!(of_saga(&name.namespace, name.id), text);
@@ -161,7 +192,11 @@ mod tests {
             &over,
         ] {
             let refusal = namespace("parent", text).unwrap_err();
-            assert_eq!((refusal.kind, refusal.reason), (Kind::InvalidArgument, "NAME_INVALID"), "{text:?}");
+            assert_eq!(
+                (refusal.kind, refusal.reason),
+                (Kind::InvalidArgument, "NAME_INVALID"),
+                "{text:?}"
+            );
             assert_eq!(refusal.violations[0].0, "parent");
         }
         assert!(namespace("parent", &format!("namespaces/{}", "a".repeat(63))).is_ok());
@@ -170,10 +205,26 @@ mod tests {
     #[test]
     fn an_id_in_another_spelling_is_invalid_and_a_foreign_uuid_is_not_found() {
         let upper = format!("namespaces/a/sagas/{}", ID.to_uppercase());
-        for text in ["namespaces/a/sagas/x", "namespaces/a/sagas/", &upper, "namespaces/a/definitions/b"] {
-            assert_eq!(saga("name", text).unwrap_err().kind, Kind::InvalidArgument, "{text}");
+        for text in [
+            "namespaces/a/sagas/x",
+            "namespaces/a/sagas/",
+            &upper,
+            "namespaces/a/definitions/b",
+        ] {
+            assert_eq!(
+                saga("name", text).unwrap_err().kind,
+                Kind::InvalidArgument,
+                "{text}"
+            );
         }
-        let foreign = saga("name", "namespaces/a/sagas/936da01f-9abd-4d9d-80c7-02af85c822a8").unwrap_err();
-        assert_eq!((foreign.kind, foreign.reason), (Kind::NotFound, "SAGA_NOT_FOUND"));
+        let foreign = saga(
+            "name",
+            "namespaces/a/sagas/936da01f-9abd-4d9d-80c7-02af85c822a8",
+        )
+        .unwrap_err();
+        assert_eq!(
+            (foreign.kind, foreign.reason),
+            (Kind::NotFound, "SAGA_NOT_FOUND")
+        );
     }
 }

@@ -68,14 +68,30 @@ pub async fn serve(
     let (closing, closed) = watch::channel(false);
     let admission = Admission::new(options.calls_max);
     let (reporter, health) = tonic_health::server::health_reporter();
-    let edge = EdgeLayer { admission: admission.clone(), request_timeout: options.request_timeout };
-    let participants = Participants::new(orchestrator.clone(), &options, admission.clone(), closed.clone());
+    let edge = EdgeLayer {
+        admission: admission.clone(),
+        request_timeout: options.request_timeout,
+    };
+    let participants = Participants::new(
+        orchestrator.clone(),
+        &options,
+        admission.clone(),
+        closed.clone(),
+    );
     let sagas = Sagas::new(orchestrator.clone(), admission, closed.clone());
     let router = limited()
         .layer(edge)
-        .add_service(DefinitionServiceServer::new(Definitions::new(orchestrator.clone())).max_decoding_message_size(limits::REQUEST_BYTES_MAX))
-        .add_service(SagaServiceServer::new(sagas).max_decoding_message_size(limits::REQUEST_BYTES_MAX))
-        .add_service(ParticipantServiceServer::new(participants).max_decoding_message_size(limits::REQUEST_BYTES_MAX))
+        .add_service(
+            DefinitionServiceServer::new(Definitions::new(orchestrator.clone()))
+                .max_decoding_message_size(limits::REQUEST_BYTES_MAX),
+        )
+        .add_service(
+            SagaServiceServer::new(sagas).max_decoding_message_size(limits::REQUEST_BYTES_MAX),
+        )
+        .add_service(
+            ParticipantServiceServer::new(participants)
+                .max_decoding_message_size(limits::REQUEST_BYTES_MAX),
+        )
         .add_service(health)
         .add_service(reflection().build_v1().map_err(Error::Reflection)?)
         .add_service(reflection().build_v1alpha().map_err(Error::Reflection)?);
@@ -123,8 +139,17 @@ async fn grace(mut closed: watch::Receiver<bool>) {
 /// Reports SERVING exactly while the orchestrator is healthy. Never resolves.
 async fn follow_health(reporter: HealthReporter, mut health: watch::Receiver<bool>) {
     loop {
-        let status = if *health.borrow_and_update() { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in ["", "amends.v1.DefinitionService", "amends.v1.SagaService", "amends.v1.ParticipantService"] {
+        let status = if *health.borrow_and_update() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        for service in [
+            "",
+            "amends.v1.DefinitionService",
+            "amends.v1.SagaService",
+            "amends.v1.ParticipantService",
+        ] {
             reporter.set_service_status(service, status).await;
         }
         if health.changed().await.is_err() {

@@ -28,17 +28,28 @@ pub fn status_of(refusal: &Refusal) -> Status {
         metadata.insert("violations_omitted".into(), omitted.to_string());
     }
     match refusal.kind {
-        Kind::ResourceExhausted { retry_after: Some(after) } => {
+        Kind::ResourceExhausted {
+            retry_after: Some(after),
+        } => {
             details.set_retry_info(Some(after));
         }
         Kind::NotFound => {
             if let Some(name) = metadata.get("resource") {
-                details.set_resource_info("amends.dev/Resource", name.clone(), "", cut(&refusal.message, 256));
+                details.set_resource_info(
+                    "amends.dev/Resource",
+                    name.clone(),
+                    "",
+                    cut(&refusal.message, 256),
+                );
             }
         }
         Kind::FailedPrecondition => {
             let subject = metadata.get("resource").cloned().unwrap_or_default();
-            details.add_precondition_failure_violation(refusal.reason, subject, cut(&refusal.message, 256));
+            details.add_precondition_failure_violation(
+                refusal.reason,
+                subject,
+                cut(&refusal.message, 256),
+            );
         }
         Kind::InvalidArgument
         | Kind::AlreadyExists
@@ -48,7 +59,11 @@ pub fn status_of(refusal: &Refusal) -> Status {
         | Kind::Unimplemented => {}
     }
     details.set_error_info(refusal.reason, ERROR_DOMAIN, metadata);
-    Status::with_error_details(code_of(refusal.kind), cut(&refusal.message, STATUS_MESSAGE_BYTES_MAX), details)
+    Status::with_error_details(
+        code_of(refusal.kind),
+        cut(&refusal.message, STATUS_MESSAGE_BYTES_MAX),
+        details,
+    )
 }
 
 /// The gRPC code of a kind of refusal.
@@ -70,7 +85,12 @@ pub fn code_of(kind: Kind) -> Code {
 #[must_use]
 pub fn invalid(reason: &'static str, field: &str, description: impl Into<String>) -> Refusal {
     let description = description.into();
-    Refusal::new(Kind::InvalidArgument, reason, format!("{field}: {description}")).with_violation(field, description)
+    Refusal::new(
+        Kind::InvalidArgument,
+        reason,
+        format!("{field}: {description}"),
+    )
+    .with_violation(field, description)
 }
 
 /// What a request that tonic could not decode is answered. The services here never answer `INTERNAL` or `OUT_OF_RANGE`
@@ -123,7 +143,11 @@ pub fn deadline_exceeded() -> Status {
 pub fn replaced() -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info("SESSION_REPLACED", ERROR_DOMAIN, HashMap::new());
-    Status::with_error_details(Code::Aborted, "a newer stream of this participant instance replaced this one", details)
+    Status::with_error_details(
+        Code::Aborted,
+        "a newer stream of this participant instance replaced this one",
+        details,
+    )
 }
 
 fn add_violations(details: &mut ErrorDetails, refusal: &Refusal, room: &mut Room) -> usize {
@@ -174,45 +198,78 @@ mod tests {
 
     #[test]
     fn a_refusal_carries_reason_domain_and_violations() {
-        let status = status_of(&invalid("NAME_INVALID", "parent", "is empty").with_metadata("line", "3"));
+        let status =
+            status_of(&invalid("NAME_INVALID", "parent", "is empty").with_metadata("line", "3"));
         assert_eq!(status.code(), Code::InvalidArgument);
         let details = status.get_error_details();
         let info = details.error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("NAME_INVALID", "amends.dev"));
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("NAME_INVALID", "amends.dev")
+        );
         assert_eq!(info.metadata["line"], "3");
-        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "parent");
+        assert_eq!(
+            details.bad_request().unwrap().field_violations[0].field,
+            "parent"
+        );
     }
 
     #[test]
     fn overload_says_when_to_come_back() {
-        let kind = Kind::ResourceExhausted { retry_after: Some(Duration::from_millis(250)) };
+        let kind = Kind::ResourceExhausted {
+            retry_after: Some(Duration::from_millis(250)),
+        };
         let status = status_of(&Refusal::new(kind, "OVERLOADED", "too many sagas"));
         let retry = status.get_error_details().retry_info().unwrap().retry_delay;
-        assert_eq!((status.code(), retry), (Code::ResourceExhausted, Some(Duration::from_millis(250))));
+        assert_eq!(
+            (status.code(), retry),
+            (Code::ResourceExhausted, Some(Duration::from_millis(250)))
+        );
     }
 
     #[test]
     fn a_missing_resource_and_a_failed_precondition_name_what_they_are_about() {
-        let missing = Refusal::new(Kind::NotFound, "SAGA_NOT_FOUND", "no such saga").with_metadata("resource", "x");
-        assert_eq!(status_of(&missing).get_error_details().resource_info().unwrap().resource_name, "x");
+        let missing = Refusal::new(Kind::NotFound, "SAGA_NOT_FOUND", "no such saga")
+            .with_metadata("resource", "x");
+        assert_eq!(
+            status_of(&missing)
+                .get_error_details()
+                .resource_info()
+                .unwrap()
+                .resource_name,
+            "x"
+        );
         let ended = Refusal::new(Kind::FailedPrecondition, "SAGA_ENDED", "it has ended");
         let status = status_of(&ended);
         let details = status.get_error_details();
-        assert_eq!(details.precondition_failure().unwrap().violations[0].r#type, "SAGA_ENDED");
+        assert_eq!(
+            details.precondition_failure().unwrap().violations[0].r#type,
+            "SAGA_ENDED"
+        );
     }
 
     #[test]
     fn many_violations_fit_into_a_header_and_the_rest_is_counted() {
-        let mut refusal = Refusal::new(Kind::InvalidArgument, "DEFINITION_INVALID", "é".repeat(4_000));
+        let mut refusal = Refusal::new(
+            Kind::InvalidArgument,
+            "DEFINITION_INVALID",
+            "é".repeat(4_000),
+        );
         for index in 0..500 {
             refusal = refusal.with_violation(format!("source:{index}:1"), "x".repeat(200));
         }
         let status = status_of(&refusal);
-        assert!(status.details().len() < 8 * 1024, "{}", status.details().len());
+        assert!(
+            status.details().len() < 8 * 1024,
+            "{}",
+            status.details().len()
+        );
         assert!(status.message().len() <= STATUS_MESSAGE_BYTES_MAX);
         let details = status.get_error_details();
         let shown = details.bad_request().unwrap().field_violations.len();
-        let omitted: usize = details.error_info().unwrap().metadata["violations_omitted"].parse().unwrap();
+        let omitted: usize = details.error_info().unwrap().metadata["violations_omitted"]
+            .parse()
+            .unwrap();
         assert_eq!(shown + omitted, 500);
     }
 }

@@ -22,14 +22,17 @@ impl Query {
     /// A question of a database: the call, then the parent and every filter. The page's size is not part of it.
     #[must_use]
     pub fn new(incarnation: Incarnation, call: &str, parent: &str) -> Self {
-        let query = Self { fields: incarnation.0.as_bytes().to_vec() };
+        let query = Self {
+            fields: incarnation.0.as_bytes().to_vec(),
+        };
         query.with(call.as_bytes()).with(parent.as_bytes())
     }
 
     /// Adds a filter.
     #[must_use]
     pub fn with(mut self, field: &[u8]) -> Self {
-        self.fields.extend_from_slice(&u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
+        self.fields
+            .extend_from_slice(&u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
         self.fields.extend_from_slice(field);
         self
     }
@@ -55,10 +58,13 @@ impl Query {
             let (version, rest) = bytes.split_first()?;
             let (tag, last) = rest.split_at_checked(SEAL_BYTES)?;
             let genuine = *version == VERSION && tag == self.tag(last);
-            genuine.then(|| String::from_utf8(last.to_vec()).ok()).flatten()
+            genuine
+                .then(|| String::from_utf8(last.to_vec()).ok())
+                .flatten()
         });
         let description = "it is not from an earlier answer to this query; begin again without one";
-        last.map(Some).ok_or_else(|| invalid("PAGE_TOKEN_INVALID", "page_token", description))
+        last.map(Some)
+            .ok_or_else(|| invalid("PAGE_TOKEN_INVALID", "page_token", description))
     }
 
     fn tag(&self, last: &[u8]) -> [u8; SEAL_BYTES] {
@@ -78,7 +84,11 @@ fn decode(token: &str) -> Option<Vec<u8>> {
         b'a'..=b'f' => Some(byte - b'a' + 10),
         _ => None,
     };
-    token.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+    token
+        .as_bytes()
+        .chunks_exact(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
 }
 
 #[cfg(test)]
@@ -100,7 +110,12 @@ mod tests {
     fn b11_a_forged_token_and_one_of_another_query_or_namespace_are_invalid_arguments() {
         let ours = query("ListSagas", "default", "running");
         let genuine = ours.seal("abc");
-        let other_database = Query::new(Incarnation(uuid::Uuid::from_u128(8)), "ListSagas", "default").with(b"running");
+        let other_database = Query::new(
+            Incarnation(uuid::Uuid::from_u128(8)),
+            "ListSagas",
+            "default",
+        )
+        .with(b"running");
         let mut bent = genuine.clone();
         bent.replace_range(genuine.len() - 1.., "4");
         for token in [

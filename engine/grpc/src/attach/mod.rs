@@ -48,7 +48,13 @@ impl Participants {
         closed: watch::Receiver<bool>,
     ) -> Self {
         let node = Arc::from(options.node.as_str());
-        Self { orchestrator, node, session_lease: options.session_lease, admission, closed }
+        Self {
+            orchestrator,
+            node,
+            session_lease: options.session_lease,
+            admission,
+            closed,
+        }
     }
 
     fn welcome(&self, incarnation: Incarnation) -> v1::Welcome {
@@ -71,7 +77,9 @@ impl Participants {
             first = tokio::time::timeout(HELLO_TIMEOUT, said.message()) => first,
             () = crate::service::ended(&mut closed) => return Err(status_of(&leaving())),
         };
-        let first = first.map_err(|_| status_of(&no_hello("no message came")))?.map_err(of_decoder)?;
+        let first = first
+            .map_err(|_| status_of(&no_hello("no message came")))?
+            .map_err(of_decoder)?;
         let Some(first) = first else { return Ok(()) };
         let hello = match first.message {
             Some(Said::Hello(hello)) => hello,
@@ -82,16 +90,34 @@ impl Participants {
         };
         let incarnation = self.orchestrator.incarnation();
         let attachment = hello::check(incarnation, hello).map_err(|refusal| status_of(&refusal))?;
-        let realm = Realm { incarnation, namespace: attachment.namespace.clone() };
+        let realm = Realm {
+            incarnation,
+            namespace: attachment.namespace.clone(),
+        };
         let (participant, instance) = (attachment.participant.clone(), attachment.instance.clone());
         let credit = Credit::new(attachment.credit);
-        let Session { deliveries, handle } =
-            self.orchestrator.attach(attachment).map_err(|refusal| status_of(&refusal))?;
+        let Session { deliveries, handle } = self
+            .orchestrator
+            .attach(attachment)
+            .map_err(|refusal| status_of(&refusal))?;
         tracing::info!(target: "amends_grpc", participant, instance, "a participant attached");
         let (refused, refusals) = mpsc::channel(OUTGOING_MESSAGES);
-        let mut writer = Writer { out, deliveries, refusals, credit: credit.clone() };
-        writer.send(Answer::Welcome(self.welcome(incarnation))).await?;
-        let reader = Reader { said, handle, realm, credit, refused };
+        let mut writer = Writer {
+            out,
+            deliveries,
+            refusals,
+            credit: credit.clone(),
+        };
+        writer
+            .send(Answer::Welcome(self.welcome(incarnation)))
+            .await?;
+        let reader = Reader {
+            said,
+            handle,
+            realm,
+            credit,
+            refused,
+        };
         let ended = tokio::select! {
             ended = reader.run() => ended,
             ended = writer.run() => ended,
@@ -135,11 +161,15 @@ impl ParticipantService for Participants {
         let session = async move {
             if let Err(status) = serving.await {
                 // A participant that is gone, or never reads, does not want to know.
-                let _ = tokio::time::timeout(crate::limits::CLOSE_GRACE, last.send(Err(status))).await;
+                let _ =
+                    tokio::time::timeout(crate::limits::CLOSE_GRACE, last.send(Err(status))).await;
             }
         };
         tokio::spawn(session.in_current_span());
-        Ok(Response::new(AttachStream { answers: ReceiverStream::new(answers), _room: room }))
+        Ok(Response::new(AttachStream {
+            answers: ReceiverStream::new(answers),
+            _room: room,
+        }))
     }
 }
 
@@ -157,7 +187,11 @@ fn no_hello(what: &str) -> Refusal {
 }
 
 fn empty_message() -> Refusal {
-    invalid("MESSAGE_MISSING", "message", "exactly one message has to be set, and one that this version knows")
+    invalid(
+        "MESSAGE_MISSING",
+        "message",
+        "exactly one message has to be set, and one that this version knows",
+    )
 }
 
 fn leaving() -> Refusal {

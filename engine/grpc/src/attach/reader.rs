@@ -31,7 +31,9 @@ impl Reader {
     pub(super) async fn run(mut self) -> Result<(), Status> {
         while let Some(request) = self.said.message().await.map_err(of_decoder)? {
             let message = request.message.ok_or_else(empty_message);
-            self.take(message.map_err(|refusal| status_of(&refusal))?).await.map_err(|refusal| status_of(&refusal))?;
+            self.take(message.map_err(|refusal| status_of(&refusal))?)
+                .await
+                .map_err(|refusal| status_of(&refusal))?;
         }
         Ok(())
     }
@@ -79,10 +81,14 @@ impl Credit {
 
     fn grant(&self, commands: u32) -> Result<(), Refusal> {
         let fits = |left: u32| left.checked_add(commands).filter(|sum| *sum <= CREDIT_MAX);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map(|_| ()).map_err(|left| {
-            let description = format!("{left} are unused already, and at most {CREDIT_MAX} can be");
-            invalid("CREDIT_INVALID", "credit.commands", description)
-        })
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .map(|_| ())
+            .map_err(|left| {
+                let description =
+                    format!("{left} are unused already, and at most {CREDIT_MAX} can be");
+                invalid("CREDIT_INVALID", "credit.commands", description)
+            })
     }
 
     /// Commands are about to leave.
@@ -90,7 +96,9 @@ impl Credit {
         let commands = u32::try_from(commands).unwrap_or(u32::MAX);
         let spent = |left: u32| Some(left.saturating_sub(commands));
         // The closure always yields a value.
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent);
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent);
     }
 }
 
@@ -98,7 +106,10 @@ impl Credit {
 fn sort(
     realm: &Realm,
     outcomes: Vec<v1::AttemptOutcome>,
-) -> (Vec<amends_orchestrator::AttemptOutcome>, Vec<v1::Acknowledgement>) {
+) -> (
+    Vec<amends_orchestrator::AttemptOutcome>,
+    Vec<v1::Acknowledgement>,
+) {
     let (mut sound, mut refused) = (Vec::with_capacity(outcomes.len()), Vec::new());
     for wire in outcomes {
         match outcome::read(realm, wire) {
@@ -114,7 +125,11 @@ fn heartbeats_are_sound(attempts: &[v1::AttemptKey]) -> Result<(), Refusal> {
     for (index, key) in attempts.iter().enumerate() {
         if key.attempt == 0 || key.operation_key.parse::<OperationKey>().is_err() {
             let field = format!("heartbeats.attempts[{index}]");
-            return Err(invalid("HEARTBEAT_INVALID", &field, "it is no attempt: an operation's key, and a number from 1"));
+            return Err(invalid(
+                "HEARTBEAT_INVALID",
+                &field,
+                "it is no attempt: an operation's key, and a number from 1",
+            ));
         }
     }
     Ok(())
@@ -124,7 +139,11 @@ fn batch(field: &str, items: usize) -> Result<(), Refusal> {
     if (1..=BATCH_ITEMS_MAX).contains(&items) {
         Ok(())
     } else {
-        Err(invalid("BATCH_INVALID", field, format!("a message has 1 to {BATCH_ITEMS_MAX} of them, and this one has {items}")))
+        Err(invalid(
+            "BATCH_INVALID",
+            field,
+            format!("a message has 1 to {BATCH_ITEMS_MAX} of them, and this one has {items}"),
+        ))
     }
 }
 
@@ -152,16 +171,36 @@ mod tests {
         for items in [0, 129] {
             assert_eq!(batch("x", items).unwrap_err().reason, "BATCH_INVALID");
         }
-        assert!(heartbeats_are_sound(&[v1::AttemptKey { operation_key: "x".into(), attempt: 1 }]).is_err());
+        assert!(
+            heartbeats_are_sound(&[v1::AttemptKey {
+                operation_key: "x".into(),
+                attempt: 1
+            }])
+            .is_err()
+        );
     }
 
     #[test]
     fn b40_a_bad_outcome_is_answered_by_itself_and_its_neighbours_are_taken() {
-        let realm = Realm { incarnation: Incarnation(uuid::Uuid::from_u128(7)), namespace: "default".into() };
-        let key = format!("{}/default/019aa578-c07b-8abc-bfff-ffffffffffff/charge/0/0/forward", realm.incarnation);
+        let realm = Realm {
+            incarnation: Incarnation(uuid::Uuid::from_u128(7)),
+            namespace: "default".into(),
+        };
+        let key = format!(
+            "{}/default/019aa578-c07b-8abc-bfff-ffffffffffff/charge/0/0/forward",
+            realm.incarnation
+        );
         let outcome = Some(v1::attempt_outcome::Outcome::Superseded(v1::Superseded {}));
-        let good = v1::AttemptOutcome { operation_key: key, attempt: 1, outcome, ..v1::AttemptOutcome::default() };
-        let bad = v1::AttemptOutcome { attempt: 0, ..good.clone() };
+        let good = v1::AttemptOutcome {
+            operation_key: key,
+            attempt: 1,
+            outcome,
+            ..v1::AttemptOutcome::default()
+        };
+        let bad = v1::AttemptOutcome {
+            attempt: 0,
+            ..good.clone()
+        };
         let (sound, refused) = sort(&realm, vec![good.clone(), bad, good]);
         assert_eq!((sound.len(), refused.len()), (2, 1));
         assert_eq!((refused[0].code, refused[0].attempt), (3, 0));

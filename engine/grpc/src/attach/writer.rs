@@ -15,7 +15,10 @@ use crate::limits::{BATCH_ITEMS_MAX, GATHER_MAX, SEND_TIMEOUT};
 use crate::status::{replaced, status_of};
 
 /// How long a participant is asked to stay away after a goodbye.
-const REATTACH_AFTER: prost_types::Duration = prost_types::Duration { seconds: 0, nanos: 200_000_000 };
+const REATTACH_AFTER: prost_types::Duration = prost_types::Duration {
+    seconds: 0,
+    nanos: 200_000_000,
+};
 
 /// The writing half of a session.
 pub(super) struct Writer {
@@ -49,7 +52,9 @@ impl Writer {
             }
             // What came in the meantime travels along: a message costs far more than what is in it.
             for _ in 0..GATHER_MAX {
-                let Ok(delivery) = self.deliveries.try_recv() else { break };
+                let Ok(delivery) = self.deliveries.try_recv() else {
+                    break;
+                };
                 gathered.add(delivery);
             }
             let unavailable = gathered.unavailable;
@@ -65,7 +70,9 @@ impl Writer {
 
     /// Sends one message, as soon as the participant has room for it.
     pub(super) async fn send(&mut self, message: Answer) -> Result<(), Status> {
-        let response = v1::AttachResponse { message: Some(message) };
+        let response = v1::AttachResponse {
+            message: Some(message),
+        };
         match tokio::time::timeout(SEND_TIMEOUT, self.out.send(Ok(response))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Status::cancelled("the participant is gone")),
@@ -87,7 +94,8 @@ impl Gathered {
                 }
             }
             Delivery::Withdrawals(attempts) => {
-                let key = |(key, attempt): &(OperationKey, u32)| command::attempt_key(key, *attempt);
+                let key =
+                    |(key, attempt): &(OperationKey, u32)| command::attempt_key(key, *attempt);
                 self.withdrawals.extend(attempts.iter().map(key));
             }
             Delivery::Goodbye { reason } => self.goodbye = Some(reason),
@@ -100,17 +108,28 @@ impl Gathered {
         let mut acknowledgements = self.acknowledgements;
         while !acknowledgements.is_empty() {
             let rest = acknowledgements.split_off(acknowledgements.len().min(BATCH_ITEMS_MAX));
-            messages.push(Answer::Acknowledgements(v1::Acknowledgements { acknowledgements }));
+            messages.push(Answer::Acknowledgements(v1::Acknowledgements {
+                acknowledgements,
+            }));
             acknowledgements = rest;
         }
-        messages.extend(command::batches(self.commands).into_iter().map(Answer::Commands));
+        messages.extend(
+            command::batches(self.commands)
+                .into_iter()
+                .map(Answer::Commands),
+        );
         let mut attempts = self.withdrawals;
         while !attempts.is_empty() {
             let rest = attempts.split_off(attempts.len().min(BATCH_ITEMS_MAX));
             messages.push(Answer::Withdrawals(v1::Withdrawals { attempts }));
             attempts = rest;
         }
-        let goodbye = |reason| Answer::Goodbye(v1::Goodbye { reason, reattach_after: Some(REATTACH_AFTER) });
+        let goodbye = |reason| {
+            Answer::Goodbye(v1::Goodbye {
+                reason,
+                reattach_after: Some(REATTACH_AFTER),
+            })
+        };
         messages.extend(self.goodbye.map(goodbye));
         messages
     }
@@ -119,12 +138,16 @@ impl Gathered {
 /// An outcome that was neither recorded nor refused has no acknowledgement: the participant keeps it, and sends it again
 /// when it attaches again.
 fn not_recorded() -> Refusal {
-    Refusal::unavailable("an outcome could not be recorded here: attach again, and send what is not acknowledged")
+    Refusal::unavailable(
+        "an outcome could not be recorded here: attach again, and send what is not acknowledged",
+    )
 }
 
 fn does_not_read() -> Refusal {
     let seconds = SEND_TIMEOUT.as_secs();
-    Refusal::unavailable(format!("the participant read nothing for {seconds} seconds; attach again"))
+    Refusal::unavailable(format!(
+        "the participant read nothing for {seconds} seconds; attach again"
+    ))
 }
 
 #[cfg(test)]
@@ -149,7 +172,15 @@ mod tests {
     }
 
     fn answers(acknowledged: Acknowledged, count: usize) -> Delivery {
-        Delivery::Acknowledgements((0..count).map(|_| Acknowledgement { key: key(), attempt: 1, acknowledged }).collect())
+        Delivery::Acknowledgements(
+            (0..count)
+                .map(|_| Acknowledgement {
+                    key: key(),
+                    attempt: 1,
+                    acknowledged,
+                })
+                .collect(),
+        )
     }
 
     struct Ends {
@@ -162,16 +193,34 @@ mod tests {
         let (out, seen) = mpsc::channel(1);
         let (deliver, deliveries) = mpsc::unbounded_channel();
         let (refuse, refusals) = mpsc::channel(1);
-        let writer = Writer { out, deliveries, refusals, credit: Credit::new(1) };
-        (writer, Ends { out: seen, deliveries: deliver, refusals: refuse })
+        let writer = Writer {
+            out,
+            deliveries,
+            refusals,
+            credit: Credit::new(1),
+        };
+        (
+            writer,
+            Ends {
+                out: seen,
+                deliveries: deliver,
+                refusals: refuse,
+            },
+        )
     }
 
     #[tokio::test]
     async fn what_gathered_travels_together_in_bounded_messages() {
         let (writer, mut ends) = writer();
-        ends.deliveries.send(Delivery::Withdrawals(vec![(key(), 1)])).unwrap();
-        ends.deliveries.send(answers(Acknowledged::Recorded, 100)).unwrap();
-        ends.deliveries.send(answers(Acknowledged::Late, 100)).unwrap();
+        ends.deliveries
+            .send(Delivery::Withdrawals(vec![(key(), 1)]))
+            .unwrap();
+        ends.deliveries
+            .send(answers(Acknowledged::Recorded, 100))
+            .unwrap();
+        ends.deliveries
+            .send(answers(Acknowledged::Late, 100))
+            .unwrap();
         let running = tokio::spawn(writer.run());
         let mut sizes = Vec::new();
         for _ in 0..3 {
@@ -198,7 +247,9 @@ mod tests {
     #[tokio::test]
     async fn an_outcome_that_could_not_be_recorded_is_not_acknowledged_and_ends_the_stream() {
         let (writer, mut ends) = writer();
-        ends.deliveries.send(answers(Acknowledged::Unavailable, 1)).unwrap();
+        ends.deliveries
+            .send(answers(Acknowledged::Unavailable, 1))
+            .unwrap();
         assert_eq!(writer.run().await.unwrap_err().code(), Code::Unavailable);
         assert!(ends.out.recv().await.is_none());
     }
@@ -206,7 +257,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn b41_a_participant_that_does_not_read_ends_its_stream() {
         let (writer, ends) = writer();
-        ends.refusals.send(vec![v1::Acknowledgement::default(); 129]).await.unwrap();
+        ends.refusals
+            .send(vec![v1::Acknowledgement::default(); 129])
+            .await
+            .unwrap();
         let status = writer.run().await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         drop(ends.out);

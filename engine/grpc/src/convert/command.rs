@@ -25,7 +25,9 @@ pub fn batches(commands: Vec<Command>) -> Vec<v1::Commands> {
             }
             Some(_) | None => {
                 room = BATCH_BYTES_MAX.saturating_sub(bytes);
-                batches.push(v1::Commands { commands: vec![message] });
+                batches.push(v1::Commands {
+                    commands: vec![message],
+                });
             }
         }
     }
@@ -41,7 +43,10 @@ pub fn message(command: Command) -> v1::Command {
         operation: operation(command.key.operation).into(),
         operation_key: command.key.to_string(),
         attempt: command.attempt,
-        forward_operation_key: command.forward_key.map(|key| key.to_string()).unwrap_or_default(),
+        forward_operation_key: command
+            .forward_key
+            .map(|key| key.to_string())
+            .unwrap_or_default(),
         action: command.action.as_str().to_owned(),
         definition: command.definition.to_string(),
         revision: command.revision,
@@ -56,7 +61,10 @@ pub fn message(command: Command) -> v1::Command {
 /// The name of an attempt.
 #[must_use]
 pub fn attempt_key(key: &OperationKey, attempt: u32) -> v1::AttemptKey {
-    v1::AttemptKey { operation_key: key.to_string(), attempt }
+    v1::AttemptKey {
+        operation_key: key.to_string(),
+        attempt,
+    }
 }
 
 /// The answer to an outcome; none if the outcome is neither recorded nor refused, so that the participant has to keep it.
@@ -69,26 +77,39 @@ pub fn acknowledgement(answer: &Acknowledgement) -> Option<v1::Acknowledgement> 
         disposition: disposition.into(),
         ..v1::Acknowledgement::default()
     };
-    let refusal = |code, reason, message| Some(refused(key.clone(), answer.attempt, code, reason, message));
+    let refusal =
+        |code, reason, message| Some(refused(key.clone(), answer.attempt, code, reason, message));
     match answer.acknowledged {
         Acknowledged::Recorded => Some(recorded(v1::acknowledgement::Disposition::Recorded)),
         Acknowledged::Late => Some(recorded(v1::acknowledgement::Disposition::Late)),
-        Acknowledged::UnknownOperation => {
-            refusal(Code::NotFound, "UNKNOWN_OPERATION", "there is no such operation or attempt")
-        }
-        Acknowledged::NotServed => {
-            refusal(Code::PermissionDenied, "NOT_SERVED", "this instance did not offer the action that it answers for")
-        }
-        Acknowledged::Unreadable => {
-            refusal(Code::FailedPrecondition, "HISTORY_UNREADABLE", "the saga's history cannot be read by this server")
-        }
+        Acknowledged::UnknownOperation => refusal(
+            Code::NotFound,
+            "UNKNOWN_OPERATION",
+            "there is no such operation or attempt",
+        ),
+        Acknowledged::NotServed => refusal(
+            Code::PermissionDenied,
+            "NOT_SERVED",
+            "this instance did not offer the action that it answers for",
+        ),
+        Acknowledged::Unreadable => refusal(
+            Code::FailedPrecondition,
+            "HISTORY_UNREADABLE",
+            "the saga's history cannot be read by this server",
+        ),
         Acknowledged::Unavailable => None,
     }
 }
 
 /// A refused outcome.
 #[must_use]
-pub fn refused(operation_key: String, attempt: u32, code: Code, reason: &str, message: &str) -> v1::Acknowledgement {
+pub fn refused(
+    operation_key: String,
+    attempt: u32,
+    code: Code,
+    reason: &str,
+    message: &str,
+) -> v1::Acknowledgement {
     v1::Acknowledgement {
         operation_key,
         attempt,
@@ -127,7 +148,10 @@ mod tests {
             operation: OperationKind::Compensate,
         };
         Command {
-            forward_key: Some(OperationKey { operation: OperationKind::Forward, ..key.clone() }),
+            forward_key: Some(OperationKey {
+                operation: OperationKind::Forward,
+                ..key.clone()
+            }),
             key,
             attempt: 2,
             action: ActionName::new("payments.refund"),
@@ -146,37 +170,75 @@ mod tests {
     #[test]
     fn a_command_carries_both_keys_and_its_time() {
         let message = message(command(3));
-        assert!(message.operation_key.ends_with("/charge/0/0/compensate"), "{}", message.operation_key);
-        assert!(message.forward_operation_key.ends_with("/charge/0/0/forward"));
+        assert!(
+            message.operation_key.ends_with("/charge/0/0/compensate"),
+            "{}",
+            message.operation_key
+        );
+        assert!(
+            message
+                .forward_operation_key
+                .ends_with("/charge/0/0/forward")
+        );
         assert!(message.saga.starts_with("namespaces/default/sagas/"));
         assert_eq!(message.operation(), v1::OperationKind::Compensate);
-        assert_eq!(message.timeout, Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
+        assert_eq!(
+            message.timeout,
+            Some(prost_types::Duration {
+                seconds: 1,
+                nanos: 500_000_000
+            })
+        );
     }
 
     #[test]
     fn messages_hold_128_commands_and_2_mib_and_nothing_is_lost() {
         let counts = |commands: Vec<Command>| -> Vec<usize> {
-            batches(commands).iter().map(|batch| batch.commands.len()).collect()
+            batches(commands)
+                .iter()
+                .map(|batch| batch.commands.len())
+                .collect()
         };
         assert_eq!(counts(Vec::new()), Vec::<usize>::new());
         assert_eq!(counts((0..128).map(|_| command(1)).collect()), [128]);
         assert_eq!(counts((0..129).map(|_| command(1)).collect()), [128, 1]);
         let mebibyte = 1024 * 1024;
-        assert_eq!(counts((0..5).map(|_| command(mebibyte)).collect()), [2, 2, 1]);
+        assert_eq!(
+            counts((0..5).map(|_| command(mebibyte)).collect()),
+            [2, 2, 1]
+        );
     }
 
     #[test]
     fn what_became_of_an_outcome_is_told_apart() {
         let answer = |acknowledged| {
             let command = command(1);
-            acknowledgement(&Acknowledgement { key: command.key, attempt: 2, acknowledged })
+            acknowledgement(&Acknowledgement {
+                key: command.key,
+                attempt: 2,
+                acknowledged,
+            })
         };
-        let code = |acknowledged| answer(acknowledged).map(|answer| (answer.disposition().as_str_name(), answer.code));
-        assert_eq!(code(Acknowledged::Recorded), Some(("DISPOSITION_RECORDED", 0)));
+        let code = |acknowledged| {
+            answer(acknowledged).map(|answer| (answer.disposition().as_str_name(), answer.code))
+        };
+        assert_eq!(
+            code(Acknowledged::Recorded),
+            Some(("DISPOSITION_RECORDED", 0))
+        );
         assert_eq!(code(Acknowledged::Late), Some(("DISPOSITION_LATE", 0)));
-        assert_eq!(code(Acknowledged::UnknownOperation), Some(("DISPOSITION_REFUSED", 5)));
-        assert_eq!(code(Acknowledged::NotServed), Some(("DISPOSITION_REFUSED", 7)));
-        assert_eq!(code(Acknowledged::Unreadable), Some(("DISPOSITION_REFUSED", 9)));
+        assert_eq!(
+            code(Acknowledged::UnknownOperation),
+            Some(("DISPOSITION_REFUSED", 5))
+        );
+        assert_eq!(
+            code(Acknowledged::NotServed),
+            Some(("DISPOSITION_REFUSED", 7))
+        );
+        assert_eq!(
+            code(Acknowledged::Unreadable),
+            Some(("DISPOSITION_REFUSED", 9))
+        );
         assert_eq!(code(Acknowledged::Unavailable), None);
     }
 }

@@ -10,15 +10,27 @@ use crate::name;
 /// A revision with its source.
 #[must_use]
 pub fn full(record: &DefinitionRecord) -> v1::Definition {
-    v1::Definition { source: record.source.clone(), ..listed(record) }
+    v1::Definition {
+        source: record.source.clone(),
+        ..listed(record)
+    }
 }
 
 /// A revision as lists show it. A normal form that this binary cannot read leaves what it says empty.
 #[must_use]
 pub fn listed(record: &DefinitionRecord) -> v1::Definition {
-    let definition = amends_definitions::normal::read(&record.normal_form).ok();
-    let text = |of: fn(&Definition) -> Option<&str>| definition.as_ref().and_then(of).unwrap_or_default().to_owned();
-    let steps = definition.as_ref().map(Definition::steps).unwrap_or_default();
+    let definition = amends_definitions::from_normal_form(record.normal_form.as_bytes()).ok();
+    let text = |of: fn(&Definition) -> Option<&str>| {
+        definition
+            .as_ref()
+            .and_then(of)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let steps = definition
+        .as_ref()
+        .map(Definition::steps)
+        .unwrap_or_default();
     v1::Definition {
         name: name::of_definition(&record.namespace, &record.name),
         revision: record.revision,

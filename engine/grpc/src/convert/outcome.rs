@@ -35,9 +35,13 @@ struct Unsound {
 ///
 /// # Errors
 /// The acknowledgement that refuses it.
-pub fn read(realm: &Realm, wire: v1::AttemptOutcome) -> Result<AttemptOutcome, v1::Acknowledgement> {
+pub fn read(
+    realm: &Realm,
+    wire: v1::AttemptOutcome,
+) -> Result<AttemptOutcome, v1::Acknowledgement> {
     let (key, attempt) = (wire.operation_key.clone(), wire.attempt);
-    parse(realm, wire).map_err(|unsound| refused(key, attempt, unsound.code, unsound.reason, &unsound.message))
+    parse(realm, wire)
+        .map_err(|unsound| refused(key, attempt, unsound.code, unsound.reason, &unsound.message))
 }
 
 /// Reads an operation key of the realm.
@@ -53,7 +57,9 @@ pub fn is_code(code: &str) -> bool {
     let bytes = code.as_bytes();
     bytes.len() <= CODE_BYTES_MAX
         && bytes.first().is_some_and(u8::is_ascii_uppercase)
-        && bytes.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_')
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_')
 }
 
 fn parse(realm: &Realm, wire: v1::AttemptOutcome) -> Result<AttemptOutcome, Unsound> {
@@ -61,7 +67,9 @@ fn parse(realm: &Realm, wire: v1::AttemptOutcome) -> Result<AttemptOutcome, Unso
         return Err(unsound("ATTEMPT_INVALID", "attempts count from 1"));
     }
     let verdict = verdict(wire.verdict)?;
-    let outcome = wire.outcome.ok_or_else(|| unsound("OUTCOME_MISSING", "exactly one outcome has to be set"))?;
+    let outcome = wire
+        .outcome
+        .ok_or_else(|| unsound("OUTCOME_MISSING", "exactly one outcome has to be set"))?;
     // Whether the key is forged, of another database or of another tenant is not told: there is no such operation.
     let key = operation_key(realm, &wire.operation_key).ok_or_else(|| Unsound {
         code: Code::NotFound,
@@ -69,7 +77,12 @@ fn parse(realm: &Realm, wire: v1::AttemptOutcome) -> Result<AttemptOutcome, Unso
         message: "there is no such operation or attempt".into(),
     })?;
     let outcome = read_outcome(key.operation, outcome)?;
-    Ok(AttemptOutcome { key, attempt: wire.attempt, outcome, verdict })
+    Ok(AttemptOutcome {
+        key,
+        attempt: wire.attempt,
+        outcome,
+        verdict,
+    })
 }
 
 fn read_outcome(operation: OperationKind, outcome: Wire) -> Result<Outcome, Unsound> {
@@ -82,9 +95,16 @@ fn read_outcome(operation: OperationKind, outcome: Wire) -> Result<Outcome, Unso
         (Wire::Failed(failed), _) => {
             let (code, message) = words(failed.code, failed.message)?;
             let retry_after = failed.retry_after.as_ref();
-            let retry_after = retry_after.map(|after| checked_duration("retry_after", after, RETRY_AFTER_MAX)).transpose();
-            let retry_after = retry_after.map_err(|refusal| unsound("RETRY_AFTER_INVALID", refusal.message))?;
-            Ok(Outcome::Failed { code, message, retry_after })
+            let retry_after = retry_after
+                .map(|after| checked_duration("retry_after", after, RETRY_AFTER_MAX))
+                .transpose();
+            let retry_after =
+                retry_after.map_err(|refusal| unsound("RETRY_AFTER_INVALID", refusal.message))?;
+            Ok(Outcome::Failed {
+                code,
+                message,
+                retry_after,
+            })
         }
         (Wire::Fatal(fatal), _) => {
             let (code, message) = words(fatal.code, fatal.message)?;
@@ -92,51 +112,80 @@ fn read_outcome(operation: OperationKind, outcome: Wire) -> Result<Outcome, Unso
         }
         (Wire::NothingToUndo(_), OperationKind::Compensate) => Ok(Outcome::NothingToUndo),
         (Wire::Superseded(_), OperationKind::Forward) => Ok(Outcome::Superseded),
-        (Wire::NothingToUndo(_), OperationKind::Forward) => {
-            Err(unsound("OUTCOME_NOT_APPLICABLE", "only a compensation can find nothing to undo"))
-        }
-        (Wire::Superseded(_), OperationKind::Compensate) => {
-            Err(unsound("OUTCOME_NOT_APPLICABLE", "only an action can be superseded"))
-        }
+        (Wire::NothingToUndo(_), OperationKind::Forward) => Err(unsound(
+            "OUTCOME_NOT_APPLICABLE",
+            "only a compensation can find nothing to undo",
+        )),
+        (Wire::Superseded(_), OperationKind::Compensate) => Err(unsound(
+            "OUTCOME_NOT_APPLICABLE",
+            "only an action can be superseded",
+        )),
     }
 }
 
 fn output(bytes: Bytes) -> Outcome {
     if bytes.is_empty() {
-        return Outcome::Succeeded { output: Payload::null() };
+        return Outcome::Succeeded {
+            output: Payload::null(),
+        };
     }
     if bytes.len() > PAYLOAD_BYTES_MAX {
-        let message = format!("the output has {} bytes, and at most {PAYLOAD_BYTES_MAX} are allowed", bytes.len());
-        return Outcome::Unusable { code: "OUTPUT_TOO_LARGE".into(), message };
+        let message = format!(
+            "the output has {} bytes, and at most {PAYLOAD_BYTES_MAX} are allowed",
+            bytes.len()
+        );
+        return Outcome::Unusable {
+            code: "OUTPUT_TOO_LARGE".into(),
+            message,
+        };
     }
     match Payload::check(bytes) {
         Ok(output) => Outcome::Succeeded { output },
-        Err(error @ PayloadError::TooLarge { .. }) => {
-            Outcome::Unusable { code: "OUTPUT_TOO_LARGE".into(), message: error.to_string() }
-        }
-        Err(error @ PayloadError::Syntax(_)) => {
-            Outcome::Unusable { code: "OUTPUT_INVALID".into(), message: error.to_string() }
-        }
+        Err(error @ PayloadError::TooLarge { .. }) => Outcome::Unusable {
+            code: "OUTPUT_TOO_LARGE".into(),
+            message: error.to_string(),
+        },
+        Err(error @ PayloadError::Syntax(_)) => Outcome::Unusable {
+            code: "OUTPUT_INVALID".into(),
+            message: error.to_string(),
+        },
     }
 }
 
 fn words(code: String, message: String) -> Result<(String, String), Unsound> {
     if !is_code(&code) {
-        return Err(unsound("CODE_INVALID", format!("a code is upper snake case, 1 to {CODE_BYTES_MAX} bytes, such as OUT_OF_STOCK")));
+        return Err(unsound(
+            "CODE_INVALID",
+            format!(
+                "a code is upper snake case, 1 to {CODE_BYTES_MAX} bytes, such as OUT_OF_STOCK"
+            ),
+        ));
     }
     if message.len() > OUTCOME_MESSAGE_BYTES_MAX {
         let found = message.len();
-        return Err(unsound("MESSAGE_TOO_LONG", format!("the message has {found} bytes, and at most {OUTCOME_MESSAGE_BYTES_MAX} are allowed")));
+        return Err(unsound(
+            "MESSAGE_TOO_LONG",
+            format!(
+                "the message has {found} bytes, and at most {OUTCOME_MESSAGE_BYTES_MAX} are allowed"
+            ),
+        ));
     }
     if message.contains('\0') {
-        return Err(unsound("MESSAGE_INVALID", "the message has a NUL character"));
+        return Err(unsound(
+            "MESSAGE_INVALID",
+            "the message has a NUL character",
+        ));
     }
     Ok((code, message))
 }
 
 fn verdict(number: i32) -> Result<Option<Verdict>, Unsound> {
-    let known = v1::BarrierVerdict::try_from(number)
-        .map_err(|_| unsound("ENUM_INVALID", format!("{number} is no verdict of a barrier")))?;
+    let known = v1::BarrierVerdict::try_from(number).map_err(|_| {
+        unsound(
+            "ENUM_INVALID",
+            format!("{number} is no verdict of a barrier"),
+        )
+    })?;
     Ok(match known {
         v1::BarrierVerdict::Unspecified => None,
         v1::BarrierVerdict::First => Some(Verdict::First),
@@ -147,7 +196,11 @@ fn verdict(number: i32) -> Result<Option<Verdict>, Unsound> {
 }
 
 fn unsound(reason: &'static str, message: impl Into<String>) -> Unsound {
-    Unsound { code: Code::InvalidArgument, reason, message: message.into() }
+    Unsound {
+        code: Code::InvalidArgument,
+        reason,
+        message: message.into(),
+    }
 }
 
 #[cfg(test)]
@@ -159,7 +212,10 @@ mod tests {
     use super::*;
 
     fn realm() -> Realm {
-        Realm { incarnation: Incarnation(uuid::Uuid::from_u128(7)), namespace: "default".into() }
+        Realm {
+            incarnation: Incarnation(uuid::Uuid::from_u128(7)),
+            namespace: "default".into(),
+        }
     }
 
     fn key(operation: OperationKind) -> OperationKey {
@@ -184,13 +240,21 @@ mod tests {
     }
 
     fn failed(code: &str, message: &str, retry_after: Option<(i64, i32)>) -> v1::AttemptOutcome {
-        let retry_after = retry_after.map(|(seconds, nanos)| prost_types::Duration { seconds, nanos });
-        wire(Wire::Failed(v1::Failed { code: code.into(), message: message.into(), retry_after }))
+        let retry_after =
+            retry_after.map(|(seconds, nanos)| prost_types::Duration { seconds, nanos });
+        wire(Wire::Failed(v1::Failed {
+            code: code.into(),
+            message: message.into(),
+            retry_after,
+        }))
     }
 
     fn refusal(wire: v1::AttemptOutcome) -> (i32, String) {
         let answer = read(&realm(), wire).unwrap_err();
-        assert_eq!(answer.disposition(), v1::acknowledgement::Disposition::Refused);
+        assert_eq!(
+            answer.disposition(),
+            v1::acknowledgement::Disposition::Refused
+        );
         (answer.code, answer.reason)
     }
 
@@ -200,10 +264,22 @@ mod tests {
         let after = Some(Duration::from_secs(2));
         assert_eq!(
             read(failed("BUSY", "later", Some((2, 0)))),
-            Outcome::Failed { code: "BUSY".into(), message: "later".into(), retry_after: after }
+            Outcome::Failed {
+                code: "BUSY".into(),
+                message: "later".into(),
+                retry_after: after
+            }
         );
-        assert_eq!(read(wire(Wire::Succeeded(v1::Succeeded::default()))), Outcome::Succeeded { output: Payload::null() });
-        assert_eq!(read(wire(Wire::Superseded(v1::Superseded {}))), Outcome::Superseded);
+        assert_eq!(
+            read(wire(Wire::Succeeded(v1::Succeeded::default()))),
+            Outcome::Succeeded {
+                output: Payload::null()
+            }
+        );
+        assert_eq!(
+            read(wire(Wire::Superseded(v1::Superseded {}))),
+            Outcome::Superseded
+        );
         let mut undone = wire(Wire::NothingToUndo(v1::NothingToUndo {}));
         undone.operation_key = key(OperationKind::Compensate).to_string();
         assert_eq!(read(undone), Outcome::NothingToUndo);
@@ -225,8 +301,18 @@ mod tests {
     #[test]
     fn b40_a_retry_after_of_minus_1_or_100_years_is_refused() {
         let century = 100 * 365 * 24 * 60 * 60;
-        for after in [(-1, 0), (century, 0), (0, -1), (30 * 24 * 60 * 60, 1), (i64::MAX, i32::MAX)] {
-            assert_eq!(refusal(failed("A", "", Some(after))), (3, "RETRY_AFTER_INVALID".into()), "{after:?}");
+        for after in [
+            (-1, 0),
+            (century, 0),
+            (0, -1),
+            (30 * 24 * 60 * 60, 1),
+            (i64::MAX, i32::MAX),
+        ] {
+            assert_eq!(
+                refusal(failed("A", "", Some(after))),
+                (3, "RETRY_AFTER_INVALID".into()),
+                "{after:?}"
+            );
         }
     }
 
@@ -234,18 +320,54 @@ mod tests {
     fn b40_an_error_without_a_class_or_with_endless_words_is_refused() {
         let long = "A".repeat(CODE_BYTES_MAX + 1);
         for code in ["", "out_of_stock", "A B", "9A", "_A", "Ä", "A\0", &long] {
-            assert_eq!(refusal(failed(code, "", None)), (3, "CODE_INVALID".into()), "{code:?}");
+            assert_eq!(
+                refusal(failed(code, "", None)),
+                (3, "CODE_INVALID".into()),
+                "{code:?}"
+            );
         }
-        assert!(read(&realm(), failed(&long[1..], &"x".repeat(OUTCOME_MESSAGE_BYTES_MAX), None)).is_ok());
-        assert_eq!(refusal(failed("A", &"x".repeat(OUTCOME_MESSAGE_BYTES_MAX + 1), None)), (3, "MESSAGE_TOO_LONG".into()));
-        assert_eq!(refusal(failed("A", "a\0b", None)), (3, "MESSAGE_INVALID".into()));
+        assert!(
+            read(
+                &realm(),
+                failed(&long[1..], &"x".repeat(OUTCOME_MESSAGE_BYTES_MAX), None)
+            )
+            .is_ok()
+        );
+        assert_eq!(
+            refusal(failed(
+                "A",
+                &"x".repeat(OUTCOME_MESSAGE_BYTES_MAX + 1),
+                None
+            )),
+            (3, "MESSAGE_TOO_LONG".into())
+        );
+        assert_eq!(
+            refusal(failed("A", "a\0b", None)),
+            (3, "MESSAGE_INVALID".into())
+        );
     }
 
     #[test]
     fn b39_a_forged_key_and_one_of_another_database_or_namespace_are_not_found_alike() {
-        let mut keys = vec!["".to_owned(), "x".repeat(1 << 20), key(OperationKind::Forward).to_string().to_uppercase()];
-        keys.push(OperationKey { incarnation: Incarnation(uuid::Uuid::from_u128(8)), ..key(OperationKind::Forward) }.to_string());
-        keys.push(OperationKey { namespace: "other".into(), ..key(OperationKind::Forward) }.to_string());
+        let mut keys = vec![
+            "".to_owned(),
+            "x".repeat(1 << 20),
+            key(OperationKind::Forward).to_string().to_uppercase(),
+        ];
+        keys.push(
+            OperationKey {
+                incarnation: Incarnation(uuid::Uuid::from_u128(8)),
+                ..key(OperationKind::Forward)
+            }
+            .to_string(),
+        );
+        keys.push(
+            OperationKey {
+                namespace: "other".into(),
+                ..key(OperationKind::Forward)
+            }
+            .to_string(),
+        );
         for text in keys {
             let mut outcome = failed("A", "", None);
             outcome.operation_key = text;
@@ -255,7 +377,10 @@ mod tests {
 
     #[test]
     fn an_outcome_that_its_operation_cannot_have_is_refused() {
-        assert_eq!(refusal(wire(Wire::NothingToUndo(v1::NothingToUndo {}))), (3, "OUTCOME_NOT_APPLICABLE".into()));
+        assert_eq!(
+            refusal(wire(Wire::NothingToUndo(v1::NothingToUndo {}))),
+            (3, "OUTCOME_NOT_APPLICABLE".into())
+        );
         let mut superseded = wire(Wire::Superseded(v1::Superseded {}));
         superseded.operation_key = key(OperationKind::Compensate).to_string();
         assert_eq!(refusal(superseded), (3, "OUTCOME_NOT_APPLICABLE".into()));
@@ -264,7 +389,9 @@ mod tests {
     #[test]
     fn an_output_that_cannot_be_used_is_still_an_effect() {
         let code = |output: Vec<u8>| {
-            let outcome = wire(Wire::Succeeded(v1::Succeeded { output: output.into() }));
+            let outcome = wire(Wire::Succeeded(v1::Succeeded {
+                output: output.into(),
+            }));
             match read(&realm(), outcome).unwrap().outcome {
                 Outcome::Unusable { code, .. } => code,
                 other => other.as_str().to_owned(),

@@ -8,7 +8,6 @@ use amends_definitions::{ActionName, Compensation, Kind, StepIndex};
 use amends_orchestrator::{Refusal, SagaRecord, SagaView};
 use amends_proto::v1;
 
-
 use super::time::timestamp;
 use crate::name;
 use crate::status::invalid;
@@ -63,8 +62,16 @@ pub fn state(state: SagaState) -> v1::SagaState {
 pub fn states(field: &str, numbers: &[i32]) -> Result<Vec<SagaState>, Refusal> {
     let mut states = Vec::new();
     for number in numbers {
-        let state = SagaState::ALL.into_iter().find(|known| i32::from(state(*known)) == *number);
-        states.push(state.ok_or_else(|| invalid("ENUM_INVALID", field, format!("{number} is no state of a saga")))?);
+        let state = SagaState::ALL
+            .into_iter()
+            .find(|known| i32::from(state(*known)) == *number);
+        states.push(state.ok_or_else(|| {
+            invalid(
+                "ENUM_INVALID",
+                field,
+                format!("{number} is no state of a saga"),
+            )
+        })?);
         states.sort_unstable();
         states.dedup();
     }
@@ -73,7 +80,12 @@ pub fn states(field: &str, numbers: &[i32]) -> Result<Vec<SagaState>, Refusal> {
 
 fn fill(message: &mut v1::Saga, saga: &Saga, now: Time) {
     let definition = saga.definition();
-    let step_id = |step: StepIndex| definition.steps().get(step.index()).map_or_else(String::new, |step| step.id().to_owned());
+    let step_id = |step: StepIndex| {
+        definition
+            .steps()
+            .get(step.index())
+            .map_or_else(String::new, |step| step.id().to_owned())
+    };
     message.state = state(saga.state()).into();
     message.update_time = timestamp(saga.updated_at());
     message.end_time = saga.ended_at().and_then(timestamp);
@@ -84,10 +96,19 @@ fn fill(message: &mut v1::Saga, saga: &Saga, now: Time) {
         message: abort.reason.message().to_owned(),
         time: timestamp(abort.at),
     });
-    message.incidents = saga.incidents().iter().map(|open| incident(open, step_id)).collect();
-    message.steps = (0..definition.steps().len()).map(|index| step(saga, index, now)).collect();
+    message.incidents = saga
+        .incidents()
+        .iter()
+        .map(|open| incident(open, step_id))
+        .collect();
+    message.steps = (0..definition.steps().len())
+        .map(|index| step(saga, index, now))
+        .collect();
     message.input = saga.started().input.to_bytes();
-    message.output = saga.output().map(amends_definitions::Payload::to_bytes).unwrap_or_default();
+    message.output = saga
+        .output()
+        .map(amends_definitions::Payload::to_bytes)
+        .unwrap_or_default();
     message.cancel_pending = saga.cancel_pending().is_some();
     message.traceparent = saga.started().traceparent.clone().unwrap_or_default();
 }
@@ -121,7 +142,11 @@ fn unreadable(why: &str, since: Time) -> v1::Incident {
 }
 
 fn actions(reason: IncidentReason) -> Vec<String> {
-    reason.suggested_actions().iter().map(|&action| action.to_owned()).collect()
+    reason
+        .suggested_actions()
+        .iter()
+        .map(|&action| action.to_owned())
+        .collect()
 }
 
 fn step(saga: &Saga, index: usize, now: Time) -> v1::Step {
@@ -129,15 +154,27 @@ fn step(saga: &Saga, index: usize, now: Time) -> v1::Step {
     let status = &saga.steps()[index];
     let at = StepIndex(u16::try_from(index).unwrap_or(u16::MAX));
     let parked = |operation| {
-        let about = |open: &OpenIncident| open.incident.step == Some(at) && open.incident.operation == Some(operation);
+        let about = |open: &OpenIncident| {
+            open.incident.step == Some(at) && open.incident.operation == Some(operation)
+        };
         saga.incidents().iter().any(about)
     };
-    let forward = operation(&status.forward, step.action(), now, parked(OperationKind::Forward), false);
+    let forward = operation(
+        &status.forward,
+        step.action(),
+        now,
+        parked(OperationKind::Forward),
+        false,
+    );
     let owed = saga.abort().is_some() && saga.owes_compensation(at);
     let compensation = match step.compensation() {
-        Compensation::Call(call) => {
-            Some(operation(&status.compensation, call.action(), now, parked(OperationKind::Compensate), owed))
-        }
+        Compensation::Call(call) => Some(operation(
+            &status.compensation,
+            call.action(),
+            now,
+            parked(OperationKind::Compensate),
+            owed,
+        )),
         Compensation::None { .. } | Compensation::NotApplicable => None,
     };
     v1::Step {
@@ -157,16 +194,34 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn operation(operation: &Operation, action: &ActionName, now: Time, parked: bool, owed: bool) -> v1::Operation {
-    let (state, retry_at) = if parked { (v1::StepState::Parked, None) } else { step_state(operation, now, owed) };
+fn operation(
+    operation: &Operation,
+    action: &ActionName,
+    now: Time,
+    parked: bool,
+    owed: bool,
+) -> v1::Operation {
+    let (state, retry_at) = if parked {
+        (v1::StepState::Parked, None)
+    } else {
+        step_state(operation, now, owed)
+    };
     let (code, message) = operation.error.clone().unwrap_or_default();
     // The attempt that is still to come has not been made.
     let to_come = state == v1::StepState::Retrying;
     v1::Operation {
         state: state.into(),
         attempts: operation.attempt.saturating_sub(u32::from(to_come)),
-        input: operation.input.as_ref().map(amends_definitions::Payload::to_bytes).unwrap_or_default(),
-        output: operation.output.as_ref().map(amends_definitions::Payload::to_bytes).unwrap_or_default(),
+        input: operation
+            .input
+            .as_ref()
+            .map(amends_definitions::Payload::to_bytes)
+            .unwrap_or_default(),
+        output: operation
+            .output
+            .as_ref()
+            .map(amends_definitions::Payload::to_bytes)
+            .unwrap_or_default(),
         code,
         message,
         retry_time: retry_at.and_then(timestamp),
@@ -179,7 +234,9 @@ fn step_state(operation: &Operation, now: Time, owed: bool) -> (v1::StepState, O
         Phase::Waiting if owed => (v1::StepState::Owed, None),
         Phase::Waiting => (v1::StepState::Waiting, None),
         Phase::Settling { until } => (v1::StepState::Owed, Some(until)),
-        Phase::Scheduled { due_at } if operation.attempt > 1 && due_at > now => (v1::StepState::Retrying, Some(due_at)),
+        Phase::Scheduled { due_at } if operation.attempt > 1 && due_at > now => {
+            (v1::StepState::Retrying, Some(due_at))
+        }
         Phase::Scheduled { .. } => (v1::StepState::Scheduled, None),
         Phase::Succeeded => (v1::StepState::Succeeded, None),
         Phase::Skipped => (v1::StepState::Skipped, None),
@@ -202,7 +259,10 @@ mod tests {
             assert_eq!(states("states", &[number, number]).unwrap(), [known]);
         }
         for number in [0, 7, -1, i32::MAX] {
-            assert_eq!(states("states", &[1, number]).unwrap_err().kind, Refused::InvalidArgument);
+            assert_eq!(
+                states("states", &[1, number]).unwrap_err().kind,
+                Refused::InvalidArgument
+            );
         }
     }
 
@@ -210,12 +270,22 @@ mod tests {
     fn an_attempt_that_is_to_come_is_told_from_one_under_way() {
         let action = ActionName::new("a.b");
         let due_at = Time::from_micros(100);
-        let status = Operation { phase: Phase::Scheduled { due_at }, attempt: 2, ..Operation::default() };
+        let status = Operation {
+            phase: Phase::Scheduled { due_at },
+            attempt: 2,
+            ..Operation::default()
+        };
         let before = operation(&status, &action, Time::from_micros(99), false, false);
-        assert_eq!((before.state(), before.attempts), (v1::StepState::Retrying, 1));
+        assert_eq!(
+            (before.state(), before.attempts),
+            (v1::StepState::Retrying, 1)
+        );
         assert_eq!(before.retry_time, timestamp(due_at));
         let under_way = operation(&status, &action, due_at, false, false);
-        assert_eq!((under_way.state(), under_way.attempts), (v1::StepState::Scheduled, 2));
+        assert_eq!(
+            (under_way.state(), under_way.attempts),
+            (v1::StepState::Scheduled, 2)
+        );
         let parked = operation(&status, &action, due_at, true, false);
         assert_eq!(parked.state(), v1::StepState::Parked);
     }
@@ -223,7 +293,13 @@ mod tests {
     #[test]
     fn a_compensation_that_waits_is_owed_only_if_there_is_something_to_undo() {
         let status = Operation::default();
-        assert_eq!(step_state(&status, Time::EPOCH, true).0, v1::StepState::Owed);
-        assert_eq!(step_state(&status, Time::EPOCH, false).0, v1::StepState::Waiting);
+        assert_eq!(
+            step_state(&status, Time::EPOCH, true).0,
+            v1::StepState::Owed
+        );
+        assert_eq!(
+            step_state(&status, Time::EPOCH, false).0,
+            v1::StepState::Waiting
+        );
     }
 }

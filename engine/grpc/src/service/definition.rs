@@ -23,31 +23,61 @@ impl Definitions {
         Self { orchestrator }
     }
 
-    async fn apply(&self, request: v1::ApplyDefinitionRequest) -> Result<v1::ApplyDefinitionResponse, Refusal> {
+    async fn apply(
+        &self,
+        request: v1::ApplyDefinitionRequest,
+    ) -> Result<v1::ApplyDefinitionResponse, Refusal> {
         let namespace = name::namespace("parent", &request.parent)?;
         let wanted = Some(request.definition_id.as_str()).filter(|id| !id.is_empty());
-        let wanted = wanted.map(|id| name::definition_id("definition_id", id)).transpose()?;
-        let applied = self.orchestrator.apply_definition(&namespace, &request.source, wanted).await?;
+        let wanted = wanted
+            .map(|id| name::definition_id("definition_id", id))
+            .transpose()?;
+        let applied = self
+            .orchestrator
+            .apply_definition(&namespace, &request.source, wanted)
+            .await?;
         Ok(v1::ApplyDefinitionResponse {
             definition: Some(convert::full(&applied.record)),
             created: applied.created,
-            diagnostics: applied.diagnostics.iter().map(convert::diagnostic).collect(),
+            diagnostics: applied
+                .diagnostics
+                .iter()
+                .map(convert::diagnostic)
+                .collect(),
         })
     }
 
-    async fn get(&self, request: v1::GetDefinitionRequest) -> Result<v1::GetDefinitionResponse, Refusal> {
+    async fn get(
+        &self,
+        request: v1::GetDefinitionRequest,
+    ) -> Result<v1::GetDefinitionResponse, Refusal> {
         let name = name::definition("name", &request.name)?;
-        let record = self.orchestrator.definition(&name.namespace, &name.id, request.revision).await?;
-        Ok(v1::GetDefinitionResponse { definition: Some(convert::full(&record)) })
+        let record = self
+            .orchestrator
+            .definition(&name.namespace, &name.id, request.revision)
+            .await?;
+        Ok(v1::GetDefinitionResponse {
+            definition: Some(convert::full(&record)),
+        })
     }
 
-    async fn list(&self, request: v1::ListDefinitionsRequest) -> Result<v1::ListDefinitionsResponse, Refusal> {
+    async fn list(
+        &self,
+        request: v1::ListDefinitionsRequest,
+    ) -> Result<v1::ListDefinitionsResponse, Refusal> {
         let namespace = name::namespace("parent", &request.parent)?;
         let size = page::size(request.page_size, PAGE_SIZE_DEFAULT)?;
-        let query = Query::new(self.orchestrator.incarnation(), "ListDefinitions", &namespace);
+        let query = Query::new(
+            self.orchestrator.incarnation(),
+            "ListDefinitions",
+            &namespace,
+        );
         let after = query.open(&request.page_token)?;
         // One more than the page tells whether there is another page.
-        let mut records = self.orchestrator.list_definitions(&namespace, after.as_deref(), size + 1).await?;
+        let mut records = self
+            .orchestrator
+            .list_definitions(&namespace, after.as_deref(), size + 1)
+            .await?;
         let more = records.len() > size;
         records.truncate(size);
         let last = records.last().filter(|_| more);
@@ -57,10 +87,17 @@ impl Definitions {
         })
     }
 
-    fn lint(&self, request: &v1::LintDefinitionRequest) -> Result<v1::LintDefinitionResponse, Refusal> {
+    fn lint(
+        &self,
+        request: &v1::LintDefinitionRequest,
+    ) -> Result<v1::LintDefinitionResponse, Refusal> {
         let namespace = name::namespace("parent", &request.parent)?;
-        let diagnostics = self.orchestrator.lint_definition(&namespace, &request.source)?;
-        Ok(v1::LintDefinitionResponse { diagnostics: diagnostics.iter().map(convert::diagnostic).collect() })
+        let diagnostics = self
+            .orchestrator
+            .lint_definition(&namespace, &request.source)?;
+        Ok(v1::LintDefinitionResponse {
+            diagnostics: diagnostics.iter().map(convert::diagnostic).collect(),
+        })
     }
 }
 
@@ -97,5 +134,7 @@ impl DefinitionService for Definitions {
 
 /// An answer or a refusal, as tonic wants it.
 pub(super) fn answer<T>(result: Result<T, Refusal>) -> Result<Response<T>, Status> {
-    result.map(Response::new).map_err(|refusal| status_of(&refusal))
+    result
+        .map(Response::new)
+        .map_err(|refusal| status_of(&refusal))
 }

@@ -37,12 +37,16 @@ pub(super) struct Following {
 /// The saga as it is, then after each change; ends with its end.
 pub(super) fn watch(following: Following) -> Answers<v1::WatchSagaResponse> {
     let steps = try_unfold(Some(following), |state| async move {
-        let Some(mut following) = state else { return Ok(None) };
+        let Some(mut following) = state else {
+            return Ok(None);
+        };
         let view = match following.first.take() {
             Some(first) => first,
             None => following.next().await?,
         };
-        let response = v1::WatchSagaResponse { saga: Some(convert::view(&view, clock())) };
+        let response = v1::WatchSagaResponse {
+            saga: Some(convert::view(&view, clock())),
+        };
         let rest = (!view.record.state.is_terminal()).then_some(following);
         Ok(Some((response, rest)))
     });
@@ -51,7 +55,12 @@ pub(super) fn watch(following: Following) -> Answers<v1::WatchSagaResponse> {
 
 /// The recorded rows, then each as it is committed; ends with the saga's end.
 pub(super) fn history(following: Following) -> Answers<v1::FollowSagaHistoryResponse> {
-    let tail = Tail { following, from: 1, ready: VecDeque::new(), ended: false };
+    let tail = Tail {
+        following,
+        from: 1,
+        ready: VecDeque::new(),
+        ended: false,
+    };
     let rows = try_unfold(tail, |mut tail| async move {
         while tail.ready.is_empty() {
             if tail.read().await? {
@@ -78,14 +87,19 @@ pub(crate) async fn ended(closed: &mut watch::Receiver<bool>) {
 
 /// What open streams are told at the node's end.
 pub(super) fn leaving() -> Refusal {
-    Refusal::unavailable("this node stops following the saga: it shuts down, or the saga moved; ask again")
+    Refusal::unavailable(
+        "this node stops following the saga: it shuts down, or the saga moved; ask again",
+    )
 }
 
 impl Following {
     /// The saga after its next change.
     async fn next(&mut self) -> Result<SagaView, Status> {
         self.changed().await?;
-        self.orchestrator.saga(&self.namespace, self.id).await.map_err(|refusal| status_of(&refusal))
+        self.orchestrator
+            .saga(&self.namespace, self.id)
+            .await
+            .map_err(|refusal| status_of(&refusal))
     }
 
     /// Resolves after a change that was not seen yet. Changes that came while nobody looked count as one.
@@ -110,7 +124,10 @@ impl Tail {
     /// Reads the next rows; says whether reading again at once may find more.
     async fn read(&mut self) -> Result<bool, Status> {
         let following = &self.following;
-        let page = following.orchestrator.history(&following.namespace, following.id, self.from, FOLLOW_ROWS).await;
+        let page = following
+            .orchestrator
+            .history(&following.namespace, following.id, self.from, FOLLOW_ROWS)
+            .await;
         let page = page.map_err(|refusal| status_of(&refusal))?;
         // The row of the saga and those of its journal may be read one after the other: so rows are looked for once more
         // after the end was seen.
@@ -118,7 +135,8 @@ impl Tail {
         for (row, bodies) in page.rows.iter().zip(&page.bodies) {
             self.from = row.position.saturating_add(1);
             let entries = history_convert::entries(row, bodies, &page.step_ids);
-            self.ready.push_back(v1::FollowSagaHistoryResponse { entries });
+            self.ready
+                .push_back(v1::FollowSagaHistoryResponse { entries });
         }
         Ok(!self.ready.is_empty() || (self.ended && !seen_before))
     }

@@ -22,7 +22,8 @@ use crate::convert::time::checked_duration;
 use crate::convert::{history, saga as convert};
 use crate::edge::Admission;
 use crate::limits::{
-    CANCEL_REASON_BYTES_MAX, HISTORY_PAGE_BYTES, HISTORY_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT, WAIT_DEFAULT, WAIT_MAX,
+    CANCEL_REASON_BYTES_MAX, HISTORY_PAGE_BYTES, HISTORY_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT,
+    WAIT_DEFAULT, WAIT_MAX,
 };
 use crate::name::{self, SagaName};
 use crate::status::{invalid, status_of};
@@ -41,11 +42,23 @@ pub(crate) struct Sagas {
 }
 
 impl Sagas {
-    pub(crate) fn new(orchestrator: Orchestrator, admission: Admission, closed: watch::Receiver<bool>) -> Self {
-        Self { orchestrator, admission, closed }
+    pub(crate) fn new(
+        orchestrator: Orchestrator,
+        admission: Admission,
+        closed: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            orchestrator,
+            admission,
+            closed,
+        }
     }
 
-    async fn start(&self, request: v1::StartSagaRequest, context: TraceContext) -> Result<v1::StartSagaResponse, Refusal> {
+    async fn start(
+        &self,
+        request: v1::StartSagaRequest,
+        context: TraceContext,
+    ) -> Result<v1::StartSagaResponse, Refusal> {
         let request = start_request(request, context)?;
         let namespace = request.namespace.clone();
         let started = self.orchestrator.start_saga(request).await?;
@@ -60,7 +73,9 @@ impl Sagas {
     async fn get(&self, request: &v1::GetSagaRequest) -> Result<v1::GetSagaResponse, Refusal> {
         let name = saga_name(&request.name)?;
         let view = self.orchestrator.saga(&name.namespace, name.id).await?;
-        Ok(v1::GetSagaResponse { saga: Some(convert::view(&view, clock())) })
+        Ok(v1::GetSagaResponse {
+            saga: Some(convert::view(&view, clock())),
+        })
     }
 
     async fn list(&self, request: v1::ListSagasRequest) -> Result<v1::ListSagasResponse, Refusal> {
@@ -71,21 +86,35 @@ impl Sagas {
         if let Some(id) = &definition {
             name::definition_id("definition_id", id)?;
         }
-        let key = Some(request.key).filter(|key| !key.is_empty()).map(|key| check_key(&key).map(|()| key)).transpose()?;
+        let key = Some(request.key)
+            .filter(|key| !key.is_empty())
+            .map(|key| check_key(&key).map(|()| key))
+            .transpose()?;
         let mut query = Query::new(self.orchestrator.incarnation(), "ListSagas", &namespace)
             .with(definition.as_deref().unwrap_or_default().as_bytes())
             .with(key.as_deref().unwrap_or_default().as_bytes());
         for state in &states {
             query = query.with(state.as_str().as_bytes());
         }
-        let before = position(&query, &request.page_token, |last| last.parse::<SagaId>().ok())?;
-        let question = ListQuery { namespace, states, definition, key, before, limit: size + 1 };
+        let before = position(&query, &request.page_token, |last| {
+            last.parse::<SagaId>().ok()
+        })?;
+        let question = ListQuery {
+            namespace,
+            states,
+            definition,
+            key,
+            before,
+            limit: size + 1,
+        };
         let mut records = self.orchestrator.list_sagas(question).await?;
         let more = records.len() > size;
         records.truncate(size);
         let last = records.last().filter(|_| more);
         Ok(v1::ListSagasResponse {
-            next_page_token: last.map(|last| query.seal(&last.id.to_string())).unwrap_or_default(),
+            next_page_token: last
+                .map(|last| query.seal(&last.id.to_string()))
+                .unwrap_or_default(),
             sagas: records.iter().map(convert::record).collect(),
         })
     }
@@ -93,7 +122,9 @@ impl Sagas {
     async fn wait(&self, request: &v1::WaitSagaRequest) -> Result<v1::WaitSagaResponse, Refusal> {
         let name = saga_name(&request.name)?;
         let timeout = request.timeout.as_ref();
-        let timeout = timeout.map_or(Ok(WAIT_DEFAULT), |timeout| checked_duration("timeout", timeout, WAIT_MAX))?;
+        let timeout = timeout.map_or(Ok(WAIT_DEFAULT), |timeout| {
+            checked_duration("timeout", timeout, WAIT_MAX)
+        })?;
         // Subscribe first, then read: what changes in between is not missed.
         let mut changes = self.orchestrator.subscribe(name.id);
         let mut closed = self.closed.clone();
@@ -111,19 +142,30 @@ impl Sagas {
         }
     }
 
-    async fn history(&self, request: &v1::ListSagaHistoryRequest) -> Result<v1::ListSagaHistoryResponse, Refusal> {
+    async fn history(
+        &self,
+        request: &v1::ListSagaHistoryRequest,
+    ) -> Result<v1::ListSagaHistoryResponse, Refusal> {
         let name = saga_name(&request.name)?;
         let size = page::size(request.page_size, HISTORY_PAGE_SIZE_DEFAULT)?;
-        let query = Query::new(self.orchestrator.incarnation(), "ListSagaHistory", &request.name);
+        let query = Query::new(
+            self.orchestrator.incarnation(),
+            "ListSagaHistory",
+            &request.name,
+        );
         let last = position(&query, &request.page_token, |last| last.parse::<u64>().ok())?;
         let from = last.map_or(1, |last| last.saturating_add(1));
         // A row has a fact at least, so as many rows as facts are enough; one more tells whether there is another page.
-        let page = self.orchestrator.history(&name.namespace, name.id, from, size + 1).await?;
+        let page = self
+            .orchestrator
+            .history(&name.namespace, name.id, from, size + 1)
+            .await?;
         let (mut entries, mut bytes, mut last) = (Vec::new(), 0, 0);
         let mut rows = page.rows.iter().zip(&page.bodies).peekable();
         while let Some((row, bodies)) = rows.peek() {
             let row_bytes: usize = bodies.iter().map(String::len).sum();
-            let fits = entries.len() + row.facts.len() <= size && bytes + row_bytes <= HISTORY_PAGE_BYTES;
+            let fits =
+                entries.len() + row.facts.len() <= size && bytes + row_bytes <= HISTORY_PAGE_BYTES;
             // A row is never split: its facts became durable together. One too large for a page is a page.
             if !fits && !entries.is_empty() {
                 break;
@@ -132,24 +174,44 @@ impl Sagas {
             (bytes, last) = (bytes + row_bytes, row.position);
             rows.next();
         }
-        let next_page_token = rows.peek().map(|_| query.seal(&last.to_string())).unwrap_or_default();
-        Ok(v1::ListSagaHistoryResponse { entries, next_page_token })
+        let next_page_token = rows
+            .peek()
+            .map(|_| query.seal(&last.to_string()))
+            .unwrap_or_default();
+        Ok(v1::ListSagaHistoryResponse {
+            entries,
+            next_page_token,
+        })
     }
 
-    async fn cancel(&self, request: &v1::CancelSagaRequest) -> Result<v1::CancelSagaResponse, Refusal> {
+    async fn cancel(
+        &self,
+        request: &v1::CancelSagaRequest,
+    ) -> Result<v1::CancelSagaResponse, Refusal> {
         let name = saga_name(&request.name)?;
         let reason = &request.reason;
-        if reason.trim().is_empty() || reason.len() > CANCEL_REASON_BYTES_MAX || reason.contains('\0') {
-            let description = format!("it says why, in 1 to {CANCEL_REASON_BYTES_MAX} bytes without NUL");
+        if reason.trim().is_empty()
+            || reason.len() > CANCEL_REASON_BYTES_MAX
+            || reason.contains('\0')
+        {
+            let description =
+                format!("it says why, in 1 to {CANCEL_REASON_BYTES_MAX} bytes without NUL");
             return Err(invalid("REASON_INVALID", "reason", description));
         }
-        let disposition = self.orchestrator.cancel(&name.namespace, name.id, ANONYMOUS, reason).await?;
+        let disposition = self
+            .orchestrator
+            .cancel(&name.namespace, name.id, ANONYMOUS, reason)
+            .await?;
         let disposition = match disposition {
             CancelDisposition::Aborted => v1::cancel_saga_response::Disposition::Aborted,
-            CancelDisposition::AlreadyAborted => v1::cancel_saga_response::Disposition::AlreadyAborted,
+            CancelDisposition::AlreadyAborted => {
+                v1::cancel_saga_response::Disposition::AlreadyAborted
+            }
             CancelDisposition::Pending => v1::cancel_saga_response::Disposition::Pending,
         };
-        Ok(v1::CancelSagaResponse { disposition: disposition.into() })
+        Ok(v1::CancelSagaResponse {
+            disposition: disposition.into(),
+        })
     }
 
     /// The saga to follow; refused before the stream begins if it does not exist.
@@ -157,7 +219,11 @@ impl Sagas {
         let room = self.admission.long_call()?;
         let SagaName { namespace, id } = saga_name(name).map_err(|refusal| status_of(&refusal))?;
         let changes = self.orchestrator.subscribe(id);
-        let first = self.orchestrator.saga(&namespace, id).await.map_err(|refusal| status_of(&refusal))?;
+        let first = self
+            .orchestrator
+            .saga(&namespace, id)
+            .await
+            .map_err(|refusal| status_of(&refusal))?;
         Ok(Following {
             orchestrator: self.orchestrator.clone(),
             namespace,
@@ -183,7 +249,10 @@ impl SagaService for Sagas {
         answer(self.start(request.into_inner(), context).await)
     }
 
-    async fn get_saga(&self, request: Request<v1::GetSagaRequest>) -> Result<Response<v1::GetSagaResponse>, Status> {
+    async fn get_saga(
+        &self,
+        request: Request<v1::GetSagaRequest>,
+    ) -> Result<Response<v1::GetSagaResponse>, Status> {
         answer(self.get(request.get_ref()).await)
     }
 
@@ -194,7 +263,10 @@ impl SagaService for Sagas {
         answer(self.list(request.into_inner()).await)
     }
 
-    async fn wait_saga(&self, request: Request<v1::WaitSagaRequest>) -> Result<Response<v1::WaitSagaResponse>, Status> {
+    async fn wait_saga(
+        &self,
+        request: Request<v1::WaitSagaRequest>,
+    ) -> Result<Response<v1::WaitSagaResponse>, Status> {
         let _room = self.admission.long_call()?;
         answer(self.wait(request.get_ref()).await)
     }
@@ -232,23 +304,33 @@ impl SagaService for Sagas {
 
 /// The time that a reader's clock shows: it only tells an attempt under way from one to come.
 pub(super) fn clock() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     Time::EPOCH + since
 }
 
 /// It ended, or a person has to look.
 pub(super) fn settled(view: &SagaView) -> bool {
-    let state = view.saga.as_ref().map_or(SagaState::Parked, amends_core::saga::Saga::state);
+    let state = view
+        .saga
+        .as_ref()
+        .map_or(SagaState::Parked, amends_core::saga::Saga::state);
     state.is_terminal() || state == SagaState::Parked
 }
 
 fn waited(view: &SagaView, settled: bool) -> v1::WaitSagaResponse {
-    v1::WaitSagaResponse { saga: Some(convert::view(view, clock())), settled }
+    v1::WaitSagaResponse {
+        saga: Some(convert::view(view, clock())),
+        settled,
+    }
 }
 
 /// Resolves when the saga may have settled, so that a wait does not read it after every step.
 async fn settling(changes: &mut watch::Receiver<Option<SagaState>>) -> Result<(), Refusal> {
-    let settles = |state: &Option<SagaState>| state.is_some_and(|state| state.is_terminal() || state == SagaState::Parked);
+    let settles = |state: &Option<SagaState>| {
+        state.is_some_and(|state| state.is_terminal() || state == SagaState::Parked)
+    };
     loop {
         changes.changed().await.map_err(|_| follow::leaving())?;
         if settles(&changes.borrow_and_update()) {
@@ -264,17 +346,32 @@ fn saga_name(text: &str) -> Result<SagaName, Refusal> {
 }
 
 /// Where the token's page begins.
-fn position<T>(query: &Query, token: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Refusal> {
+fn position<T>(
+    query: &Query,
+    token: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Refusal> {
     let last = query.open(token)?;
-    let unreadable = || invalid("PAGE_TOKEN_INVALID", "page_token", "it is not from an earlier answer to this query");
-    last.map(|last| read(&last).ok_or_else(unreadable)).transpose()
+    let unreadable = || {
+        invalid(
+            "PAGE_TOKEN_INVALID",
+            "page_token",
+            "it is not from an earlier answer to this query",
+        )
+    };
+    last.map(|last| read(&last).ok_or_else(unreadable))
+        .transpose()
 }
 
-fn start_request(request: v1::StartSagaRequest, context: TraceContext) -> Result<StartRequest, Refusal> {
+fn start_request(
+    request: v1::StartSagaRequest,
+    context: TraceContext,
+) -> Result<StartRequest, Refusal> {
     let namespace = name::namespace("parent", &request.parent)?;
     let definition = name::definition("definition", &request.definition)?;
     if definition.namespace != namespace {
-        let description = format!("it is in another namespace than the parent, namespaces/{namespace}");
+        let description =
+            format!("it is in another namespace than the parent, namespaces/{namespace}");
         return Err(invalid("NAMESPACE_MISMATCH", "definition", description));
     }
     request.key.as_deref().map(check_key).transpose()?;
@@ -291,7 +388,11 @@ fn start_request(request: v1::StartSagaRequest, context: TraceContext) -> Result
 
 fn check_key(key: &str) -> Result<(), Refusal> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX || key.contains('\0') {
-        return Err(invalid("KEY_INVALID", "key", format!("it has 1 to {KEY_BYTES_MAX} bytes, none of them NUL")));
+        return Err(invalid(
+            "KEY_INVALID",
+            "key",
+            format!("it has 1 to {KEY_BYTES_MAX} bytes, none of them NUL"),
+        ));
     }
     Ok(())
 }
@@ -303,7 +404,8 @@ fn payload(field: &str, bytes: Bytes) -> Result<Payload, Refusal> {
     Payload::check(bytes).map_err(|error| match error {
         PayloadError::TooLarge { .. } => {
             let kind = Kind::ResourceExhausted { retry_after: None };
-            Refusal::new(kind, "PAYLOAD_TOO_LARGE", format!("{field}: {error}")).with_violation(field, error.to_string())
+            Refusal::new(kind, "PAYLOAD_TOO_LARGE", format!("{field}: {error}"))
+                .with_violation(field, error.to_string())
         }
         PayloadError::Syntax(message) => invalid("PAYLOAD_INVALID", field, message),
     })
