@@ -58,6 +58,9 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(STATEMENTS_CACHED);
+        if options.get_filename().exists() {
+            schema::inspect(reading(&options)).await?;
+        }
         let turns = Arc::new(Mutex::new(()));
         let mut writer = Writer::new(options.clone(), Arc::clone(&turns));
         schema::prepare(&mut writer, shard_count).await?;
@@ -394,3 +397,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 /// More than there are statements.
 const STATEMENTS_CACHED: usize = 128;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! The file: whose it is, which schema it has, and how it comes to the one that this binary knows.
 
 use amends_store::Error;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use crate::rows::{get, unavailable};
 use crate::writer::Writer;
@@ -27,21 +27,15 @@ pub(crate) async fn prepare(writer: &mut Writer, shard_count: u16) -> Result<(),
     }
 }
 
+/// Refuses a file that is another's, before anything is changed in it: a write-ahead log would be a change already.
+pub(crate) async fn inspect(options: SqliteConnectOptions) -> Result<(), Error> {
+    let mut connection = options.connect().await.map_err(refusal)?;
+    version(&mut connection).await.map(|_| ())
+}
+
 async fn prepare_in(connection: &mut SqliteConnection, shard_count: u16) -> Result<(), Error> {
-    let application: i64 = pragma(connection, "PRAGMA application_id").await?;
-    let version: i64 = pragma(connection, "PRAGMA user_version").await?;
-    let tables: i64 = pragma(connection, "SELECT count(*) FROM sqlite_schema").await?;
-    if application != APPLICATION_ID && (application != 0 || version != 0 || tables != 0) {
-        return Err(Error::Schema(
-            "this SQLite file belongs to another application: name another file".to_owned(),
-        ));
-    }
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if version > known {
-        return Err(Error::Schema(format!(
-            "this SQLite file has schema {version}, and this binary knows schemas up to {known}: run a newer binary"
-        )));
-    }
+    let version = version(connection).await?;
+    let known = known();
     for (sql, number) in MIGRATIONS
         .iter()
         .zip(1_i64..)
@@ -60,6 +54,29 @@ async fn prepare_in(connection: &mut SqliteConnection, shard_count: u16) -> Resu
             .map_err(unavailable("migrating the file"))?;
     }
     shards(connection, shard_count).await
+}
+
+/// The schema's version; 0 for an empty file.
+async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
+    let application: i64 = pragma(connection, "PRAGMA application_id").await?;
+    let version: i64 = pragma(connection, "PRAGMA user_version").await?;
+    let tables: i64 = pragma(connection, "SELECT count(*) FROM sqlite_schema").await?;
+    if application != APPLICATION_ID && (application != 0 || version != 0 || tables != 0) {
+        return Err(Error::Schema(
+            "this SQLite file belongs to another application: name another file".to_owned(),
+        ));
+    }
+    let known = known();
+    if version > known {
+        return Err(Error::Schema(format!(
+            "this SQLite file has schema {version}, and this binary knows schemas up to {known}: run a newer binary"
+        )));
+    }
+    Ok(version)
+}
+
+fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
 /// The shard count is chosen once.
@@ -84,21 +101,19 @@ async fn pragma(connection: &mut SqliteConnection, sql: &'static str) -> Result<
     let row = sqlx::query(sql)
         .fetch_one(connection)
         .await
-        .map_err(|error| {
-            // Code 26, SQLITE_NOTADB: this will not become better by waiting.
-            let not_a_database = error
-                .as_database_error()
-                .and_then(|e| e.code())
-                .is_some_and(|code| code == "26");
-            if not_a_database {
-                return Error::Schema(
-                    "this file is not a SQLite database: name another file".to_owned(),
-                );
-            }
-            unavailable("reading the file's schema")(error)
-        })?;
-    debug_assert_eq!(row.len(), 1, "one value is asked for");
+        .map_err(refusal)?;
     get(&row, 0)
+}
+
+/// SQLITE_NOTADB, code 26, will not become better by waiting.
+fn refusal(error: sqlx::Error) -> Error {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    if code.is_some_and(|code| code == "26") {
+        return Error::Schema("this file is not a SQLite database: name another file".to_owned());
+    }
+    unavailable("opening the file")(error)
 }
 
 /// In order; the schema's version is how many were run.
