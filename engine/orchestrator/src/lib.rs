@@ -154,7 +154,10 @@ impl Orchestrator {
     ///
     /// # Errors
     /// As the protocol says.
-    pub async fn start_saga(&self, request: StartRequest) -> Result<amends_core::shard::StartAnswer, Refusal> {
+    pub async fn start_saga(
+        &self,
+        request: StartRequest,
+    ) -> Result<amends_core::shard::StartAnswer, Refusal> {
         let _ = request;
         Err(Refusal::unavailable("not built"))
     }
@@ -172,7 +175,10 @@ impl Orchestrator {
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn list_sagas(&self, query: amends_store::ListQuery) -> Result<Vec<SagaRecord>, Refusal> {
+    pub async fn list_sagas(
+        &self,
+        query: amends_store::ListQuery,
+    ) -> Result<Vec<SagaRecord>, Refusal> {
         let _ = query;
         Err(Refusal::unavailable("not built"))
     }
