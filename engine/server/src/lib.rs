@@ -1,1 +1,17 @@
-//! A node made from configuration: wiring only.
+//! A node made from configuration: [`Config`] says what, [`start`] binds the port, opens the store and claims the shards,
+//! [`Node::run_until`] serves. Wiring only: what a node *does* is in `amends-orchestrator` and `amends-grpc`.
+//!
+//! Nothing here writes to standard output, and nothing prints a secret.
+
+pub mod config;
+pub mod telemetry;
+
+mod error;
+mod node;
+mod signal;
+mod store;
+
+pub use config::{Config, DatabaseUrl, LogFormat, Sources};
+pub use error::{RunError, StartError};
+pub use node::{Node, start};
+pub use signal::shutdown_signal;
