@@ -1,1 +1,4 @@
-//! What the tests of several packages share: a private PostgreSQL cluster, processes, audits.
+//! What the tests of several packages share. Here: a private PostgreSQL cluster. No test lives here that belongs to one
+//! package alone, and nothing of this is ever part of a shipped binary.
+
+pub mod postgres;

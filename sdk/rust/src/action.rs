@@ -1,0 +1,130 @@
+//! A handler with its types erased: JSON in, an answer out. It knows neither streams nor databases.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::context::Context;
+use crate::fail::Fail;
+use crate::outcome::{Answer, Outcome, parse_input, write_output};
+
+/// Something that a participant serves: an action or a compensation. Cheap to clone.
+#[derive(Clone)]
+pub struct Action {
+    barrier: bool,
+    run: Arc<dyn Fn(Context, Bytes) -> Running + Send + Sync>,
+}
+
+type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+impl Action {
+    /// An action from a plain async function with typed input and output.
+    ///
+    /// It stands behind no barrier: the server may deliver a command twice, and may deliver a compensation before its
+    /// action. An output that is above 1 MiB, or that JSON cannot hold, means "effect yes, output unusable": the attempt
+    /// is reported as succeeded with an output that the server refuses, which never retries it and compensates a step
+    /// that can be. Behind a barrier the effect is taken back instead, and the outcome is *fatal*.
+    #[must_use]
+    pub fn new<F, R, I, O>(handler: F) -> Self
+    where
+        F: Fn(Context, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, Fail>> + Send + 'static,
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        Self::erased(false, move |context, input| {
+            let handler = handler.clone();
+            async move { run_plain(&*handler, context, &input).await }
+        })
+    }
+
+    /// Calls `observe` with each answer before it is reported, and after it is recorded where there is a barrier: for
+    /// metrics, and for tests that crash a participant at the worst moment.
+    #[must_use]
+    pub fn inspect(self, observe: impl Fn(&Context, &Answer) + Send + Sync + 'static) -> Self {
+        let observe = Arc::new(observe);
+        let barrier = self.barrier;
+        Self::erased(barrier, move |context: Context, input| {
+            let (inner, observe) = (self.clone(), observe.clone());
+            async move {
+                let answer = (inner.run)(context.clone(), input).await;
+                observe(&context, &answer);
+                answer
+            }
+        })
+    }
+
+    /// Whether it stands behind a barrier.
+    #[must_use]
+    pub fn has_barrier(&self) -> bool {
+        self.barrier
+    }
+
+    /// Runs one attempt. A panic becomes *failed* with the code `PANIC` (unless the program aborts on panics).
+    pub async fn invoke(&self, context: Context, input: Bytes) -> Answer {
+        let attempt = AssertUnwindSafe((self.run)(context, input));
+        match attempt.catch_unwind().await {
+            Ok(answer) => answer,
+            Err(panic) => {
+                let text = panic
+                    .downcast_ref::<&'static str>()
+                    .map(ToString::to_string)
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "a panic without words".to_owned());
+                Answer::fail(Fail::failed("PANIC").message(text))
+            }
+        }
+    }
+
+    pub(crate) fn erased<F, R>(barrier: bool, run: F) -> Self
+    where
+        F: Fn(Context, Bytes) -> R + Send + Sync + 'static,
+        R: Future<Output = Answer> + Send + 'static,
+    {
+        Self {
+            barrier,
+            // Even the call that makes the future runs inside the one that is caught.
+            run: Arc::new(move |context, input| Box::pin(run(context, input))),
+        }
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Action")
+            .field("barrier", &self.barrier)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn run_plain<F, R, I, O>(handler: &F, context: Context, input: &Bytes) -> Answer
+where
+    F: Fn(Context, I) -> R,
+    R: Future<Output = Result<O, Fail>>,
+    I: DeserializeOwned,
+    O: Serialize,
+{
+    let input = match parse_input(input) {
+        Ok(input) => input,
+        Err(fail) => return Answer::fail(fail),
+    };
+    match handler(context, input).await {
+        Ok(output) => match write_output(&output) {
+            Ok(bytes) => Answer::plain(Outcome::Succeeded(bytes)),
+            // The effect is there: `fatal` would deny it, and `failed` would repeat it.
+            Err(unusable) => {
+                tracing::error!(code = unusable.code, "{}", unusable.message);
+                Answer::plain(Outcome::Succeeded(unusable.sent))
+            }
+        },
+        Err(fail) => Answer::fail(fail),
+    }
+}

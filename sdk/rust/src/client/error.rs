@@ -1,0 +1,160 @@
+//! What a call can come to besides its answer, with everything that the server said: the code, the stable reason, the
+//! violations field by field.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// Why a call was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The address cannot be one.
+    #[error("`{address}` is not an address: expected something like http://127.0.0.1:7233")]
+    Address {
+        /// As it was given.
+        address: String,
+        /// What the parser said.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// Nobody answers there.
+    #[error("no server answers at {address}: is it running, and is the address right?")]
+    Connect {
+        /// As it was given.
+        address: String,
+        /// What the transport said.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The input cannot be written as JSON.
+    #[error("the input cannot be written as JSON")]
+    Input(#[source] serde_json::Error),
+    /// The `traceparent` has characters that a header cannot carry.
+    #[error("the traceparent has characters that a header cannot carry")]
+    Traceparent,
+    /// The server's answer lacks what it promises.
+    #[error("the server's answer is incomplete: it may speak another version of the protocol")]
+    Incomplete,
+    /// The server refused, or could not be reached in time.
+    #[error(transparent)]
+    Rpc(Box<RpcError>),
+}
+
+/// A call that the server refused, or that did not reach it.
+#[derive(Debug, Clone)]
+pub struct RpcError {
+    /// The gRPC code.
+    pub code: Code,
+    /// In words.
+    pub message: String,
+    /// Stable, upper snake case, such as `KEY_REUSED`; from `google.rpc.ErrorInfo`.
+    pub reason: Option<String>,
+    /// What belongs to the reason.
+    pub metadata: BTreeMap<String, String>,
+    /// What is wrong with which field of the request; for a definition its diagnostics.
+    pub violations: Vec<FieldViolation>,
+    /// When to come back, if the server said so.
+    pub retry_after: Option<Duration>,
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// The field's path.
+    pub field: String,
+    /// In words.
+    pub description: String,
+}
+
+impl ClientError {
+    /// The refusal, if it is one.
+    #[must_use]
+    pub fn rpc(&self) -> Option<&RpcError> {
+        match self {
+            Self::Rpc(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The refusal's stable reason, if it has one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.rpc()?.reason.as_deref()
+    }
+
+    /// The refusal's gRPC code, if it is one.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        Some(self.rpc()?.code)
+    }
+
+    pub(super) fn address(address: &str, source: tonic::transport::Error) -> Self {
+        Self::Address {
+            address: address.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn connect(address: &str, source: tonic::transport::Error) -> Self {
+        Self::Connect {
+            address: address.to_owned(),
+            source,
+        }
+    }
+}
+
+impl From<RpcError> for ClientError {
+    fn from(error: RpcError) -> Self {
+        Self::Rpc(Box::new(error))
+    }
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        RpcError::from(status).into()
+    }
+}
+
+impl From<Status> for RpcError {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info();
+        let violations = details.bad_request().map(|bad| &bad.field_violations);
+        Self {
+            code: status.code(),
+            message: status.message().to_owned(),
+            reason: info.map(|info| info.reason.clone()),
+            metadata: info
+                .map(|info| info.metadata.clone().into_iter().collect())
+                .unwrap_or_default(),
+            violations: violations
+                .into_iter()
+                .flatten()
+                .map(|violation| FieldViolation {
+                    field: violation.field.clone(),
+                    description: violation.description.clone(),
+                })
+                .collect(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        }
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => write!(f, "{} ({reason})", self.message)?,
+            None => write!(f, "{} ({:?})", self.message, self.code)?,
+        }
+        for FieldViolation { field, description } in &self.violations {
+            write!(f, "\n  {field}: {description}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RpcError {}

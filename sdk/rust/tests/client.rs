@@ -1,0 +1,300 @@
+//! A client against a service that answers from a script: what it sends, what it repeats, what its errors keep.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use amends_sdk::{Client, StartOptions, proto};
+use proto::saga_service_server::{SagaService, SagaServiceServer};
+use serde_json::json;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Plays back one answer for each call, and keeps what it was asked.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Result<(), Status>>>>,
+    starts: Arc<Mutex<Vec<Start>>>,
+    waits: Arc<Mutex<u32>>,
+}
+
+/// A start, and the `traceparent` that came with it.
+type Start = (proto::StartSagaRequest, Option<String>);
+type Stream<T> = tokio_stream::Empty<Result<T, Status>>;
+
+#[tonic::async_trait]
+impl SagaService for Script {
+    type WatchSagaStream = Stream<proto::WatchSagaResponse>;
+    type FollowSagaHistoryStream = Stream<proto::FollowSagaHistoryResponse>;
+
+    async fn start_saga(
+        &self,
+        request: Request<proto::StartSagaRequest>,
+    ) -> Result<Response<proto::StartSagaResponse>, Status> {
+        let trace = request.metadata().get("traceparent");
+        let trace = trace.map(|t| t.to_str().unwrap().to_owned());
+        self.starts
+            .lock()
+            .unwrap()
+            .push((request.into_inner(), trace));
+        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))?;
+        Ok(Response::new(proto::StartSagaResponse {
+            name: "namespaces/default/sagas/1".to_owned(),
+            created: true,
+            revision: 1,
+        }))
+    }
+
+    async fn get_saga(
+        &self,
+        request: Request<proto::GetSagaRequest>,
+    ) -> Result<Response<proto::GetSagaResponse>, Status> {
+        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))?;
+        let name = request.into_inner().name;
+        let saga = Some(proto::Saga {
+            name,
+            ..Default::default()
+        });
+        Ok(Response::new(proto::GetSagaResponse { saga }))
+    }
+
+    async fn list_sagas(
+        &self,
+        _: Request<proto::ListSagasRequest>,
+    ) -> Result<Response<proto::ListSagasResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn wait_saga(
+        &self,
+        _: Request<proto::WaitSagaRequest>,
+    ) -> Result<Response<proto::WaitSagaResponse>, Status> {
+        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))?;
+        let mut waits = self.waits.lock().unwrap();
+        *waits += 1;
+        let settled = *waits > 1;
+        Ok(Response::new(proto::WaitSagaResponse {
+            saga: None,
+            settled,
+        }))
+    }
+
+    async fn watch_saga(
+        &self,
+        _: Request<proto::WatchSagaRequest>,
+    ) -> Result<Response<Self::WatchSagaStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
+    async fn list_saga_history(
+        &self,
+        request: Request<proto::ListSagaHistoryRequest>,
+    ) -> Result<Response<proto::ListSagaHistoryResponse>, Status> {
+        let first = request.into_inner().page_token.is_empty();
+        let entry = proto::HistoryEntry {
+            position: if first { 1 } else { 2 },
+            ..Default::default()
+        };
+        Ok(Response::new(proto::ListSagaHistoryResponse {
+            entries: vec![entry],
+            next_page_token: if first {
+                "more".to_owned()
+            } else {
+                String::new()
+            },
+        }))
+    }
+
+    async fn follow_saga_history(
+        &self,
+        _: Request<proto::FollowSagaHistoryRequest>,
+    ) -> Result<Response<Self::FollowSagaHistoryStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
+    async fn cancel_saga(
+        &self,
+        _: Request<proto::CancelSagaRequest>,
+    ) -> Result<Response<proto::CancelSagaResponse>, Status> {
+        let details = ErrorDetails::with_error_info("PAST_THE_POINT", "amends", HashMap::new());
+        let text = "the pivot `charge` succeeded";
+        Err(Status::with_error_details(
+            Code::FailedPrecondition,
+            text,
+            details,
+        ))
+    }
+}
+
+async fn serve(answers: impl IntoIterator<Item = Result<(), Status>>) -> (Script, Client) {
+    let script = Script::default();
+    script.answers.lock().unwrap().extend(answers);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serving = tonic::transport::Server::builder()
+        .add_service(SagaServiceServer::new(script.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(serving);
+    let client = Client::connect(&address).await.unwrap();
+    (script, client)
+}
+
+fn unavailable() -> Result<(), Status> {
+    Err(Status::unavailable("starting"))
+}
+
+#[tokio::test]
+async fn a_start_carries_names_input_key_and_trace() {
+    let (script, client) = serve([]).await;
+    let options = StartOptions {
+        traceparent: Some("00-t".to_owned()),
+        ..StartOptions::key("order-1")
+    };
+    let started = client
+        .start("place-order", &json!({"n": 1}), &options)
+        .await
+        .unwrap();
+    assert!(started.created);
+    let starts = script.starts.lock().unwrap();
+    let (request, trace) = &starts[0];
+    assert_eq!(request.parent, "namespaces/default");
+    assert_eq!(
+        request.definition,
+        "namespaces/default/definitions/place-order"
+    );
+    assert_eq!(request.key.as_deref(), Some("order-1"));
+    assert_eq!(&request.input[..], b"{\"n\":1}");
+    assert_eq!(trace.as_deref(), Some("00-t"));
+}
+
+#[tokio::test]
+async fn a_start_whose_answer_was_lost_is_repeated_only_with_a_key() {
+    let (script, client) = serve([unavailable()]).await;
+    let options = StartOptions::random_key();
+    client
+        .start("place-order", &json!({}), &options)
+        .await
+        .unwrap();
+    let keys: Vec<_> = script
+        .starts
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(r, _)| r.key.clone())
+        .collect();
+    assert_eq!(keys.len(), 2);
+    assert_eq!(keys[0], keys[1]);
+
+    let (script, client) = serve([unavailable()]).await;
+    client
+        .start(
+            "place-order",
+            &json!({}),
+            &StartOptions::keyed_by_definition(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(script.starts.lock().unwrap().len(), 2);
+
+    let (script, client) = serve([unavailable()]).await;
+    let error = client
+        .start("place-order", &json!({}), &StartOptions::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Some(Code::Unavailable));
+    assert_eq!(script.starts.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_overloaded_server_is_asked_again_when_it_says_and_a_large_payload_is_not_sent_again() {
+    let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(20)));
+    let overloaded = Status::with_error_details(Code::ResourceExhausted, "too many sagas", details);
+    let (script, client) = serve([Err(overloaded)]).await;
+    client
+        .start("place-order", &json!({}), &StartOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(script.starts.lock().unwrap().len(), 2);
+
+    let details = ErrorDetails::with_error_info("PAYLOAD_TOO_LARGE", "amends", HashMap::new());
+    let large = Status::with_error_details(Code::ResourceExhausted, "1 MiB at most", details);
+    let (script, client) = serve([Err(large)]).await;
+    let error = client
+        .start("place-order", &json!({}), &StartOptions::random_key())
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Some("PAYLOAD_TOO_LARGE"));
+    assert_eq!(script.starts.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_error_keeps_reason_and_violations() {
+    let (_script, client) = serve([]).await;
+    let error = client.cancel("1", "changed my mind").await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.reason()),
+        (Some(Code::FailedPrecondition), Some("PAST_THE_POINT"))
+    );
+    assert_eq!(
+        error.to_string(),
+        "the pivot `charge` succeeded (PAST_THE_POINT)"
+    );
+
+    let details = ErrorDetails::with_bad_request_violation("input", "`sku` is missing");
+    let invalid = Status::with_error_details(Code::InvalidArgument, "bad input", details);
+    let (_script, client) = serve([Err(invalid)]).await;
+    let error = client.get("1").await.unwrap_err();
+    assert_eq!(error.rpc().unwrap().violations[0].field, "input");
+    assert!(error.to_string().contains("input: `sku` is missing"));
+}
+
+#[tokio::test]
+async fn a_wait_goes_on_until_the_saga_is_settled_or_the_time_has_passed() {
+    let (script, client) = serve([unavailable()]).await;
+    let answer = client.wait("1", Duration::from_secs(20)).await.unwrap();
+    assert!(answer.settled);
+    assert_eq!(*script.waits.lock().unwrap(), 2);
+    let (_script, client) = serve([]).await;
+    assert!(!client.wait("1", Duration::ZERO).await.unwrap().settled);
+}
+
+#[tokio::test]
+async fn names_are_completed_and_pages_are_followed() {
+    let (_script, client) = serve([]).await;
+    let client = client.namespace("shop");
+    assert_eq!(
+        client.get("1").await.unwrap().name,
+        "namespaces/shop/sagas/1"
+    );
+    let full = "namespaces/other/sagas/2";
+    assert_eq!(client.get(full).await.unwrap().name, full);
+    let history = client.history("1").await.unwrap();
+    let positions: Vec<_> = history.iter().map(|entry| entry.position).collect();
+    assert_eq!(positions, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_that_says_so() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let error = Client::connect(&address).await.unwrap_err();
+    assert!(error.to_string().contains(&address), "{error}");
+    assert!(
+        Client::connect("no address")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("no address")
+    );
+    let lazy = Client::connect_lazy(&address)
+        .unwrap()
+        .retry_for(Duration::from_millis(300));
+    assert_eq!(
+        lazy.get("1").await.unwrap_err().code(),
+        Some(Code::Unavailable)
+    );
+}
