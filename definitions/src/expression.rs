@@ -1,26 +1,63 @@
 //! Expressions (CEL) and mappings, with the crate behind a wall: bounded in length, nesting, operations, bytes and stack.
 
+mod charge;
+#[cfg(feature = "document")]
+pub(crate) mod compile;
+pub(crate) mod reference;
+#[cfg(feature = "document")]
+mod syntax;
+#[cfg(feature = "document")]
+pub(crate) mod template;
+mod value;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use cel::common::value::Val;
+use cel::{Context, ExecutionError, IdedExpr};
+
+use crate::json::{self, Reader};
+use crate::limits::{KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX};
 use crate::payload::Payload;
+use reference::{Projection, Reference};
+use value::{NoJson, Scalar};
 
 /// A compiled expression.
 pub struct Expression {
-    _private: (),
+    source: String,
+    references: Vec<Reference>,
+    program: Program,
 }
 
 impl std::fmt::Debug for Expression {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Expression")
+        write!(f, "Expression({})", self.source)
     }
 }
 
+enum Program {
+    /// A path and nothing else: the first of the references.
+    Path,
+    /// Anything else: the rewritten syntax tree, and what has to be read of each root.
+    Cel(Box<IdedExpr>, Vec<(String, Projection)>),
+}
+
 impl Expression {
+    /// The source, without `${{ }}`.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The value as JSON.
     ///
     /// # Errors
     /// What failed, or which bound was met.
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Payload, EvaluationError> {
-        let _ = scope;
-        Ok(Payload::null())
+        charge::begin();
+        let mut out = String::new();
+        self.write_json(scope, &mut out)?;
+        finish(out)
     }
 
     /// The value of a condition.
@@ -28,8 +65,12 @@ impl Expression {
     /// # Errors
     /// As [`Expression::evaluate`], and if the value is not a bool.
     pub fn evaluate_bool(&self, scope: &Scope<'_>) -> Result<bool, EvaluationError> {
-        let _ = scope;
-        Ok(true)
+        charge::begin();
+        match self.scalar(scope)?.as_deref() {
+            Ok("true") => Ok(true),
+            Ok("false") => Ok(false),
+            _ => Err(self.failed("the value is not a bool")),
+        }
     }
 
     /// The value of a key: a string as it is, an integer in decimal.
@@ -37,30 +78,210 @@ impl Expression {
     /// # Errors
     /// As [`Expression::evaluate`], and if the value is neither, or empty, or longer than `KEY_BYTES_MAX`.
     pub fn evaluate_key(&self, scope: &Scope<'_>) -> Result<String, EvaluationError> {
-        let _ = scope;
-        Ok(String::new())
+        charge::begin();
+        let key = match self.scalar(scope)? {
+            Err(text) => text,
+            Ok(other)
+                if other
+                    .bytes()
+                    .all(|byte| byte == b'-' || byte.is_ascii_digit()) =>
+            {
+                other
+            }
+            Ok(_) => return Err(self.failed("a key is a string or an integer")),
+        };
+        if key.is_empty() {
+            return Err(self.failed("the key is empty"));
+        }
+        if key.len() > KEY_BYTES_MAX {
+            return Err(self.failed(&format!(
+                "the key has {} bytes, and at most {KEY_BYTES_MAX} are allowed",
+                key.len()
+            )));
+        }
+        Ok(key)
+    }
+
+    /// What it refers to.
+    #[cfg(feature = "document")]
+    pub(crate) fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    fn write_json(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), EvaluationError> {
+        match &self.program {
+            Program::Path => out.push_str(&self.look_up(scope)?),
+            Program::Cel(tree, roots) => {
+                self.resolve(tree, roots, scope, |value| value::write_json(value, out, 0))?
+            }
+        }
+        if out.len() > PAYLOAD_BYTES_MAX {
+            return Err(too_large());
+        }
+        Ok(())
+    }
+
+    /// Appends the value to a text.
+    fn write_text(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), EvaluationError> {
+        match self.scalar(scope)? {
+            Ok(other) if other == "null" => {
+                return Err(self.failed("null cannot stand inside text"));
+            }
+            Ok(text) | Err(text) => out.push_str(&text),
+        }
+        if out.len() > PAYLOAD_BYTES_MAX {
+            return Err(too_large());
+        }
+        Ok(())
+    }
+
+    /// The value without parts: a string is the error, all others come as JSON.
+    fn scalar(&self, scope: &Scope<'_>) -> Result<Result<String, String>, EvaluationError> {
+        let (tree, roots) = match &self.program {
+            Program::Cel(tree, roots) => (tree, roots),
+            Program::Path => {
+                let text = self.look_up(scope)?;
+                let mut reader = Reader::new(&text);
+                return match reader.peek() {
+                    Some(b'"') => match reader.string() {
+                        Ok(text) => Ok(Err(text.into_owned())),
+                        Err(fault) => Err(self.failed(&fault.to_string())),
+                    },
+                    Some(b'{' | b'[') => {
+                        Err(self.failed("the value is not a string, a number or a bool"))
+                    }
+                    _ => Ok(Ok(text.trim().to_owned())),
+                };
+            }
+        };
+        let mut scalar = Ok(String::new());
+        self.resolve(tree, roots, scope, |value| {
+            scalar = match value::scalar(value)? {
+                Scalar::Text(text) => Err(text.into_owned()),
+                Scalar::Other(text) => Ok(text.into_owned()),
+            };
+            Ok(())
+        })?;
+        Ok(scalar)
+    }
+
+    fn look_up<'s>(&self, scope: &Scope<'s>) -> Result<Cow<'s, str>, EvaluationError> {
+        let Some(reference) = self.references.first() else {
+            return Err(self.failed("nothing is referred to"));
+        };
+        reference
+            .look_up(scope)
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Evaluates the tree and hands the value to `take`.
+    fn resolve(
+        &self,
+        tree: &IdedExpr,
+        roots: &[(String, Projection)],
+        scope: &Scope<'_>,
+        take: impl FnOnce(&dyn Val) -> Result<(), NoJson>,
+    ) -> Result<(), EvaluationError> {
+        let mut context = Context::with_env(charge::ENV.clone());
+        for (root, wanted) in roots {
+            let bytes = reference::bytes_of(scope, root, wanted);
+            charge::debit(charge::units_of(bytes)).map_err(|_| self.cost_exceeded())?;
+            let value =
+                reference::root_value(scope, root, wanted).map_err(|error| self.failed(&error))?;
+            context.add_variable_as_val(root.as_str(), value);
+        }
+        let value = cel::Value::resolve_val(tree, &context);
+        if charge::exhausted() {
+            return Err(self.cost_exceeded());
+        }
+        let value = value.map_err(|error| self.failed(&explain(&error)))?;
+        match take(value.as_ref()) {
+            Ok(()) => Ok(()),
+            Err(NoJson::Kind(error)) => Err(self.failed(&error)),
+            Err(NoJson::TooLarge) => Err(too_large()),
+        }
+    }
+
+    fn failed(&self, what: &str) -> EvaluationError {
+        EvaluationError {
+            code: "EXPRESSION_FAILED",
+            message: format!("`{}`: {what}", self.source),
+        }
+    }
+
+    fn cost_exceeded(&self) -> EvaluationError {
+        EvaluationError {
+            code: "COST_EXCEEDED",
+            message: format!(
+                "`{}`: costs more than {} units",
+                self.source,
+                crate::limits::EXPRESSION_UNITS_MAX
+            ),
+        }
     }
 }
 
 /// A JSON-shaped template whose scalars may be expressions.
 pub struct Mapping {
-    _private: (),
+    source: String,
+    pieces: Vec<Piece>,
 }
 
 impl std::fmt::Debug for Mapping {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Mapping")
+        write!(f, "Mapping({})", self.source)
     }
 }
 
+/// What a mapping's value is put together from, in order.
+enum Piece {
+    /// JSON that never changes.
+    Json(String),
+    /// A value.
+    Value(Expression),
+    /// A string.
+    Text(Vec<TextPart>),
+}
+
+/// What a text is put together from, in order.
+enum TextPart {
+    Literal(String),
+    Value(Expression),
+}
+
 impl Mapping {
+    /// The template as JSON, keys sorted, with the `${{ }}` as they were written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The value as JSON.
     ///
     /// # Errors
     /// What failed, or which bound was met.
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Payload, EvaluationError> {
-        let _ = scope;
-        Ok(Payload::null())
+        charge::begin();
+        let mut out = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Json(json) => out.push_str(json),
+                Piece::Value(expression) => expression.write_json(scope, &mut out)?,
+                Piece::Text(parts) => {
+                    let mut text = String::new();
+                    for part in parts {
+                        match part {
+                            TextPart::Literal(literal) => text.push_str(literal),
+                            TextPart::Value(expression) => {
+                                expression.write_text(scope, &mut text)?;
+                            }
+                        }
+                    }
+                    json::write_string(&mut out, &text);
+                }
+            }
+        }
+        finish(out)
     }
 }
 
@@ -101,7 +322,7 @@ pub struct SelfScope<'a> {
     pub output: Option<&'a Payload>,
     /// The last failure's code and message, if there was one.
     pub error: Option<(&'a str, &'a str)>,
-    /// Why the saga compensates: `saga.reason`'s code, as in the abort.
+    /// Why the saga compensates: `self.reason`, the abort's code.
     pub reason: &'a str,
 }
 
@@ -114,3 +335,76 @@ pub struct EvaluationError {
     /// What failed, with the expression's source.
     pub message: String,
 }
+
+fn finish(json: String) -> Result<Payload, EvaluationError> {
+    if json.len() > PAYLOAD_BYTES_MAX {
+        return Err(too_large());
+    }
+    if json::depth(&json) > PAYLOAD_DEPTH_MAX {
+        return Err(EvaluationError {
+            code: "PAYLOAD_TOO_LARGE",
+            message: format!("the value is nested deeper than {PAYLOAD_DEPTH_MAX}"),
+        });
+    }
+    Ok(Payload::trusted(Bytes::from(json)))
+}
+
+fn too_large() -> EvaluationError {
+    EvaluationError {
+        code: "PAYLOAD_TOO_LARGE",
+        message: format!("the value has more than {PAYLOAD_BYTES_MAX} bytes"),
+    }
+}
+
+/// An error of the crate in our words: without payload data, and the same on each run.
+fn explain(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(key) => format!("no field `{}`", json::shortened(key)),
+        ExecutionError::NoSuchOverload(error) => format!(
+            "`{}` does not work on ({})",
+            readable(error.function()),
+            error.argument_types().join(", ")
+        ),
+        ExecutionError::UnsupportedBinaryOperator(operator, left, right) => format!(
+            "`{operator}` does not work on ({}, {}); int and double do not mix, use double() or int()",
+            left.type_of(),
+            right.type_of()
+        ),
+        ExecutionError::UnexpectedType { got, want } => format!("{got} where {want} is needed"),
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+            "division by zero".into()
+        }
+        ExecutionError::Overflow(operator, ..) => format!("overflow in `{operator}`"),
+        ExecutionError::IndexOutOfBounds(_) => "no such index".into(),
+        ExecutionError::DuplicateKey(_) => "a key twice in a map".into(),
+        ExecutionError::ValuesNotComparable(left, right) => format!(
+            "{} and {} cannot be compared",
+            left.type_of(),
+            right.type_of()
+        ),
+        ExecutionError::FunctionError { function, message } => {
+            let message = json::shortened(message);
+            match readable(function) {
+                "" => message.into_owned(),
+                function => format!("{function}(): {message}"),
+            }
+        }
+        ExecutionError::InvalidArgumentCount { expected, actual } => {
+            format!("{actual} arguments where {expected} are needed")
+        }
+        ExecutionError::UndeclaredReference(name) => format!("there is no `{name}`"),
+        _ => "a value of a kind that does not work here".into(),
+    }
+}
+
+/// A function's name as the author wrote it.
+fn readable(function: &str) -> &str {
+    match function {
+        "_[_]" => "[ ]",
+        name if name.starts_with("amends_") => "",
+        name => name.trim_matches(['_', '@']),
+    }
+}
+
+#[cfg(all(test, feature = "document"))]
+mod tests;

@@ -3,17 +3,34 @@
 //! Pure and synchronous: no clock, no I/O, no randomness. Reading YAML lives behind the feature `document`, so that the
 //! saga core, which only runs checked definitions, sees no format.
 
+#[cfg(feature = "document")]
+mod check;
 pub mod definition;
+#[cfg(feature = "document")]
+mod diagnostic;
+#[cfg(feature = "document")]
+mod document;
 pub mod expression;
 pub mod graph;
+mod json;
 pub mod limits;
+#[cfg(feature = "document")]
+mod normal;
 pub mod payload;
 pub mod schema;
+#[cfg(feature = "document")]
+mod suggestion;
 
+#[cfg(feature = "document")]
+pub use check::{Checked, check};
 pub use definition::{
     ActionName, Compensation, CompensationCall, CompensationOrder, CompensationPolicy, Definition,
     DefinitionHash, Kind, RetryPolicy, Step, StepIndex, Timeouts,
 };
+#[cfg(feature = "document")]
+pub use diagnostic::{Diagnostic, Severity, render};
 pub use expression::{EvaluationError, Expression, Mapping, Scope, SelfScope, StepScope};
+#[cfg(feature = "document")]
+pub use normal::{NormalFormError, from_normal_form, to_normal_form};
 pub use payload::{Payload, PayloadError};
 pub use schema::Schema;

@@ -1,14 +1,55 @@
 //! Every bound of the language, named and with its unit. The only home of such constants in this package.
 
+use std::time::Duration;
+
 /// A YAML document.
 pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+/// Nesting of a YAML document.
+pub const DOCUMENT_DEPTH_MAX: usize = 32;
+/// Values and keys in a YAML document.
+pub const DOCUMENT_NODES_MAX: usize = 20_000;
+/// Diagnostics reported on one document; the rest would be noise.
+pub const DIAGNOSTICS_MAX: usize = 100;
 /// Steps of a definition.
 pub const STEPS_MAX: usize = 500;
+/// A definition's name: a DNS label.
+pub const NAME_BYTES_MAX: usize = 63;
+/// A step's id, and each half of an action's name.
+pub const ID_BYTES_MAX: usize = 63;
+/// A label's value, and `version`.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// `description`, and the reason of `compensate: {none}`.
+pub const DESCRIPTION_BYTES_MAX: usize = 4096;
+/// Labels, and retry policies.
+pub const ENTRIES_MAX: usize = 64;
 /// A payload: an input, an output, a mapping's value.
 pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 /// Nesting of a payload's JSON.
 pub const PAYLOAD_DEPTH_MAX: usize = 64;
 /// The source of an expression.
 pub const EXPRESSION_BYTES_MAX: usize = 1024;
+/// Nesting of an expression's syntax tree. A chain of operators nests as well.
+pub const EXPRESSION_DEPTH_MAX: usize = 32;
+/// Comprehensions (`all`, `exists`, `exists_one`, `map`, `filter`) within each other.
+pub const EXPRESSION_COMPREHENSIONS_MAX: usize = 2;
+/// What the evaluation of one expression or mapping may cost: a unit is a node of the syntax tree inside a comprehension
+/// evaluated once, a value looked at, or [`EXPRESSION_UNIT_BYTES`] bytes read, compared or copied.
+pub const EXPRESSION_UNITS_MAX: u64 = 200_000;
+/// Bytes that cost one unit.
+pub const EXPRESSION_UNIT_BYTES: usize = 64;
+/// What one `matches` costs in units: its pattern is compiled each time.
+pub const EXPRESSION_MATCH_UNITS: u32 = 2_000;
+/// The pattern of a `matches`.
+pub const EXPRESSION_PATTERN_BYTES_MAX: usize = 128;
+/// The product of the counts (`{n,m}`) in the pattern of a `matches`.
+pub const EXPRESSION_PATTERN_REPEATS_MAX: u64 = 64;
 /// A business key.
 pub const KEY_BYTES_MAX: usize = 512;
+/// Any duration of a definition.
+pub const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+/// Attempts that a policy may ask for.
+pub const ATTEMPTS_MAX: u32 = 1_000_000;
+/// A policy's factor between two intervals.
+pub const BACKOFF_MAX: f64 = 1000.0;
+/// Violations that a schema reports on one payload.
+pub const SCHEMA_VIOLATIONS_MAX: usize = 20;

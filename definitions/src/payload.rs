@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::json;
+use crate::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX};
+
 /// Checked JSON in UTF-8. Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload(Bytes);
@@ -13,8 +16,18 @@ impl Payload {
     /// # Errors
     /// What is wrong, and where.
     pub fn check(bytes: Bytes) -> Result<Self, PayloadError> {
-        let _ = &bytes;
-        Err(PayloadError::Syntax("not built".into()))
+        if bytes.len() > PAYLOAD_BYTES_MAX {
+            return Err(PayloadError::TooLarge {
+                bytes: bytes.len(),
+                max: PAYLOAD_BYTES_MAX,
+            });
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            PayloadError::Syntax(format!("not UTF-8 at byte {}", error.valid_up_to()))
+        })?;
+        json::check(text, PAYLOAD_DEPTH_MAX)
+            .map_err(|fault| PayloadError::Syntax(fault.to_string()))?;
+        Ok(Self(bytes))
     }
 
     /// Takes bytes that a [`Payload::check`] accepted before, such as those of a journal row.
@@ -48,9 +61,19 @@ impl Payload {
     }
 
     /// The JSON in a canonical form: no white space, keys sorted. Two payloads with equal parsed values have equal forms.
+    /// An integer and a double are different values, `1` and `1.0` as well.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        Vec::new()
+        match json::canonical(self.text()) {
+            Ok(canonical) => canonical.into_bytes(),
+            // Only bytes that no check has seen: they are equal to themselves alone.
+            Err(_) => self.0.to_vec(),
+        }
+    }
+
+    /// The text; empty for bytes that no check has seen and that are not UTF-8.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -68,4 +91,108 @@ pub enum PayloadError {
     /// Not acceptable JSON.
     #[error("{0}")]
     Syntax(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: impl AsRef<[u8]>) -> String {
+        Payload::check(Bytes::copy_from_slice(text.as_ref()))
+            .expect_err("this is no payload")
+            .to_string()
+    }
+
+    fn accepted(text: &str) -> Payload {
+        Payload::check(Bytes::copy_from_slice(text.as_bytes())).expect("this is a payload")
+    }
+
+    #[test]
+    fn what_a_payload_may_not_be_is_refused_with_its_place() {
+        let cases: [(&[u8], &str); 26] = [
+            (b"", "the text ends where a value is expected at byte 0"),
+            (b"\xef\xbb\xbf{}", "not a JSON value at byte 0"),
+            (b"{\"a\":\xff}", "not UTF-8 at byte 5"),
+            (b"NaN", "not a JSON value at byte 0"),
+            (b"[Infinity]", "not a JSON value at byte 1"),
+            (b"1e400", "the number is beyond a double at byte 0"),
+            (b"-1e400", "the number is beyond a double at byte 0"),
+            (b"01", "a number does not begin with 0 at byte 0"),
+            (b"-", "a number needs a digit here at byte 1"),
+            (b"1.", "a number needs a digit here at byte 2"),
+            (b"1e", "a number needs a digit here at byte 2"),
+            (b"+1", "not a JSON value at byte 0"),
+            (b"'a'", "not a JSON value at byte 0"),
+            (b"\"\\ud800\"", "a lone surrogate at byte 7"),
+            (b"\"\\udc00\"", "a lone surrogate at byte 7"),
+            (b"\"\\ud800\\u0041\"", "a lone surrogate at byte 13"),
+            (b"\"\\u0000\"", "`\\u0000` is not allowed at byte 7"),
+            (
+                b"\"\\u00g0\"",
+                "`\\u` needs four hexadecimal digits at byte 2",
+            ),
+            (b"\"\0\"", "a control character in a string at byte 1"),
+            (b"\"\\x\"", "an unknown escape at byte 2"),
+            (b"\"abc", "the text ends inside a string at byte 4"),
+            (b"{} {}", "something follows the value at byte 3"),
+            (b"[1,]", "not a JSON value at byte 3"),
+            (b"{\"a\":1,}", "a key in quotes is expected at byte 7"),
+            (b"{\"a\" 1}", "`:` is expected at byte 5"),
+            (b"[1 2]", "`,` or `]` is expected at byte 3"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(fault(text), expected, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn a_key_twice_is_refused_even_when_it_is_escaped_or_deep() {
+        assert_eq!(
+            fault(r#"{"b":[{"a":1,"c":2,"\u0061":3}]}"#),
+            "the key \"a\" a second time at byte 19"
+        );
+        accepted(r#"{"a":{"a":1},"b":{"a":1}}"#);
+    }
+
+    #[test]
+    fn nesting_is_accepted_up_to_the_limit_and_refused_beyond_without_recursion() {
+        accepted(&nested(PAYLOAD_DEPTH_MAX));
+        assert_eq!(
+            fault(nested(PAYLOAD_DEPTH_MAX + 1)),
+            "nested deeper than 64 at byte 64"
+        );
+        assert_eq!(fault(nested(10_000)), "nested deeper than 64 at byte 64");
+    }
+
+    #[test]
+    fn size_is_accepted_up_to_the_limit_and_refused_beyond() {
+        let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        accepted(&text(PAYLOAD_BYTES_MAX));
+        assert_eq!(
+            Payload::check(text(PAYLOAD_BYTES_MAX + 1).into()),
+            Err(PayloadError::TooLarge {
+                bytes: PAYLOAD_BYTES_MAX + 1,
+                max: PAYLOAD_BYTES_MAX
+            })
+        );
+    }
+
+    #[test]
+    fn the_canonical_form_is_the_same_for_equal_values() {
+        let canonical = |text| String::from_utf8(accepted(text).canonical()).expect("UTF-8");
+        assert_eq!(
+            canonical(" { \"b\" : [ 1 , 2.50 , 1e2 ] , \"\\u0061\" : \"\\u00e9\\n\\/\" } "),
+            r#"{"a":"é\n/","b":[1,2.5,100.0]}"#
+        );
+        assert_eq!(canonical("-0"), canonical("0"));
+        assert_ne!(canonical("1.0"), canonical("1"));
+        assert_eq!(
+            canonical("123456789012345678901234567890"),
+            "123456789012345678901234567890"
+        );
+    }
+
+    fn nested(depth: usize) -> String {
+        format!("{}{}", "[".repeat(depth), "]".repeat(depth))
+    }
 }

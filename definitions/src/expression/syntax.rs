@@ -1,0 +1,407 @@
+//! Parsing, and what can be said about an expression without running it: its nesting, the functions it calls, what it refers to.
+
+use std::ops::Range;
+
+use cel::IdedExpr;
+use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators};
+
+use super::charge::ENV;
+use super::compile::{self, Fault, fault};
+use super::reference::{ROOTS, Reference};
+use crate::limits::{
+    EXPRESSION_COMPREHENSIONS_MAX, EXPRESSION_DEPTH_MAX, EXPRESSION_PATTERN_BYTES_MAX,
+    EXPRESSION_PATTERN_REPEATS_MAX,
+};
+
+/// A parsed and checked expression.
+pub(super) struct Syntax {
+    pub(super) tree: IdedExpr,
+    pub(super) references: Vec<Reference>,
+}
+
+/// Parses a source within the limits.
+pub(super) fn parse(source: &str) -> Result<Syntax, Fault> {
+    check_brackets(source)?;
+    let (tree, info) = parse_with_room(source)?;
+    let mut scan = Scan {
+        source,
+        info: &info,
+        variables: Vec::new(),
+        references: Vec::new(),
+    };
+    check_depth(&tree, source)?;
+    scan.visit(&tree)?;
+    let references = scan.references;
+    Ok(Syntax { tree, references })
+}
+
+/// A name and fields of it: `a.b.c`, `a["b"].c`.
+pub(super) fn path_of(expr: &IdedExpr) -> Option<(&str, Vec<&str>)> {
+    match &expr.expr {
+        Expr::Ident(name) => Some((name, Vec::new())),
+        Expr::Select(select) if !select.test => {
+            let (root, mut fields) = path_of(&select.operand)?;
+            fields.push(&select.field);
+            Some((root, fields))
+        }
+        Expr::Call(call) if call.func_name == operators::INDEX && call.target.is_none() => {
+            let [container, index] = call.args.as_slice() else {
+                return None;
+            };
+            let Expr::Literal(LiteralValue::String(field)) = &index.expr else {
+                return None;
+            };
+            let (root, mut fields) = path_of(container)?;
+            fields.push(field.inner());
+            Some((root, fields))
+        }
+        _ => None,
+    }
+}
+
+/// The expressions directly within another.
+pub(super) fn children(expr: &IdedExpr) -> impl Iterator<Item = &IdedExpr> {
+    let mut children: Vec<&IdedExpr> = Vec::new();
+    match &expr.expr {
+        Expr::Call(call) => children.extend(call.target.as_deref().into_iter().chain(&call.args)),
+        Expr::Comprehension(comprehension) => children.extend([
+            &comprehension.iter_range,
+            &comprehension.accu_init,
+            &comprehension.loop_cond,
+            &comprehension.loop_step,
+            &comprehension.result,
+        ]),
+        Expr::List(list) => children.extend(&list.elements),
+        Expr::Map(map) => children.extend(map.entries.iter().flat_map(compile::entry_parts)),
+        Expr::Select(select) => children.push(&select.operand),
+        Expr::Struct(message) => {
+            children.extend(message.entries.iter().flat_map(compile::entry_parts));
+        }
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+    }
+    children.into_iter()
+}
+
+/// Brackets within each other, before the parser recurses into them.
+fn check_brackets(source: &str) -> Result<(), Fault> {
+    let (mut depth, mut quote) = (0_usize, None);
+    let mut escaped = false;
+    for (at, char) in source.char_indices() {
+        match (quote, char) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), close) if open == close => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(char),
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+        if depth > EXPRESSION_DEPTH_MAX {
+            return Err(too_deep(at..at + 1));
+        }
+    }
+    Ok(())
+}
+
+fn too_deep(at: Range<usize>) -> Fault {
+    Fault {
+        help: Some("a chain of operators nests as well: group it with parentheses".into()),
+        ..fault(
+            "EXPRESSION_TOO_DEEP",
+            format!("the expression is nested deeper than {EXPRESSION_DEPTH_MAX}"),
+            at,
+        )
+    }
+}
+
+/// The parser recurses once per operator of a chain, so a long source gets a stack of its own.
+fn parse_with_room(source: &str) -> Result<(IdedExpr, SourceInfo), Fault> {
+    if source.len() <= PARSED_IN_PLACE_BYTES {
+        return parse_here(source);
+    }
+    std::thread::scope(|scope| {
+        let parser = std::thread::Builder::new()
+            .name("expression-parser".into())
+            .stack_size(PARSER_STACK_BYTES)
+            .spawn_scoped(scope, || parse_here(source));
+        match parser.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(_)) => Err(syntax_fault(
+                "the expression cannot be parsed",
+                0..source.len(),
+            )),
+            Err(error) => Err(syntax_fault(
+                format!("there is no room to parse the expression: {error}"),
+                0..source.len(),
+            )),
+        }
+    })
+}
+
+const PARSED_IN_PLACE_BYTES: usize = 96;
+const PARSER_STACK_BYTES: usize = 16 * 1024 * 1024;
+
+fn parse_here(source: &str) -> Result<(IdedExpr, SourceInfo), Fault> {
+    ENV.parser()
+        .parse_with_source_info(source)
+        .map_err(|errors| {
+            let Some(first) = errors.errors.first() else {
+                return syntax_fault("the expression cannot be parsed", 0..source.len());
+            };
+            let line = usize::try_from(first.pos.0).unwrap_or(1).max(1);
+            let column = usize::try_from(first.pos.1).unwrap_or(0).max(1);
+            let lines = source.split_inclusive('\n').take(line - 1);
+            let at = lines.map(str::len).sum::<usize>();
+            let column = source[at..].char_indices().nth(column - 1);
+            let at = at + column.map_or(0, |(offset, _)| offset);
+            let end = source[at..]
+                .chars()
+                .next()
+                .map_or(at, |c| at + c.len_utf8());
+            let message = first
+                .msg
+                .lines()
+                .next()
+                .unwrap_or("syntax error")
+                .to_owned();
+            syntax_fault(crate::json::shortened_to(&message, 160), at..end)
+        })
+}
+
+fn syntax_fault(message: impl Into<String>, at: Range<usize>) -> Fault {
+    fault("EXPRESSION_SYNTAX", message, at)
+}
+
+/// Without recursion: the tree may be as deep as the source is long.
+fn check_depth(tree: &IdedExpr, source: &str) -> Result<(), Fault> {
+    let mut open = vec![(tree, 1_usize)];
+    while let Some((expr, depth)) = open.pop() {
+        if depth > EXPRESSION_DEPTH_MAX {
+            return Err(too_deep(0..source.len()));
+        }
+        open.extend(children(expr).map(|child| (child, depth + 1)));
+    }
+    Ok(())
+}
+
+struct Scan<'a> {
+    source: &'a str,
+    info: &'a SourceInfo,
+    /// The variables of the comprehensions around.
+    variables: Vec<&'a str>,
+    references: Vec<Reference>,
+}
+
+impl<'a> Scan<'a> {
+    fn visit(&mut self, expr: &'a IdedExpr) -> Result<(), Fault> {
+        let (path, test) = match &expr.expr {
+            Expr::Select(select) if select.test => {
+                let path = path_of(&select.operand).map(|(root, mut fields)| {
+                    fields.push(&select.field);
+                    (root, fields)
+                });
+                (path, true)
+            }
+            _ => (path_of(expr), false),
+        };
+        if let Some((root, fields)) = path {
+            if !self.is_variable(root) {
+                let at = self.place(expr, root);
+                self.references.push(Reference {
+                    root: root.to_owned(),
+                    fields: fields.into_iter().map(str::to_owned).collect(),
+                    test,
+                    at,
+                });
+            }
+            return Ok(());
+        }
+        match &expr.expr {
+            Expr::Call(call) => self.check_call(expr, call)?,
+            Expr::Comprehension(comprehension) => {
+                self.visit(&comprehension.iter_range)?;
+                return self.visit_body(expr, comprehension);
+            }
+            Expr::Struct(message) => {
+                let message = format!("there is no type `{}`", message.type_name);
+                return Err(fault("UNKNOWN_FUNCTION", message, self.place(expr, "")));
+            }
+            _ => {}
+        }
+        children(expr).try_for_each(|child| self.visit(child))
+    }
+
+    fn visit_body(
+        &mut self,
+        expr: &'a IdedExpr,
+        comprehension: &'a cel::common::ast::ComprehensionExpr,
+    ) -> Result<(), Fault> {
+        let variable = comprehension.iter_var.as_str();
+        if ROOTS.contains(&variable) {
+            let message = format!("the variable `{variable}` hides the root `{variable}`");
+            return Err(fault("VARIABLE_HIDES_ROOT", message, self.place(expr, "")));
+        }
+        self.variables.push(variable);
+        if self.variables.len() > EXPRESSION_COMPREHENSIONS_MAX {
+            let message = format!(
+                "more than {EXPRESSION_COMPREHENSIONS_MAX} of all, exists, exists_one, map, filter within each other"
+            );
+            return Err(fault("EXPRESSION_TOO_DEEP", message, self.place(expr, "")));
+        }
+        for part in [
+            &comprehension.accu_init,
+            &comprehension.loop_cond,
+            &comprehension.loop_step,
+            &comprehension.result,
+        ] {
+            self.visit(part)?;
+        }
+        self.variables.pop();
+        Ok(())
+    }
+
+    fn is_variable(&self, name: &str) -> bool {
+        name.starts_with('@') || self.variables.contains(&name)
+    }
+
+    fn check_call(&self, expr: &IdedExpr, call: &CallExpr) -> Result<(), Fault> {
+        let name = call.func_name.as_str();
+        let known = if call.target.is_some() {
+            MEMBERS.iter().find(|(known, _)| *known == name)
+        } else {
+            FUNCTIONS.iter().find(|(known, _)| *known == name)
+        };
+        let at = || self.place(expr, name);
+        let Some((_, arities)) = known else {
+            if name.starts_with(['_', '-', '!', '@']) {
+                return Ok(());
+            }
+            let message = format!("there is no function `{}`", crate::json::shortened(name));
+            let names = FUNCTIONS.iter().chain(&MEMBERS).map(|(known, _)| *known);
+            return Err(Fault {
+                help: crate::suggestion::nearest(name, names.chain(MACROS))
+                    .map(|near| format!("did you mean `{near}`?")),
+                ..fault("UNKNOWN_FUNCTION", message, at())
+            });
+        };
+        if !arities.contains(&call.args.len()) {
+            let message = format!(
+                "`{name}` takes {arities:?} arguments, not {}",
+                call.args.len()
+            );
+            return Err(fault("EXPRESSION_SYNTAX", message, at()));
+        }
+        if name == "matches" {
+            self.check_pattern(expr, call)?;
+        }
+        Ok(())
+    }
+
+    /// A pattern is compiled at each evaluation: it has to be a small constant.
+    fn check_pattern(&self, expr: &IdedExpr, call: &CallExpr) -> Result<(), Fault> {
+        let refuse = |message: String| {
+            Err(fault(
+                "EXPRESSION_PATTERN",
+                message,
+                self.place(expr, "matches"),
+            ))
+        };
+        let Some(Expr::Literal(LiteralValue::String(pattern))) =
+            call.args.first().map(|pattern| &pattern.expr)
+        else {
+            return refuse("the pattern of `matches` has to be a constant string".into());
+        };
+        let pattern = pattern.inner();
+        if pattern.len() > EXPRESSION_PATTERN_BYTES_MAX {
+            return refuse(format!(
+                "the pattern has {} bytes, and at most {EXPRESSION_PATTERN_BYTES_MAX} are allowed",
+                pattern.len()
+            ));
+        }
+        if repeats(pattern) > EXPRESSION_PATTERN_REPEATS_MAX {
+            return refuse(format!(
+                "the counts `{{n}}` of the pattern multiply to more than {EXPRESSION_PATTERN_REPEATS_MAX}"
+            ));
+        }
+        if !compile::is_pattern(pattern) {
+            return refuse("the pattern is not a regular expression".into());
+        }
+        Ok(())
+    }
+
+    /// Where a node stands in the source, in bytes.
+    fn place(&self, expr: &IdedExpr, name: &str) -> Range<usize> {
+        let Some((start, end)) = self.info.offset_for(expr.id) else {
+            return self.named(name);
+        };
+        let byte = |char: u32| {
+            let mut chars = self.source.char_indices();
+            let found = usize::try_from(char).ok().and_then(|char| chars.nth(char));
+            found.map_or(self.source.len(), |(at, _)| at)
+        };
+        let (start, end) = (byte(start), byte(end.saturating_add(1)));
+        let text = &self.source[start..end.max(start)];
+        if name.is_empty() || text.starts_with(name) {
+            return start..start + text.len();
+        }
+        self.named(name)
+    }
+
+    fn named(&self, name: &str) -> Range<usize> {
+        match self.source.find(name) {
+            Some(at) if !name.is_empty() => at..at + name.len(),
+            _ => 0..self.source.len(),
+        }
+    }
+}
+
+/// The product of a pattern's counted repetitions, an upper bound of how much it grows.
+fn repeats(pattern: &str) -> u64 {
+    pattern
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(counts, _)| {
+            counts
+                .split(',')
+                .filter_map(|count| count.trim().parse::<u64>().ok())
+                .max()
+        })
+        .fold(1, |product, count| {
+            product.saturating_mul(count.unwrap_or(1).max(1))
+        })
+}
+
+/// Functions by name and number of arguments.
+const FUNCTIONS: [(&str, &[usize]); 8] = [
+    ("size", &[1]),
+    ("string", &[1]),
+    ("int", &[1]),
+    ("uint", &[1]),
+    ("double", &[1]),
+    ("bool", &[1]),
+    ("timestamp", &[1]),
+    ("duration", &[1]),
+];
+
+/// Functions called on a value.
+const MEMBERS: [(&str, &[usize]); 15] = [
+    ("size", &[0]),
+    ("contains", &[1]),
+    ("startsWith", &[1]),
+    ("endsWith", &[1]),
+    ("matches", &[1]),
+    ("getFullYear", &[0, 1]),
+    ("getMonth", &[0, 1]),
+    ("getDate", &[0, 1]),
+    ("getDayOfMonth", &[0, 1]),
+    ("getDayOfWeek", &[0, 1]),
+    ("getDayOfYear", &[0, 1]),
+    ("getHours", &[0, 1]),
+    ("getMinutes", &[0, 1]),
+    ("getSeconds", &[0, 1]),
+    ("getMilliseconds", &[0, 1]),
+];
+
+const MACROS: [&str; 6] = ["has", "all", "exists", "exists_one", "map", "filter"];

@@ -1,0 +1,86 @@
+//! The corpus: documents that are accepted, with their warnings and their normal form, and documents that are rejected, with
+//! their diagnostics as text. The expected text lies beside each document; `AMENDS_UPDATE_EXPECT=1` writes it anew, and a
+//! human reads the difference.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use amends_definitions::{Severity, check, from_normal_form, render, to_normal_form};
+
+#[test]
+fn accepted_documents_are_definitions_with_the_expected_normal_form() {
+    let documents = documents("accepted");
+    assert!(documents.len() >= 5, "the corpus is missing");
+    for path in documents {
+        let source = fs::read(&path).expect("the document is readable");
+        let checked = check(&source);
+        let text = render(&name(&path), &source, &checked.diagnostics);
+        let Some(definition) = checked.definition else {
+            panic!("{} is rejected:\n{text}", path.display());
+        };
+        let normal_form = to_normal_form(&definition);
+        let again = from_normal_form(normal_form.as_bytes()).expect("a normal form reads back");
+        assert_eq!(again.hash(), definition.hash(), "{}", path.display());
+        assert_eq!(to_normal_form(&again), normal_form, "{}", path.display());
+        let pretty = pretty(&normal_form);
+        expect(&path, &format!("{text}{pretty}\n"));
+    }
+}
+
+#[test]
+fn rejected_documents_get_the_expected_diagnostics() {
+    let documents = documents("rejected");
+    assert!(documents.len() >= 40, "the corpus is missing");
+    for path in documents {
+        let source = fs::read(&path).expect("the document is readable");
+        let checked = check(&source);
+        assert!(checked.definition.is_none(), "{}", path.display());
+        let errors = checked.diagnostics.iter();
+        let errors = errors.filter(|diagnostic| diagnostic.severity == Severity::Error);
+        assert!(errors.count() > 0, "{}", path.display());
+        expect(&path, &render(&name(&path), &source, &checked.diagnostics));
+    }
+}
+
+fn documents(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(folder);
+    let mut documents: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("the corpus is there")
+        .map(|entry| entry.expect("the corpus is readable").path())
+        .filter(|path| path.to_string_lossy().ends_with(".saga.yaml"))
+        .collect();
+    documents.sort();
+    documents
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn expect(document: &Path, actual: &str) {
+    let path = document.with_extension("expected");
+    let actual: String = actual
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
+    if std::env::var_os("AMENDS_UPDATE_EXPECT").is_some() {
+        fs::write(&path, actual).expect("the expected text is writable");
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        actual,
+        expected,
+        "{}: run with AMENDS_UPDATE_EXPECT=1 if the difference is meant",
+        path.display()
+    );
+}
+
+fn pretty(json: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(json).expect("a normal form is JSON");
+    serde_json::to_string_pretty(&value).expect("JSON can be written")
+}
