@@ -2,6 +2,7 @@
 //! commands themselves (`verbs`), the demo (`demo`) and the measurements (`bench`).
 
 mod arguments;
+mod children;
 mod connection;
 mod exit;
 mod failure;
@@ -43,6 +44,7 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Apply(arguments) => verbs::definition::apply(global, arguments).await.map(done),
         Command::Definition(command) => verbs::definition::run(global, command).await.map(done),
         Command::Saga(command) => verbs::saga::run(global, command).await,
+        Command::Lint(arguments) => verbs::lint::run(arguments),
         _ => Ok(Exit::Wrong),
     }
 }
