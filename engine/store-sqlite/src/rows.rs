@@ -1,0 +1,146 @@
+//! SQLite's rows to the seam's values, and what its errors mean.
+
+use std::sync::Arc;
+
+use amends_core::journal::SagaState;
+use amends_core::key::Hash128;
+use amends_core::{SagaId, Time};
+use amends_definitions::DefinitionHash;
+use amends_store::{AppendError, DefinitionRecord, Error, KeyFound, SagaRecord, StoredRow};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+pub(crate) fn saga(row: &SqliteRow) -> Result<SagaRecord, Error> {
+    let state: i16 = get(row, 6)?;
+    Ok(SagaRecord {
+        id: saga_id(row, 0)?,
+        namespace: Arc::from(get::<String>(row, 1)?),
+        definition: Arc::from(get::<String>(row, 2)?),
+        revision: get(row, 3)?,
+        hash: DefinitionHash(bytes(row, 4)?),
+        key: get(row, 5)?,
+        state: SagaState::from_code(state).ok_or_else(|| corrupt("a saga's state", &state))?,
+        wake_at: get::<Option<i64>>(row, 7)?.map(Time::from_micros),
+        started_at: Time::from_micros(get(row, 8)?),
+        updated_at: Time::from_micros(get(row, 9)?),
+        ended_at: get::<Option<i64>>(row, 10)?.map(Time::from_micros),
+    })
+}
+
+pub(crate) fn stored_row(row: &SqliteRow) -> Result<StoredRow, Error> {
+    Ok(StoredRow {
+        saga: saga_id(row, 0)?,
+        position: position(row, 1)?,
+        at: Time::from_micros(get(row, 2)?),
+        body: get(row, 3)?,
+    })
+}
+
+pub(crate) fn key_found(row: &SqliteRow) -> Result<(usize, KeyFound), Error> {
+    let index: i64 = get(row, 0)?;
+    let found = KeyFound {
+        saga: saga_id(row, 1)?,
+        input_hash: Hash128(bytes(row, 2)?),
+    };
+    Ok((
+        usize::try_from(index).map_err(|_| corrupt("an index", &index))?,
+        found,
+    ))
+}
+
+pub(crate) fn definition(row: &SqliteRow) -> Result<DefinitionRecord, Error> {
+    Ok(DefinitionRecord {
+        namespace: get(row, 0)?,
+        name: get(row, 1)?,
+        revision: get(row, 2)?,
+        hash: DefinitionHash(bytes(row, 3)?),
+        source: get(row, 4)?,
+        normal_form: get(row, 5)?,
+        applied_at: Time::from_micros(get(row, 6)?),
+    })
+}
+
+pub(crate) fn position(row: &SqliteRow, column: usize) -> Result<u64, Error> {
+    let position: i64 = get(row, column)?;
+    u64::try_from(position).map_err(|_| corrupt("a position", &position))
+}
+
+pub(crate) fn bytes<const N: usize>(row: &SqliteRow, column: usize) -> Result<[u8; N], Error> {
+    let bytes: Vec<u8> = get(row, column)?;
+    bytes
+        .try_into()
+        .map_err(|bytes: Vec<u8>| corrupt("bytes of length", &bytes.len()))
+}
+
+pub(crate) fn get<'r, T>(row: &'r SqliteRow, column: usize) -> Result<T, Error>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get(column)
+        .map_err(|error| Error::Corrupt(error.to_string()))
+}
+
+fn saga_id(row: &SqliteRow, column: usize) -> Result<SagaId, Error> {
+    let text: String = get(row, column)?;
+    text.parse().map_err(|_| corrupt("a saga id", &text))
+}
+
+fn corrupt(what: &str, value: &dyn std::fmt::Debug) -> Error {
+    Error::Corrupt(format!("{what} {value:?}"))
+}
+
+/// The error of anything but a batch.
+pub(crate) fn unavailable(what: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+    move |error| Error::Unavailable {
+        what,
+        source: error.into(),
+    }
+}
+
+/// The error of a batch before its COMMIT: nothing was written, whatever it is.
+pub(crate) fn definite(error: sqlx::Error) -> AppendError {
+    match code(&error).map(|code| code & 0xff) {
+        Some(BUSY | LOCKED) => AppendError::Again {
+            source: error.into(),
+        },
+        Some(CONSTRAINT | TOO_BIG | MISMATCH) => AppendError::Data {
+            source: error.into(),
+        },
+        _ => AppendError::Unavailable {
+            source: error.into(),
+        },
+    }
+}
+
+/// The error of a COMMIT: a refusal to begin it is definite, a failure in the midst of it is not.
+pub(crate) fn of_commit(error: sqlx::Error) -> AppendError {
+    match code(&error).map(|code| code & 0xff) {
+        Some(BUSY | LOCKED) => AppendError::Again {
+            source: error.into(),
+        },
+        _ => AppendError::Unknown {
+            source: error.into(),
+        },
+    }
+}
+
+/// A row with this key was there.
+pub(crate) fn is_duplicate(error: &sqlx::Error) -> bool {
+    matches!(
+        code(error),
+        Some(CONSTRAINT_PRIMARY_KEY | CONSTRAINT_UNIQUE)
+    )
+}
+
+/// SQLite's extended result code.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse().ok()
+}
+
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const TOO_BIG: u32 = 18;
+const CONSTRAINT: u32 = 19;
+const MISMATCH: u32 = 20;
+const CONSTRAINT_PRIMARY_KEY: u32 = 1_555;
+const CONSTRAINT_UNIQUE: u32 = 2_067;

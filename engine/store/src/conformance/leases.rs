@@ -1,0 +1,183 @@
+//! Leases: who may own which shard. For liveness alone; the journal fences without them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use amends_core::ShardId;
+use uuid::Uuid;
+
+use super::made::unexpected;
+use super::{Check, Database, Outcome, SHARD_COUNT, ensure, same};
+use crate::{Error, NodeLease, Store};
+
+pub(super) const CHECKS: &[Check] = &[
+    ("a live lease is not taken", |d| {
+        Box::pin(a_live_lease_is_not_taken(d))
+    }),
+    ("an expired lease is taken", |d| {
+        Box::pin(an_expired_lease_is_taken(d))
+    }),
+    ("a process takes over from its namesake at once", |d| {
+        Box::pin(a_namesake_takes_over_at_once(d))
+    }),
+    ("a released lease is free", |d| {
+        Box::pin(a_released_lease_is_free(d))
+    }),
+    ("a lease that was never claimed is lost", |d| {
+        Box::pin(a_lease_never_claimed_is_lost(d))
+    }),
+    ("claims at once share no shard", |d| {
+        Box::pin(claims_at_once_share_no_shard(d))
+    }),
+];
+
+fn node(name: &str, process: u128) -> NodeLease {
+    NodeLease {
+        name: name.into(),
+        process: Uuid::from_u128(process),
+        address: "127.0.0.1:7600".into(),
+        lease: Duration::from_secs(60),
+    }
+}
+
+fn expired(node: NodeLease) -> NodeLease {
+    NodeLease {
+        lease: Duration::ZERO,
+        ..node
+    }
+}
+
+async fn claim(store: &dyn Store, node: &NodeLease, shards: &[u16]) -> Result<Vec<u16>, Error> {
+    let shards: Vec<ShardId> = shards.iter().map(|shard| ShardId(*shard)).collect();
+    Ok(store
+        .claim(node, &shards)
+        .await?
+        .iter()
+        .map(|shard| shard.0)
+        .collect())
+}
+
+async fn lost(store: &dyn Store, node: &NodeLease) -> Outcome {
+    match store.renew(node).await {
+        Err(Error::LeaseLost { node: name }) if name == node.name => Ok(()),
+        other => Err(unexpected("a lost lease", &other)),
+    }
+}
+
+async fn a_live_lease_is_not_taken(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    let (one, two) = (node("one", 1), node("two", 2));
+    same(
+        &claim(&*store, &one, &[3, 1]).await?,
+        &vec![1, 3],
+        "what the first gets",
+    )?;
+    same(
+        &claim(&*store, &two, &[0, 1, 2, 3]).await?,
+        &vec![0, 2],
+        "what the second gets",
+    )?;
+    same(
+        &claim(&*store, &one, &[0, 1, 2, 3]).await?,
+        &vec![1, 3],
+        "what the first holds still",
+    )?;
+    let now = store.identity().await?.now;
+    let renewed = store.renew(&one).await?;
+    ensure(
+        renewed + Duration::from_millis(1) >= now,
+        "a renewal tells the database's time",
+    )?;
+    same(
+        &claim(&*store, &one, &[]).await?,
+        &Vec::new(),
+        "of none, none",
+    )?;
+    same(
+        &claim(&*store, &one, &[SHARD_COUNT, 5]).await?,
+        &vec![5],
+        "a shard that is none is not got",
+    )
+}
+
+async fn an_expired_lease_is_taken(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    let (one, two) = (node("one", 1), node("two", 2));
+    claim(&*store, &expired(one.clone()), &[0, 1]).await?;
+    same(
+        &claim(&*store, &two, &[1, 2]).await?,
+        &vec![1, 2],
+        "what the second gets",
+    )?;
+    // Whoever was late renews its row, and takes back only what nobody has taken.
+    store.renew(&one).await?;
+    same(
+        &claim(&*store, &one, &[0, 1, 2]).await?,
+        &vec![0],
+        "what the first has left",
+    )?;
+    store.renew(&expired(two)).await?;
+    same(
+        &claim(&*store, &one, &[0, 1, 2]).await?,
+        &vec![0, 1, 2],
+        "what the first gets back",
+    )
+}
+
+async fn a_namesake_takes_over_at_once(database: Arc<dyn Database>) -> Outcome {
+    let (before, after) = (database.open().await?, database.open().await?);
+    let (killed, again) = (node("one", 1), node("one", 2));
+    claim(&*before, &killed, &[0, 1, 2]).await?;
+    same(
+        &claim(&*after, &again, &[0, 1, 2]).await?,
+        &vec![0, 1, 2],
+        "what its namesake gets",
+    )?;
+    lost(&*before, &killed).await?;
+    after.renew(&again).await?;
+    // The deposed process takes nothing from its namesake when it ends, either.
+    before.release(&killed).await?;
+    after.renew(&again).await?;
+    same(
+        &claim(&*before, &node("two", 3), &[0, 1, 2]).await?,
+        &Vec::new(),
+        "what another gets",
+    )
+}
+
+async fn a_released_lease_is_free(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    let (one, two) = (node("one", 1), node("two", 2));
+    claim(&*store, &one, &[0, 1]).await?;
+    store.release(&one).await?;
+    store.release(&one).await?;
+    lost(&*store, &one).await?;
+    same(
+        &claim(&*store, &two, &[0, 1]).await?,
+        &vec![0, 1],
+        "what the second gets",
+    )
+}
+
+async fn a_lease_never_claimed_is_lost(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    lost(&*store, &node("one", 1)).await
+}
+
+async fn claims_at_once_share_no_shard(database: Arc<dyn Database>) -> Outcome {
+    let (a, b) = (database.open().await?, database.open().await?);
+    let all: Vec<u16> = (0..SHARD_COUNT).collect();
+    for round in 0..10_u128 {
+        let (one, two) = (node("one", 2 * round + 1), node("two", 2 * round + 2));
+        let (of_one, of_two) =
+            futures_util::future::join(claim(&*a, &one, &all), claim(&*b, &two, &all)).await;
+        let held: Vec<u16> = of_one?.into_iter().chain(of_two?).collect();
+        let distinct: BTreeSet<u16> = held.iter().copied().collect();
+        same(&distinct.len(), &held.len(), "no shard has two owners")?;
+        same(&held.len(), &all.len(), "every shard has an owner")?;
+        a.release(&one).await?;
+        b.release(&two).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! What the checks write: sagas, rows and batches, made up, but of the form that a shard writes.
+
+use std::sync::Arc;
+
+use amends_core::fact::Started;
+use amends_core::journal::{JournalRow, KeyInsert, SagaInsert, SagaState, SagaUpdate, ShardBatch};
+use amends_core::key::{Hash128, hash_128};
+use amends_core::{Fact, SagaId, ShardId, Time};
+use amends_definitions::{DefinitionHash, Payload, StepIndex};
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{AppendError, Batch, Cause, KeyLookup, Lane, Takeover};
+
+use super::Outcome;
+
+pub(super) const NAMESPACE: &str = "default";
+pub(super) const DEFINITION: &str = "place-order";
+pub(super) const AT: Time = Time::from_micros(1_763_712_000_123_456);
+
+/// The `n`th saga of a shard; ids rise with `n`.
+pub(super) fn saga(shard: u16, n: u32) -> SagaId {
+    let millis = std::time::Duration::from_millis(u64::from(n));
+    SagaId::new(AT + millis, ShardId(shard), u64::from(n))
+}
+
+/// What one shard writes, built row by row.
+#[derive(Clone)]
+pub(super) struct Writes(ShardBatch);
+
+impl Writes {
+    pub(super) fn at(shard: u16, epoch: u64) -> Self {
+        let (rows, inserts, updates, keys) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self(ShardBatch {
+            shard: ShardId(shard),
+            epoch,
+            rows,
+            inserts,
+            updates,
+            keys,
+        })
+    }
+
+    pub(super) fn start(self, position: u64, saga: SagaId) -> Self {
+        self.start_with(position, saga, None, Payload::empty_object())
+    }
+
+    pub(super) fn start_keyed(self, position: u64, saga: SagaId, key: &str) -> Self {
+        self.start_with(position, saga, Some(key), Payload::empty_object())
+    }
+
+    pub(super) fn start_with(
+        mut self,
+        position: u64,
+        saga: SagaId,
+        key: Option<&str>,
+        input: Payload,
+    ) -> Self {
+        let insert = insert(saga, key);
+        let started = Fact::Started(Started {
+            namespace: Arc::clone(&insert.namespace),
+            definition: Arc::clone(&insert.definition),
+            revision: insert.revision,
+            hash: insert.hash,
+            key: insert.key.clone(),
+            input,
+            traceparent: None,
+            tracestate: None,
+        });
+        self.0.keys.extend(key.map(|key| key_insert(saga, key)));
+        self.0.inserts.push(insert);
+        self.row(position, saga, vec![started])
+    }
+
+    pub(super) fn step(self, position: u64, saga: SagaId) -> Self {
+        self.row(position, saga, vec![Fact::Skipped { step: StepIndex(0) }])
+    }
+
+    pub(super) fn row(mut self, position: u64, saga: SagaId, facts: Vec<Fact>) -> Self {
+        self.0.rows.push(JournalRow {
+            position,
+            saga,
+            at: AT,
+            facts,
+        });
+        self
+    }
+
+    pub(super) fn update(mut self, saga: SagaId, state: SagaState, wake_at: Option<Time>) -> Self {
+        let ended_at = state.is_terminal().then_some(AT);
+        self.0.updates.push(SagaUpdate {
+            id: saga,
+            state,
+            wake_at,
+            updated_at: AT,
+            ended_at,
+        });
+        self
+    }
+
+    /// Lets every saga that begins here belong to this tenant and definition.
+    pub(super) fn of(mut self, namespace: &str, definition: &str) -> Self {
+        for insert in &mut self.0.inserts {
+            (insert.namespace, insert.definition) = (namespace.into(), definition.into());
+        }
+        for key in &mut self.0.keys {
+            (key.namespace, key.definition) = (namespace.into(), definition.into());
+        }
+        self
+    }
+
+    pub(super) fn shard_batch(&self) -> &ShardBatch {
+        &self.0
+    }
+}
+
+pub(super) fn insert(saga: SagaId, key: Option<&str>) -> SagaInsert {
+    SagaInsert {
+        id: saga,
+        namespace: NAMESPACE.into(),
+        definition: DEFINITION.into(),
+        revision: 3,
+        hash: DefinitionHash([7; 32]),
+        key: key.map(Into::into),
+        state: SagaState::Running,
+        wake_at: None,
+        started_at: AT,
+        updated_at: AT,
+        ended_at: None,
+    }
+}
+
+fn key_insert(saga: SagaId, key: &str) -> KeyInsert {
+    KeyInsert {
+        namespace: NAMESPACE.into(),
+        definition: DEFINITION.into(),
+        key_hash: hash_128(key.as_bytes()),
+        saga,
+        input_hash: input_hash(),
+    }
+}
+
+pub(super) fn input_hash() -> Hash128 {
+    hash_128(b"{}")
+}
+
+pub(super) fn key(namespace: &str, definition: &str, key: &str) -> KeyLookup {
+    KeyLookup {
+        namespace: namespace.into(),
+        definition: definition.into(),
+        key_hash: hash_128(key.as_bytes()),
+    }
+}
+
+pub(super) fn batch(id: u128, writes: impl IntoIterator<Item = Writes>) -> Batch {
+    Batch {
+        id: Uuid::from_u128(id),
+        shards: writes.into_iter().map(|writes| writes.0).collect(),
+    }
+}
+
+pub(super) fn takeover(shard: u16, position: u64, id: u128) -> Takeover {
+    Takeover {
+        shard: ShardId(shard),
+        position,
+        batch: Uuid::from_u128(id),
+        node: "node-1".into(),
+        at: AT,
+    }
+}
+
+pub(super) fn payload_of(bytes: usize) -> Payload {
+    let mut text = vec![b'x'; bytes.max(2)];
+    if let (Some(first), Some(last)) = (text.first().copied(), text.len().checked_sub(1)) {
+        debug_assert_eq!(first, b'x', "made of one letter");
+        (text[0], text[last]) = (b'"', b'"');
+    }
+    Payload::trusted(Bytes::from(text))
+}
+
+pub(super) async fn tails(lane: &mut dyn Lane, shards: &[u16]) -> Result<Vec<u64>, crate::Error> {
+    let shards: Vec<ShardId> = shards.iter().map(|shard| ShardId(*shard)).collect();
+    lane.tails(&shards).await
+}
+
+/// The write failed because exactly these shards are lost.
+pub(super) fn lost(outcome: Result<(), AppendError>, shards: &[u16]) -> Outcome {
+    let expected: Vec<ShardId> = shards.iter().map(|shard| ShardId(*shard)).collect();
+    match outcome {
+        Err(AppendError::PositionTaken(mut taken)) => {
+            taken.sort_unstable();
+            super::same(&taken, &expected, "the shards that are lost")
+        }
+        other => Err(unexpected("PositionTaken", &other)),
+    }
+}
+
+pub(super) fn unexpected(expected: &str, got: &dyn std::fmt::Debug) -> Cause {
+    format!("{expected} was expected, and it is {got:?}").into()
+}

@@ -1,0 +1,55 @@
+//! How facts are written as bytes: UTF-8 JSON `{"v":1,"facts":[…]}`, versioned, and frozen by files that are read for
+//! ever (`golden/`). Payloads are embedded as they came. Every change of the form, a new field included, is a new `v`:
+//! a reader refuses what it does not know, and the saga parks, because a fact half understood is a wrong state.
+//!
+//! A step is written by its index; its id is in the normal form of the saga's revision, at `steps[index].id`.
+//! Deliberately not here: columns and tables (the stores).
+
+use amends_core::Fact;
+
+mod read;
+mod write;
+
+/// Why a row cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("row {position} of the journal of this saga cannot be read: {message}")]
+pub struct RecordError {
+    /// Which row.
+    pub position: u64,
+    /// Why.
+    pub message: String,
+}
+
+/// The version of the form that is written.
+pub const VERSION: u32 = 1;
+
+/// The body of a journal row.
+#[must_use]
+pub fn encode(facts: &[Fact]) -> Vec<u8> {
+    write::body(facts)
+}
+
+/// The body of a takeover record.
+#[must_use]
+pub fn encode_takeover(node: &str) -> Vec<u8> {
+    write::takeover(node)
+}
+
+/// One fact as it stands in a body: what the history shows.
+#[must_use]
+pub fn fact_to_json(fact: &Fact) -> String {
+    let mut out = Vec::new();
+    write::fact(&mut out, fact);
+    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+/// Reads the body of a journal row; `position` names the row in the error.
+///
+/// # Errors
+/// If the body is not what a version known here wrote.
+pub fn decode(position: u64, body: &[u8]) -> Result<Vec<Fact>, RecordError> {
+    read::body(body).map_err(|message| RecordError { position, message })
+}
+
+#[cfg(test)]
+mod tests;
