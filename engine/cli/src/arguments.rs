@@ -97,7 +97,12 @@ pub struct ServerArguments {
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// The database: postgres://USER@HOST/DATABASE or sqlite:PATH
-    #[arg(long, env = "AMENDS_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "AMENDS_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub database_url: Option<String>,
     /// This node's name, unique among those of the database
     #[arg(long, value_name = "NAME")]

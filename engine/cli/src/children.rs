@@ -35,7 +35,11 @@ pub struct Process {
 
 impl Process {
     /// Describes a process; its output goes to `{directory}/{name}.log`.
-    pub fn new(name: &str, directory: &Path, arguments: impl IntoIterator<Item = OsString>) -> Self {
+    pub fn new(
+        name: &str,
+        directory: &Path,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             arguments: arguments.into_iter().collect(),
@@ -67,7 +71,11 @@ impl Process {
             Failure::wrong(format!("the process {} did not start", self.name)).because(error)
         };
         let binary = std::env::current_exe().map_err(failed)?;
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(failed)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(failed)?;
         let child = Command::new(binary)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -90,10 +98,9 @@ impl Process {
     /// If the operating system refuses.
     pub async fn kill(&mut self) -> Result<(), Failure> {
         if let Some(mut child) = self.child.take() {
-            child
-                .kill()
-                .await
-                .map_err(|error| Failure::wrong(format!("the process {} was not killed", self.name)).because(error))?;
+            child.kill().await.map_err(|error| {
+                Failure::wrong(format!("the process {} was not killed", self.name)).because(error)
+            })?;
         }
         Ok(())
     }
@@ -117,7 +124,14 @@ impl Process {
     #[must_use]
     pub fn failure(&self, what: impl std::fmt::Display) -> Failure {
         let failure = Failure::wrong(format!("the process {} {what}", self.name));
-        self.log_tail().lines().rev().take(8).collect::<Vec<_>>().into_iter().rev().fold(failure, Failure::detail)
+        self.log_tail()
+            .lines()
+            .rev()
+            .take(8)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .fold(failure, Failure::detail)
     }
 }
 
@@ -173,14 +187,24 @@ impl ServerProcess {
             page_token: String::new(),
         };
         loop {
-            if connection.definitions().list_definitions(request.clone()).await.is_ok() {
+            if connection
+                .definitions()
+                .list_definitions(request.clone())
+                .await
+                .is_ok()
+            {
                 return Ok(());
             }
             if let Some(status) = self.process.ended() {
-                return Err(self.process.failure(format!("ended at its start: {status}")));
+                return Err(self
+                    .process
+                    .failure(format!("ended at its start: {status}")));
             }
             if Instant::now() > deadline {
-                return Err(self.process.failure(format!("does not answer after {} s", READY_WITHIN.as_secs())));
+                return Err(self.process.failure(format!(
+                    "does not answer after {} s",
+                    READY_WITHIN.as_secs()
+                )));
             }
             tokio::time::sleep(READY_POLL).await;
         }
@@ -190,7 +214,9 @@ impl ServerProcess {
 /// A port of loopback that is free at this moment.
 fn free_address() -> Result<String, Failure> {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.map_err(|error| Failure::new(Exit::Unavailable, "there is no free port on 127.0.0.1").because(error))?;
+    let address = free.map_err(|error| {
+        Failure::new(Exit::Unavailable, "there is no free port on 127.0.0.1").because(error)
+    })?;
     Ok(address.to_string())
 }
 

@@ -2,6 +2,7 @@
 //! commands themselves (`verbs`), the demo (`demo`) and the measurements (`bench`).
 
 mod arguments;
+mod bench;
 mod children;
 mod connection;
 mod exit;
@@ -45,6 +46,7 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Definition(command) => verbs::definition::run(global, command).await.map(done),
         Command::Saga(command) => verbs::saga::run(global, command).await,
         Command::Lint(arguments) => verbs::lint::run(arguments),
+        Command::Bench(arguments) => bench::run(global, arguments).await,
         _ => Ok(Exit::Wrong),
     }
 }

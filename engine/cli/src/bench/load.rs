@@ -33,14 +33,20 @@ const SAGA_TAKES_AT_MOST: Duration = Duration::from_secs(60);
 /// The input of a saga, some 300 bytes of JSON.
 #[must_use]
 pub fn input() -> Vec<u8> {
-    serde_json::json!({"order": "B-1", "note": "x".repeat(270)}).to_string().into_bytes()
+    serde_json::json!({"order": "B-1", "note": "x".repeat(270)})
+        .to_string()
+        .into_bytes()
 }
 
 /// Measures a server.
 ///
 /// # Errors
 /// If it does not take the definition, or the participant cannot attach.
-pub async fn run(server: &str, namespace: &str, arguments: &BenchArguments) -> Result<Measured, Failure> {
+pub async fn run(
+    server: &str,
+    namespace: &str,
+    arguments: &BenchArguments,
+) -> Result<Measured, Failure> {
     let connection = Connection::open(server, namespace).await?;
     let request = proto::ApplyDefinitionRequest {
         parent: connection.parent(),
@@ -48,7 +54,9 @@ pub async fn run(server: &str, namespace: &str, arguments: &BenchArguments) -> R
         definition_id: DEFINITION_ID.to_owned(),
     };
     let applied = connection.definitions().apply_definition(request).await;
-    applied.map_err(|status| Failure::refused("the benchmark's definition was not applied", &status))?;
+    applied.map_err(|status| {
+        Failure::refused("the benchmark's definition was not applied", &status)
+    })?;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let participant = participant(namespace, arguments.in_flight);
@@ -61,13 +69,18 @@ pub async fn run(server: &str, namespace: &str, arguments: &BenchArguments) -> R
     });
     // The first saga is not counted: it waits for the participant to attach.
     let budget = Arc::new(Budget::new(arguments));
-    one(&connection).await.map_err(|error| Failure::wrong("not even one saga completed").because(error))?;
+    one(&connection)
+        .await
+        .map_err(|error| Failure::wrong("not even one saga completed").because(error))?;
     let measured = measure(server, namespace, arguments.in_flight, &budget).await;
     let _ = stop.send(());
     serving
         .await
         .map_err(|error| Failure::wrong("the benchmark's participant broke").because(error))?
-        .map_err(|error| Failure::wrong("the benchmark's participant could not attach").because(crate::failure::chain(&error)))?;
+        .map_err(|error| {
+            Failure::wrong("the benchmark's participant could not attach")
+                .because(crate::failure::chain(&error))
+        })?;
     measured
 }
 
@@ -82,16 +95,21 @@ struct Done {
 }
 
 async fn work(_context: Context, work: Work) -> Result<Done, Fail> {
-    Ok(Done { note: work.note.chars().take(188).collect() })
+    Ok(Done {
+        note: work.note.chars().take(188).collect(),
+    })
 }
 
 fn participant(namespace: &str, in_flight: u32) -> Participant {
     let options = ParticipantOptions {
         namespace: namespace.to_owned(),
-        concurrency: in_flight.clamp(64, 4_096),
+        concurrency: in_flight.clamp(64, 4_096) as usize,
         ..ParticipantOptions::default()
     };
-    Participant::new("bench").action("work", work).action("undo", work).options(options)
+    Participant::new("bench")
+        .action("work", work)
+        .action("undo", work)
+        .options(options)
 }
 
 /// How many sagas may still be started, and until when.
@@ -119,11 +137,20 @@ impl Budget {
 
     /// Takes one.
     pub fn take(&self) -> bool {
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
     }
 }
 
-async fn measure(server: &str, namespace: &str, in_flight: u32, budget: &Arc<Budget>) -> Result<Measured, Failure> {
+async fn measure(
+    server: &str,
+    namespace: &str,
+    in_flight: u32,
+    budget: &Arc<Budget>,
+) -> Result<Measured, Failure> {
     let mut connections = Vec::new();
     for _ in 0..in_flight.div_ceil(CALLERS_PER_CONNECTION) {
         connections.push(Connection::open(server, namespace).await?);
@@ -176,11 +203,23 @@ async fn one(connection: &Connection) -> Result<(), String> {
         input: input().into(),
     };
     let refused = |status: tonic::Status| format!("{:?}: {}", status.code(), status.message());
-    let started = connection.sagas().start_saga(request).await.map_err(refused)?.into_inner();
-    let (saga, _) = connection.wait(&started.name, Some(SAGA_TAKES_AT_MOST)).await.map_err(refused)?;
+    let started = connection
+        .sagas()
+        .start_saga(request)
+        .await
+        .map_err(refused)?
+        .into_inner();
+    let (saga, _) = connection
+        .wait(&started.name, Some(SAGA_TAKES_AT_MOST))
+        .await
+        .map_err(refused)?;
     if saga.state() == SagaState::Completed {
         Ok(())
     } else {
-        Err(format!("saga {} is {}", started.name, saga.state().as_str_name()))
+        Err(format!(
+            "saga {} is {}",
+            started.name,
+            saga.state().as_str_name()
+        ))
     }
 }

@@ -4,6 +4,7 @@
 mod floor;
 mod load;
 mod report;
+mod rows;
 
 use crate::arguments::{BenchArguments, BenchStore, Global};
 use crate::children::ServerProcess;
@@ -22,7 +23,12 @@ pub async fn run(global: &Global, arguments: &BenchArguments) -> Result<Exit, Fa
         None => {
             say(format!("measuring the server at {}", global.server));
             let measured = load::run(&global.server, &global.namespace, arguments).await?;
-            BenchView::new("three-step sagas, one server", global.server.clone(), arguments.in_flight, measured)
+            BenchView::new(
+                "three-step sagas, one server",
+                global.server.clone(),
+                arguments.in_flight,
+                measured,
+            )
         }
         Some(store) => of_store(store, arguments).await?,
     };
@@ -32,23 +38,34 @@ pub async fn run(global: &Global, arguments: &BenchArguments) -> Result<Exit, Fa
 
 async fn of_store(store: BenchStore, arguments: &BenchArguments) -> Result<BenchView, Failure> {
     let directory = tempfile::Builder::new().prefix("amends-bench-").tempdir();
-    let directory = directory.map_err(|error| Failure::wrong("there is no temporary directory").because(error))?;
+    let directory = directory
+        .map_err(|error| Failure::wrong("there is no temporary directory").because(error))?;
     let (name, url) = match store {
-        BenchStore::Sqlite => ("sqlite", format!("sqlite:{}", directory.path().join("amends.db").display())),
+        BenchStore::Sqlite => (
+            "sqlite",
+            format!("sqlite:{}", directory.path().join("amends.db").display()),
+        ),
         BenchStore::Postgres => ("postgres", postgres_url(arguments)?),
     };
-    if store == BenchStore::Postgres {
-        crate::verbs::migrate::up(&url).await?;
-    }
     if arguments.floor {
         say("writing the rows of sagas without an engine");
-        let measured = floor::run(&url, arguments).await?;
-        return Ok(BenchView::new("the floor: the rows alone", name.to_owned(), arguments.in_flight, measured));
+        let measured = floor::run(open(&url).await?, arguments).await?;
+        return Ok(BenchView::new(
+            "the floor: the rows alone",
+            name.to_owned(),
+            arguments.in_flight,
+            measured,
+        ));
     }
     say(format!("starting a server on {name}"));
     let server = ServerProcess::start(directory.path(), &url).await?;
     let measured = load::run(server.address(), "default", arguments).await?;
-    Ok(BenchView::new("three-step sagas, one server", name.to_owned(), arguments.in_flight, measured))
+    Ok(BenchView::new(
+        "three-step sagas, one server",
+        name.to_owned(),
+        arguments.in_flight,
+        measured,
+    ))
 }
 
 fn postgres_url(arguments: &BenchArguments) -> Result<String, Failure> {
@@ -61,5 +78,14 @@ fn postgres_url(arguments: &BenchArguments) -> Result<String, Failure> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         return Ok(url);
     }
-    Err(Failure::usage("--database-url is no Postgres URL").advice("give it as postgres://USER@HOST/DATABASE"))
+    Err(Failure::usage("--database-url is no Postgres URL")
+        .advice("give it as postgres://USER@HOST/DATABASE"))
+}
+
+async fn open(url: &str) -> Result<std::sync::Arc<dyn amends_server::store::Store>, Failure> {
+    let opened = amends_server::open_store(url).await;
+    opened.map_err(|error| {
+        Failure::new(Exit::Configuration, "the database cannot be used")
+            .because(crate::failure::chain(&error))
+    })
 }

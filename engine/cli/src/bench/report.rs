@@ -76,7 +76,10 @@ impl View for BenchView {
             ("measured", self.what.to_owned()),
             ("store", self.store.clone()),
             ("in flight", self.in_flight.to_string()),
-            ("sagas", format!("{} in {:.2} s", self.sagas, self.elapsed_seconds)),
+            (
+                "sagas",
+                format!("{} in {:.2} s", self.sagas, self.elapsed_seconds),
+            ),
             ("sagas/s", format!("{:.0}", self.sagas_per_second)),
             ("p50", millis(self.p50_ms)),
             ("p90", millis(self.p90_ms)),
@@ -89,9 +92,16 @@ impl View for BenchView {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count of sagas is far below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of sagas is far below 2^53"
+)]
 fn rate(count: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+    if seconds > 0.0 {
+        count as f64 / seconds
+    } else {
+        0.0
+    }
 }
 
 /// The smallest value that this share of the sorted values does not exceed (nearest rank).

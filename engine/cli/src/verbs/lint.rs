@@ -20,7 +20,10 @@ const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
 pub fn run(arguments: &LintArguments) -> Result<Exit, Failure> {
     let mut files = Vec::new();
     for path in &arguments.files {
-        files.push(lint(&path.display().to_string(), &read_input(path, SOURCE_BYTES_MAX)?));
+        files.push(lint(
+            &path.display().to_string(),
+            &read_input(path, SOURCE_BYTES_MAX)?,
+        ));
     }
     let (errors, warnings) = count(&files);
     let view = LintView { files };
@@ -28,7 +31,10 @@ pub fn run(arguments: &LintArguments) -> Result<Exit, Failure> {
         LintFormat::Text => write_out(&view.table())?,
         LintFormat::Json => show(Format::Json, &view)?,
     }
-    say(format!("{} checked: {errors} errors, {warnings} warnings", documents(view.files.len())));
+    say(format!(
+        "{} checked: {errors} errors, {warnings} warnings",
+        documents(view.files.len())
+    ));
     Ok(if errors > 0 { Exit::Invalid } else { Exit::Ok })
 }
 
@@ -92,12 +98,18 @@ fn lint(file: &str, source: &[u8]) -> FileView {
 
 fn count(files: &[FileView]) -> (usize, usize) {
     let findings = || files.iter().flat_map(|file| &file.diagnostics);
-    let errors = findings().filter(|found| found.severity == Severity::Error.as_str()).count();
+    let errors = findings()
+        .filter(|found| found.severity == Severity::Error.as_str())
+        .count();
     (errors, findings().count() - errors)
 }
 
 fn documents(count: usize) -> String {
-    if count == 1 { "1 document".to_owned() } else { format!("{count} documents") }
+    if count == 1 {
+        "1 document".to_owned()
+    } else {
+        format!("{count} documents")
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +117,8 @@ mod tests {
     use super::*;
     use crate::output::render as write;
 
-    const SOUND: &str = "apiVersion: amends/v1\nname: a\nsteps:\n  - {id: s, call: p.a, compensate: {call: p.b}}\n";
+    const SOUND: &str =
+        "apiVersion: amends/v1\nname: a\nsteps:\n  - {id: s, call: p.a, compensate: {call: p.b}}\n";
 
     #[test]
     fn a_sound_document_has_a_name_and_no_errors() {
@@ -123,7 +136,8 @@ mod tests {
         let view = LintView { files: vec![file] };
         let text = view.table();
         assert!(text.contains("a.yaml:4:") && text.contains('^'), "{text}");
-        let json: serde_json::Value = serde_json::from_str(&write(Format::Json, &view).expect("a form")).expect("JSON");
+        let json: serde_json::Value =
+            serde_json::from_str(&write(Format::Json, &view).expect("a form")).expect("JSON");
         assert_eq!(json["files"][0]["diagnostics"][0]["line"], 4);
         assert_eq!(json["files"][0]["diagnostics"][0]["severity"], "error");
     }
