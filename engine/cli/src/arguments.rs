@@ -301,12 +301,15 @@ pub struct DemoArguments {
 pub struct DemoParticipantArguments {
     /// `inventory`, `payments`, `shipping` or `mail`
     pub participant: String,
-    /// Its books
-    #[arg(long, value_name = "FILE")]
+    /// Where the books are
+    #[arg(long, value_name = "DIR")]
     pub books: PathBuf,
     /// Chooses its misfortunes
     #[arg(long)]
     pub seed: u64,
+    /// For how many orders the books were opened
+    #[arg(long)]
+    pub orders: u32,
 }
 
 /// Options of `bench`.

@@ -28,12 +28,12 @@ impl Company {
     ///
     /// # Errors
     /// If one does not start.
-    pub async fn start(directory: &Path, seed: u64) -> Result<Self, Failure> {
+    pub async fn start(directory: &Path, seed: u64, orders: u32) -> Result<Self, Failure> {
         let database = directory.join("amends.db");
         let server = ServerProcess::start(directory, &format!("sqlite:{}", database.display())).await?;
         let mut services = Vec::new();
-        for name in story::PARTICIPANTS {
-            let mut service = Process::new(name, directory, service_arguments(name, directory, &server, seed));
+        for name in story::services() {
+            let mut service = Process::new(name, directory, service_arguments(name, directory, &server, seed, orders));
             service.start()?;
             services.push(service);
         }
@@ -118,11 +118,11 @@ impl Company {
     }
 }
 
-fn service_arguments(name: &str, directory: &Path, server: &ServerProcess, seed: u64) -> Vec<OsString> {
+fn service_arguments(name: &str, directory: &Path, server: &ServerProcess, seed: u64, orders: u32) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = ["demo-participant", name, "--server", server.address(), "--books"]
         .map(OsString::from)
         .to_vec();
-    arguments.push(story::books(directory, name).into());
-    arguments.extend(["--seed".to_owned(), seed.to_string()].map(OsString::from));
+    arguments.push(directory.into());
+    arguments.extend([format!("--seed={seed}"), format!("--orders={orders}")].map(OsString::from));
     arguments
 }

@@ -64,39 +64,39 @@ pub async fn run(global: &Global, arguments: &DemoArguments) -> Result<Exit, Fai
 /// If it cannot run.
 pub async fn participant(global: &Global, arguments: &DemoParticipantArguments) -> Result<Exit, Failure> {
     end_with_stdin();
-    story::participate(&arguments.participant, &arguments.books, &global.server, arguments.seed).await?;
+    story::participate(&global.server, arguments).await?;
     Ok(Exit::Ok)
 }
 
 async fn play(arguments: &DemoArguments, directory: &std::path::Path) -> Result<Exit, Failure> {
     let began = Instant::now();
     let orders = story::orders(arguments.seed, arguments.orders);
-    let before = story::open_books(directory, arguments.seed, &orders).await?;
+    let before = story::open_books(directory, arguments.seed, arguments.orders).await?;
     let total = u64::from(arguments.orders);
     let mut progress = Progress::new(total);
     progress.tell("starting a server on SQLite, and inventory, payments, shipping and mail with books of their own");
-    let mut company = Company::start(directory, arguments.seed).await?;
+    let mut company = Company::start(directory, arguments.seed, arguments.orders).await?;
     let connection = Connection::lazy(company.server_address(), "default")?;
     apply(&connection).await?;
     progress.tell(&format!("applied place-order; {total} orders begin to arrive"));
 
-    let starts = Starts::begin(&connection, orders, STARTS_TAKE);
+    let starts = Starts::begin(&connection, orders.clone(), STARTS_TAKE);
     follow(&mut company, &connection, &starts, &mut progress).await?;
     progress.tell("every saga is settled");
     progress.finish();
 
     let started = starts.finish().await?;
     let ends = report::Ends::read(&connection, &started).await?;
-    let audit = story::audit(directory, &before, &ends).await?;
+    let audit = story::audit(directory, &before, &orders, &ends.endings()).await?;
     report::print(&connection, &ends, &audit, &company, began.elapsed()).await?;
-    Ok(if audit.holds() && ends.lost() == 0 { Exit::Ok } else { Exit::Wrong })
+    Ok(if report::holds(&audit) { Exit::Ok } else { Exit::Wrong })
 }
 
 async fn apply(connection: &Connection) -> Result<(), Failure> {
     let request = proto::ApplyDefinitionRequest {
         parent: connection.parent(),
         source: story::DEFINITION.to_owned(),
-        definition_id: story::DEFINITION_ID.to_owned(),
+        definition_id: story::DEFINITION_NAME.to_owned(),
     };
     let answer = connection.definitions().apply_definition(request).await;
     answer.map_err(|status| Failure::refused("place-order was not applied", &status))?;

@@ -9,7 +9,7 @@ use amends_proto::v1::StartSagaRequest;
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::{Code, Status};
 
-use super::story::{self, Order};
+use super::story::{DEFINITION_NAME, Order};
 use crate::connection::{Connection, is_away};
 use crate::failure::Failure;
 
@@ -99,18 +99,21 @@ async fn start_all(connection: Connection, orders: Vec<Order>, pace: Duration, c
 }
 
 async fn start(connection: Connection, order: Order, counts: Arc<Counts>) -> Option<Started> {
+    let Ok(input) = serde_json::to_vec(&order) else {
+        return None;
+    };
     let request = StartSagaRequest {
         parent: connection.parent(),
-        definition: connection.definition_name(story::DEFINITION_ID),
+        definition: connection.definition_name(DEFINITION_NAME),
         revision: None,
-        key: Some(order.id.clone()),
-        input: order.input.into(),
+        key: Some(order.order_id.clone()),
+        input: input.into(),
     };
     loop {
         match connection.sagas().start_saga(request.clone()).await {
             Ok(answer) => {
                 counts.acknowledged.fetch_add(1, Ordering::Relaxed);
-                return Some(Started { order: order.id, saga: answer.into_inner().name });
+                return Some(Started { order: order.order_id, saga: answer.into_inner().name });
             }
             Err(status) if is_away(&status) || status.code() == Code::ResourceExhausted => {
                 tokio::time::sleep(AGAIN_AFTER).await;
