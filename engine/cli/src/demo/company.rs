@@ -30,10 +30,15 @@ impl Company {
     /// If one does not start.
     pub async fn start(directory: &Path, seed: u64, orders: u32) -> Result<Self, Failure> {
         let database = directory.join("amends.db");
-        let server = ServerProcess::start(directory, &format!("sqlite:{}", database.display())).await?;
+        let server =
+            ServerProcess::start(directory, &format!("sqlite:{}", database.display())).await?;
         let mut services = Vec::new();
         for name in story::services() {
-            let mut service = Process::new(name, directory, service_arguments(name, directory, &server, seed, orders));
+            let mut service = Process::new(
+                name,
+                directory,
+                service_arguments(name, directory, &server, seed, orders),
+            );
             service.start()?;
             services.push(service);
         }
@@ -61,7 +66,10 @@ impl Company {
     /// If the server died, or a service dies all the time.
     pub fn mend(&mut self, progress: &Progress) -> Result<(), Failure> {
         if let Some(status) = self.server.process().ended() {
-            return Err(self.server.process().failure(format!("ended by itself: {status}")));
+            return Err(self
+                .server
+                .process()
+                .failure(format!("ended by itself: {status}")));
         }
         for service in &mut self.services {
             if let Some(status) = service.ended() {
@@ -69,7 +77,10 @@ impl Company {
                 if self.deaths > DEATHS_MAX {
                     return Err(service.failure(format!("dies all the time: {status}")));
                 }
-                progress.tell(&format!("{} died by itself ({status}); started again", service.name()));
+                progress.tell(&format!(
+                    "{} died by itself ({status}); started again",
+                    service.name()
+                ));
                 service.start()?;
             }
         }
@@ -80,7 +91,11 @@ impl Company {
     ///
     /// # Errors
     /// If it does not start again.
-    pub async fn kill_server(&mut self, progress: &Progress, away: Duration) -> Result<(), Failure> {
+    pub async fn kill_server(
+        &mut self,
+        progress: &Progress,
+        away: Duration,
+    ) -> Result<(), Failure> {
         self.server.process().kill().await?;
         self.server_kills += 1;
         progress.tell("killed the server with SIGKILL");
@@ -94,7 +109,11 @@ impl Company {
     ///
     /// # Errors
     /// If it does not start again.
-    pub async fn kill_service(&mut self, progress: &Progress, away: Duration) -> Result<(), Failure> {
+    pub async fn kill_service(
+        &mut self,
+        progress: &Progress,
+        away: Duration,
+    ) -> Result<(), Failure> {
         let service = &mut self.services[self.unlucky];
         service.kill().await?;
         self.service_kills += 1;
@@ -118,10 +137,22 @@ impl Company {
     }
 }
 
-fn service_arguments(name: &str, directory: &Path, server: &ServerProcess, seed: u64, orders: u32) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = ["demo-participant", name, "--server", server.address(), "--books"]
-        .map(OsString::from)
-        .to_vec();
+fn service_arguments(
+    name: &str,
+    directory: &Path,
+    server: &ServerProcess,
+    seed: u64,
+    orders: u32,
+) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = [
+        "demo-participant",
+        name,
+        "--server",
+        server.address(),
+        "--books",
+    ]
+    .map(OsString::from)
+    .to_vec();
     arguments.push(directory.into());
     arguments.extend([format!("--seed={seed}"), format!("--orders={orders}")].map(OsString::from));
     arguments

@@ -49,7 +49,10 @@ pub async fn run(global: &Global, arguments: &DemoArguments) -> Result<Exit, Fai
         .tempdir()
         .map_err(|error| Failure::wrong("there is no temporary directory").because(error))?;
     if arguments.keep {
-        say(format!("the databases and logs are kept in {}", directory.path().display()));
+        say(format!(
+            "the databases and logs are kept in {}",
+            directory.path().display()
+        ));
     }
     tokio::select! {
         // The children end as the company is dropped.
@@ -62,7 +65,10 @@ pub async fn run(global: &Global, arguments: &DemoArguments) -> Result<Exit, Fai
 ///
 /// # Errors
 /// If it cannot run.
-pub async fn participant(global: &Global, arguments: &DemoParticipantArguments) -> Result<Exit, Failure> {
+pub async fn participant(
+    global: &Global,
+    arguments: &DemoParticipantArguments,
+) -> Result<Exit, Failure> {
     end_with_stdin();
     story::participate(&global.server, arguments).await?;
     Ok(Exit::Ok)
@@ -78,7 +84,9 @@ async fn play(arguments: &DemoArguments, directory: &std::path::Path) -> Result<
     let mut company = Company::start(directory, arguments.seed, arguments.orders).await?;
     let connection = Connection::lazy(company.server_address(), "default")?;
     apply(&connection).await?;
-    progress.tell(&format!("applied place-order; {total} orders begin to arrive"));
+    progress.tell(&format!(
+        "applied place-order; {total} orders begin to arrive"
+    ));
 
     let starts = Starts::begin(&connection, orders.clone(), STARTS_TAKE);
     follow(&mut company, &connection, &starts, &mut progress).await?;
@@ -89,7 +97,11 @@ async fn play(arguments: &DemoArguments, directory: &std::path::Path) -> Result<
     let ends = report::Ends::read(&connection, &started).await?;
     let audit = story::audit(directory, &before, &orders, &ends.endings()).await?;
     report::print(&connection, &ends, &audit, &company, began.elapsed()).await?;
-    Ok(if report::holds(&audit) { Exit::Ok } else { Exit::Wrong })
+    Ok(if report::holds(&audit) {
+        Exit::Ok
+    } else {
+        Exit::Wrong
+    })
 }
 
 async fn apply(connection: &Connection) -> Result<(), Failure> {
@@ -135,9 +147,16 @@ async fn follow(
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(Failure::wrong(format!("{active} sagas are not settled after {} s", GIVE_UP_AFTER.as_secs()))
-                .because(format!("{acknowledged} of {total} starts were acknowledged"))
-                .advice("run it again with --keep, and read server.log in the directory that it names"));
+            return Err(Failure::wrong(format!(
+                "{active} sagas are not settled after {} s",
+                GIVE_UP_AFTER.as_secs()
+            ))
+            .because(format!(
+                "{acknowledged} of {total} starts were acknowledged"
+            ))
+            .advice(
+                "run it again with --keep, and read server.log in the directory that it names",
+            ));
         }
     }
 }
@@ -154,7 +173,12 @@ async fn active_sagas(connection: &Connection) -> Option<u64> {
             states: vec![SagaState::Running.into(), SagaState::Compensating.into()],
             ..proto::ListSagasRequest::default()
         };
-        let page = connection.sagas().list_sagas(request).await.ok()?.into_inner();
+        let page = connection
+            .sagas()
+            .list_sagas(request)
+            .await
+            .ok()?
+            .into_inner();
         count += page.sagas.len() as u64;
         page_token = page.next_page_token;
         if page_token.is_empty() {

@@ -26,7 +26,9 @@ impl Progress {
     pub fn new(total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
-            if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos}/{len} settled, {msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos}/{len} settled, {msg}")
+            {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar
@@ -41,7 +43,11 @@ impl Progress {
 
     /// Says what happened.
     pub fn tell(&self, what: &str) {
-        let line = format!("{:>5.1} s  {}", self.began.elapsed().as_secs_f64(), plain(what));
+        let line = format!(
+            "{:>5.1} s  {}",
+            self.began.elapsed().as_secs_f64(),
+            plain(what)
+        );
         match &self.bar {
             Some(bar) => bar.println(line),
             None => say(line),
@@ -51,9 +57,15 @@ impl Progress {
     /// Shows how far it is.
     pub fn update(&mut self, started: u64, settled: u64) {
         let Some(bar) = &self.bar else {
-            if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            if self
+                .last_line
+                .is_none_or(|last| last.elapsed() >= LINE_EVERY)
+            {
                 self.last_line = Some(Instant::now());
-                self.tell(&format!("{started} of {} orders started, {settled} settled", self.total));
+                self.tell(&format!(
+                    "{started} of {} orders started, {settled} settled",
+                    self.total
+                ));
             }
             return;
         };

@@ -8,7 +8,6 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::company::Company;
 use super::starts::Started;
-use amends_example_order_fulfilment::audit::{AuditReport, Ending};
 use crate::connection::{Connection, id_of};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -17,6 +16,7 @@ use crate::output::{View as _, write_out};
 use crate::verbs::saga::{facts, get};
 use crate::view::history::HistoryView;
 use crate::view::saga::{SagaView, state_word};
+use amends_example_order_fulfilment::audit::{AuditReport, Ending};
 
 /// How many sagas are read at once.
 const READS_AT_ONCE: usize = 16;
@@ -44,7 +44,9 @@ impl Ends {
             .buffered(READS_AT_ONCE)
             .try_collect()
             .await?;
-        Ok(Self { sagas: read.into_iter().flatten().collect() })
+        Ok(Self {
+            sagas: read.into_iter().flatten().collect(),
+        })
     }
 
     /// How each order's saga ended; an order whose saga is not there, or has not ended, has no ending.
@@ -57,28 +59,41 @@ impl Ends {
             SagaState::Terminated => Some(Ending::Terminated),
             SagaState::Running | SagaState::Compensating | SagaState::Unspecified => None,
         };
-        self.sagas.iter().filter_map(|saga| Some((saga.key.clone(), ending(saga)?))).collect()
+        self.sagas
+            .iter()
+            .filter_map(|saga| Some((saga.key.clone(), ending(saga)?)))
+            .collect()
     }
 
     /// A line for each way to end.
     fn table(&self) -> String {
         let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
         for saga in &self.sagas {
-            *counts.entry((state_word(saga.state), why(saga))).or_default() += 1;
+            *counts
+                .entry((state_word(saga.state), why(saga)))
+                .or_default() += 1;
         }
-        let rows = counts.into_iter().map(|((end, why), count)| vec![end, why, count.to_string()]);
+        let rows = counts
+            .into_iter()
+            .map(|((end, why), count)| vec![end, why, count.to_string()]);
         grid(&["END", "BECAUSE", "SAGAS"], rows)
     }
 
     /// The completed saga that had the hardest time.
     fn happy(&self) -> Option<&Saga> {
-        let completed = self.sagas.iter().filter(|saga| state(saga) == SagaState::Completed);
+        let completed = self
+            .sagas
+            .iter()
+            .filter(|saga| state(saga) == SagaState::Completed);
         completed.max_by_key(|saga| attempts(saga))
     }
 
     /// The compensated saga with the most to undo.
     fn compensated(&self) -> Option<&Saga> {
-        let compensated = self.sagas.iter().filter(|saga| state(saga) == SagaState::Compensated);
+        let compensated = self
+            .sagas
+            .iter()
+            .filter(|saga| state(saga) == SagaState::Compensated);
         compensated.max_by_key(|saga| (undone(saga), attempts(saga)))
     }
 }
@@ -94,17 +109,38 @@ pub async fn print(
     company: &Company,
     took: Duration,
 ) -> Result<(), Failure> {
-    let mut text = format!("\nHow the sagas ended ({})\n\n{}", company.misfortunes(), ends.table());
-    for (title, saga) in [("A happy saga", ends.happy()), ("A compensated saga", ends.compensated())] {
+    let mut text = format!(
+        "\nHow the sagas ended ({})\n\n{}",
+        company.misfortunes(),
+        ends.table()
+    );
+    for (title, saga) in [
+        ("A happy saga", ends.happy()),
+        ("A compensated saga", ends.compensated()),
+    ] {
         if let Some(saga) = saga {
             let history = HistoryView::from(facts(connection, &saga.name).await?);
             let view = SagaView::from(saga.clone());
-            text.push_str(&format!("\n{title}: {}\n\n{}\n{}", id_of(&saga.name), view.table(), history.table()));
+            text.push_str(&format!(
+                "\n{title}: {}\n\n{}\n{}",
+                id_of(&saga.name),
+                view.table(),
+                history.table()
+            ));
         }
     }
-    text.push_str(&format!("\nThe audit, from the services' own books\n\n{audit}\n"));
-    let verdict = if holds(audit) { "holds" } else { "DOES NOT HOLD" };
-    text.push_str(&format!("\nThe audit {verdict}, after {:.1} s.\n", took.as_secs_f64()));
+    text.push_str(&format!(
+        "\nThe audit, from the services' own books\n\n{audit}\n"
+    ));
+    let verdict = if holds(audit) {
+        "holds"
+    } else {
+        "DOES NOT HOLD"
+    };
+    text.push_str(&format!(
+        "\nThe audit {verdict}, after {:.1} s.\n",
+        took.as_secs_f64()
+    ));
     write_out(&text)
 }
 
@@ -119,23 +155,40 @@ fn state(saga: &Saga) -> SagaState {
 }
 
 fn why(saga: &Saga) -> String {
-    let abort = saga.abort.as_ref().map(|abort| match (abort.code.as_str(), abort.step.as_str()) {
-        ("", _) => abort.kind.clone(),
-        (code, "") => code.to_owned(),
-        (code, step) => format!("{code} at {step}"),
-    });
-    let incident = saga.incidents.first().map(|incident| incident.reason.clone());
+    let abort = saga
+        .abort
+        .as_ref()
+        .map(|abort| match (abort.code.as_str(), abort.step.as_str()) {
+            ("", _) => abort.kind.clone(),
+            (code, "") => code.to_owned(),
+            (code, step) => format!("{code} at {step}"),
+        });
+    let incident = saga
+        .incidents
+        .first()
+        .map(|incident| incident.reason.clone());
     incident.or(abort).unwrap_or_else(|| "-".to_owned())
 }
 
 fn attempts(saga: &Saga) -> u32 {
-    let operations = saga.steps.iter().flat_map(|step| [&step.forward, &step.compensation]);
-    operations.flatten().map(|operation| operation.attempts).sum()
+    let operations = saga
+        .steps
+        .iter()
+        .flat_map(|step| [&step.forward, &step.compensation]);
+    operations
+        .flatten()
+        .map(|operation| operation.attempts)
+        .sum()
 }
 
 fn undone(saga: &Saga) -> usize {
-    let compensations = saga.steps.iter().filter_map(|step| step.compensation.as_ref());
-    compensations.filter(|operation| operation.state() == StepState::Succeeded).count()
+    let compensations = saga
+        .steps
+        .iter()
+        .filter_map(|step| step.compensation.as_ref());
+    compensations
+        .filter(|operation| operation.state() == StepState::Succeeded)
+        .count()
 }
 
 #[cfg(test)]
@@ -145,7 +198,10 @@ mod tests {
 
     #[test]
     fn ends_are_counted_by_state_and_reason() {
-        let completed = Saga { state: SagaState::Completed.into(), ..Saga::default() };
+        let completed = Saga {
+            state: SagaState::Completed.into(),
+            ..Saga::default()
+        };
         let declined = Saga {
             state: SagaState::Compensated.into(),
             abort: Some(AbortReason {
@@ -156,7 +212,9 @@ mod tests {
             }),
             ..Saga::default()
         };
-        let ends = Ends { sagas: vec![completed.clone(), declined, completed] };
+        let ends = Ends {
+            sagas: vec![completed.clone(), declined, completed],
+        };
         assert_eq!(
             ends.table(),
             "END          BECAUSE                  SAGAS\n\

@@ -47,8 +47,17 @@ impl Starts {
         let counts = Arc::new(Counts::default());
         let total = orders.len() as u64;
         let pace = take / u32::try_from(orders.len().max(1)).unwrap_or(u32::MAX);
-        let task = tokio::spawn(start_all(connection.clone(), orders, pace, Arc::clone(&counts)));
-        Self { counts, total, task }
+        let task = tokio::spawn(start_all(
+            connection.clone(),
+            orders,
+            pace,
+            Arc::clone(&counts),
+        ));
+        Self {
+            counts,
+            total,
+            task,
+        }
     }
 
     /// How many orders there are.
@@ -73,7 +82,9 @@ impl Starts {
     #[must_use]
     pub fn refused(&self) -> Option<Failure> {
         let refused = self.counts.refused.lock().ok()?;
-        refused.as_ref().map(|status| Failure::refused("an order was not started", status))
+        refused
+            .as_ref()
+            .map(|status| Failure::refused("an order was not started", status))
     }
 
     /// Waits for the last and returns all that were acknowledged.
@@ -81,11 +92,18 @@ impl Starts {
     /// # Errors
     /// If the task that starts them is broken.
     pub async fn finish(self) -> Result<Vec<Started>, Failure> {
-        self.task.await.map_err(|error| Failure::wrong("the orders were not all started").because(error))
+        self.task
+            .await
+            .map_err(|error| Failure::wrong("the orders were not all started").because(error))
     }
 }
 
-async fn start_all(connection: Connection, orders: Vec<Order>, pace: Duration, counts: Arc<Counts>) -> Vec<Started> {
+async fn start_all(
+    connection: Connection,
+    orders: Vec<Order>,
+    pace: Duration,
+    counts: Arc<Counts>,
+) -> Vec<Started> {
     let mut tick = tokio::time::interval(pace.max(Duration::from_micros(1)));
     let mut under_way = JoinSet::new();
     for order in orders {
@@ -113,7 +131,10 @@ async fn start(connection: Connection, order: Order, counts: Arc<Counts>) -> Opt
         match connection.sagas().start_saga(request.clone()).await {
             Ok(answer) => {
                 counts.acknowledged.fetch_add(1, Ordering::Relaxed);
-                return Some(Started { order: order.order_id, saga: answer.into_inner().name });
+                return Some(Started {
+                    order: order.order_id,
+                    saga: answer.into_inner().name,
+                });
             }
             Err(status) if is_away(&status) || status.code() == Code::ResourceExhausted => {
                 tokio::time::sleep(AGAIN_AFTER).await;

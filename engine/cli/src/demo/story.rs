@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use amends_example_order_fulfilment::audit::{AuditReport, Books, Ending, books, reconcile};
 use amends_example_order_fulfilment::{
-    BooksUrls, Chaos, ParticipantKind, ParticipantOptions, generate_orders, run_participant, seed_books,
+    BooksUrls, Chaos, ParticipantKind, ParticipantOptions, generate_orders, run_participant,
+    seed_books,
 };
 
 pub use amends_example_order_fulfilment::{DEFINITION, DEFINITION_NAME, Order};
@@ -32,7 +33,9 @@ pub fn orders(seed: u64, count: u32) -> Vec<Order> {
 /// If a file cannot be written.
 pub async fn open_books(directory: &Path, seed: u64, count: u32) -> Result<Books, Failure> {
     let urls = BooksUrls::sqlite_in(directory);
-    seed_books(&urls, seed, count as usize).await.map_err(|error| broken("were not opened", &error))?;
+    seed_books(&urls, seed, count as usize)
+        .await
+        .map_err(|error| broken("were not opened", &error))?;
     read_books(directory).await
 }
 
@@ -46,7 +49,12 @@ pub async fn audit(
     orders: &[Order],
     endings: &BTreeMap<String, Ending>,
 ) -> Result<AuditReport, Failure> {
-    Ok(reconcile(before, &read_books(directory).await?, orders, endings))
+    Ok(reconcile(
+        before,
+        &read_books(directory).await?,
+        orders,
+        endings,
+    ))
 }
 
 async fn read_books(directory: &Path) -> Result<Books, Failure> {
@@ -58,9 +66,14 @@ async fn read_books(directory: &Path) -> Result<Books, Failure> {
 ///
 /// # Errors
 /// If there is no such service, or it cannot run.
-pub async fn participate(server: &str, arguments: &DemoParticipantArguments) -> Result<(), Failure> {
+pub async fn participate(
+    server: &str,
+    arguments: &DemoParticipantArguments,
+) -> Result<(), Failure> {
     let name = arguments.participant.as_str();
-    let kind = ParticipantKind::ALL.into_iter().find(|kind| kind.name() == name);
+    let kind = ParticipantKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == name);
     let kind = kind.ok_or_else(|| Failure::usage(format!("the demo has no service `{name}`")))?;
     let options = ParticipantOptions {
         server_addr: server.to_owned(),
@@ -72,21 +85,29 @@ pub async fn participate(server: &str, arguments: &DemoParticipantArguments) -> 
         ..ParticipantOptions::default()
     };
     let run = run_participant(kind, options, std::future::pending()).await;
-    run.map_err(|error| Failure::wrong(format!("the service {name} could not run")).because(format!("{error:#}")))
+    run.map_err(|error| {
+        Failure::wrong(format!("the service {name} could not run")).because(format!("{error:#}"))
+    })
 }
 
 /// Shipping answers slowly, and dies now and then after it did its work; the others stumble a little.
 fn chaos(kind: ParticipantKind) -> Chaos {
     let millis = Duration::from_millis;
     match kind {
-        ParticipantKind::Inventory | ParticipantKind::Payments => Chaos { fail_percent: 3, ..Chaos::default() },
+        ParticipantKind::Inventory | ParticipantKind::Payments => Chaos {
+            fail_percent: 3,
+            ..Chaos::default()
+        },
         ParticipantKind::Shipping => Chaos {
             slow: (millis(50), millis(600)),
             fail_percent: 3,
             die_after_commit_percent: 2,
             ..Chaos::default()
         },
-        ParticipantKind::Mail => Chaos { slow: (millis(5), millis(40)), ..Chaos::default() },
+        ParticipantKind::Mail => Chaos {
+            slow: (millis(5), millis(40)),
+            ..Chaos::default()
+        },
     }
 }
 
