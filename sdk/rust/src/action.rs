@@ -46,6 +46,28 @@ impl Action {
         })
     }
 
+    /// Runs `prepare` before each attempt, outside of the barrier's transaction: to wait for a turn, or to refuse what this
+    /// process cannot do at the moment. Where it fails, the attempt ends with that, and nothing is recorded; so it has to
+    /// be *failed*, never a business "no".
+    #[must_use]
+    pub fn before<F, R>(self, prepare: F) -> Self
+    where
+        F: Fn(Context) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Fail>> + Send + 'static,
+    {
+        let prepare = Arc::new(prepare);
+        let barrier = self.barrier;
+        Self::erased(barrier, move |context: Context, input| {
+            let (inner, prepare) = (self.clone(), prepare.clone());
+            async move {
+                match prepare(context.clone()).await {
+                    Ok(()) => (inner.run)(context, input).await,
+                    Err(fail) => Answer::fail(fail),
+                }
+            }
+        })
+    }
+
     /// Calls `observe` with each answer before it is reported, and after it is recorded where there is a barrier: for
     /// metrics, and for tests that crash a participant at the worst moment.
     #[must_use]

@@ -33,11 +33,14 @@
 //! }
 //! ```
 //!
-//! Delivery is at least once, and a compensation may arrive for an action that never ran, or before it. The barrier (with
-//! feature `sqlite` or `postgres`) settles all of that in the participant's own database; [`testing`] has the checks
+//! Delivery is at least once, and a compensation may arrive for an action that never ran, or before it. The `barrier`
+//! (with feature `sqlite` or `postgres`) settles all of that in the participant's own database; [`testing`] has the checks
 //! that every participant owes.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod barrier;
 pub mod limits;
+pub mod testing;
 
 mod action;
 mod backoff;

@@ -491,6 +491,22 @@ async fn a_participant_that_is_not_well_formed_does_not_start() {
 }
 
 #[tokio::test]
+async fn a_preparation_that_fails_ends_the_attempt_before_its_handler() {
+    let ready = Arc::new(AtomicU32::new(0));
+    let asked = ready.clone();
+    let action = Action::new(nothing).before(move |_| {
+        let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+        async move { if first { Err(Fail::failed("NOT_YET")) } else { Ok(()) } }
+    });
+    let inventory = Participant::new("inventory").serve("nothing", action);
+    let (_server, mut session, _running) = attached(inventory).await;
+    session.command([command("a", "nothing")]);
+    assert_eq!(failure(&session.outcome().await).1, "NOT_YET");
+    session.command([command("b", "nothing")]);
+    assert_eq!(output(&session.outcome().await), Value::Null);
+}
+
+#[tokio::test]
 async fn an_observer_sees_each_answer_before_it_is_reported() {
     let seen = Arc::new(AtomicU32::new(0));
     let counted = seen.clone();
