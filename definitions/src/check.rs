@@ -18,6 +18,7 @@ use crate::diagnostic::{Diagnostic, Report};
 use crate::document::draft::{self, CallDraft, CompensateBody, Draft, Origin, StepDraft};
 use crate::document::node::Node;
 use crate::document::yaml;
+use crate::expression::compile::with_room;
 use crate::graph::Graph;
 use crate::normal;
 
@@ -45,6 +46,17 @@ pub fn check(source: &[u8]) -> Checked {
 
 /// Checks a document's tree.
 pub(crate) fn definition(node: &Node, origin: Origin, report: &mut Report) -> Option<Definition> {
+    let checked = with_room(|| definition_here(node, origin, report));
+    checked.unwrap_or_else(|| {
+        let message = "the machine has no room to check the definition";
+        report
+            .error("OUT_OF_RESOURCES", message, 0..0)
+            .help("try again later");
+        None
+    })
+}
+
+fn definition_here(node: &Node, origin: Origin, report: &mut Report) -> Option<Definition> {
     let draft = draft::read(node, origin, report)?;
     names::check(&draft, report);
     compensations::check(&draft, report);

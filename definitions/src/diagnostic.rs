@@ -71,7 +71,6 @@ impl Diagnostic {
 /// Diagnostics as text, each with its source line and a caret. Without colours.
 #[must_use]
 pub fn render(file_name: &str, source: &[u8], diagnostics: &[Diagnostic]) -> String {
-    // The renderer takes text; where the source is none, the bytes that are wrong are replaced one by one.
     let mut out = String::new();
     let text = std::str::from_utf8(source).ok();
     for diagnostic in diagnostics {
@@ -83,7 +82,8 @@ pub fn render(file_name: &str, source: &[u8], diagnostics: &[Diagnostic]) -> Str
             .primary_title(diagnostic.message.as_str())
             .id(diagnostic.code);
         let mut group = match text {
-            Some(text) if !text.is_empty() => {
+            // Where the encoding is wrong, the source is not fit to print.
+            Some(text) if !text.is_empty() && diagnostic.code != "ENCODING" => {
                 let span = visible(text, &diagnostic.span);
                 group_with_source(title, file_name, text, span)
             }

@@ -3,6 +3,11 @@
 //! Pure and synchronous: no clock, no I/O, no randomness. Reading YAML lives behind the feature `document`, so that the
 //! saga core, which only runs checked definitions, sees no format.
 
+#![cfg_attr(
+    not(feature = "document"),
+    allow(dead_code, reason = "only reading documents builds definitions")
+)]
+
 #[cfg(feature = "document")]
 mod check;
 pub mod definition;

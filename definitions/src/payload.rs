@@ -48,6 +48,36 @@ impl Payload {
         Self(Bytes::from_static(b"{}"))
     }
 
+    /// The input of a compensation that declares none: `{"input":…,"output":…,"reason":"…"}`, null where there is nothing.
+    ///
+    /// # Errors
+    /// If it is larger than a payload may be.
+    pub fn compensation_default(
+        input: Option<&Payload>,
+        output: Option<&Payload>,
+        reason: &str,
+    ) -> Result<Self, crate::EvaluationError> {
+        let part = |payload: Option<&Payload>| {
+            payload
+                .map_or(&b"null"[..], |payload| payload.as_bytes())
+                .to_vec()
+        };
+        let mut text = b"{\"input\":".to_vec();
+        text.extend(part(input));
+        text.extend_from_slice(b",\"output\":");
+        text.extend(part(output));
+        text.extend_from_slice(b",\"reason\":");
+        text.extend(serde_json::Value::from(reason).to_string().into_bytes());
+        text.push(b'}');
+        if text.len() > crate::limits::PAYLOAD_BYTES_MAX {
+            return Err(crate::EvaluationError {
+                code: "PAYLOAD_TOO_LARGE",
+                message: format!("the compensation's input has {} bytes", text.len()),
+            });
+        }
+        Ok(Self(Bytes::from(text)))
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

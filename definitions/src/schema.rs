@@ -34,7 +34,12 @@ impl Schema {
             .with_pattern_options(jsonschema::PatternOptions::regex())
             .build(&schema)
             .map_err(|error| {
-                let message = error.to_string();
+                let message = match error.kind() {
+                    jsonschema::error::ValidationErrorKind::Referencing(_) => {
+                        "it refers to what is not in it, and a schema stands by itself".to_owned()
+                    }
+                    _ => error.to_string(),
+                };
                 let pointer = error.instance_path().to_string();
                 (
                     pointer,
@@ -66,5 +71,68 @@ impl Schema {
                 )
             })
             .collect())
+    }
+}
+
+#[cfg(all(test, feature = "document"))]
+mod tests {
+    use super::*;
+
+    fn schema(source: &str) -> Schema {
+        Schema::compile(source.to_owned()).expect("a schema")
+    }
+
+    fn violations(schema: &Schema, payload: &str) -> Vec<(String, String)> {
+        let payload = Payload::check(payload.to_owned().into()).expect("a payload");
+        schema.check(&payload).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn violations_name_their_place_and_not_the_payload() {
+        let schema = schema(
+            r#"{"type":"object","required":["id"],"properties":{"n":{"type":"integer","minimum":1},"tags":{"items":{"maxLength":3}}}}"#,
+        );
+        assert_eq!(
+            violations(&schema, r#"{"id":"a","n":1,"tags":["abc"]}"#),
+            []
+        );
+        let found = violations(&schema, r#"{"n":0,"tags":["ok","secret"]}"#);
+        let places: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        assert_eq!(places, ["", "/n", "/tags/1"]);
+        assert!(
+            found.iter().all(|(_, message)| !message.contains("secret")),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn violations_are_bounded_in_number() {
+        let schema = schema(r#"{"items":{"type":"string"}}"#);
+        let many = format!("[{}]", vec!["1"; 1000].join(","));
+        assert_eq!(violations(&schema, &many).len(), SCHEMA_VIOLATIONS_MAX);
+    }
+
+    #[test]
+    fn the_draft_that_a_schema_names_is_the_one_that_counts() {
+        // In draft 4 `exclusiveMinimum` is a bool, since draft 6 a number.
+        let number = r#""exclusiveMinimum":1"#;
+        let draft_4 = r#""$schema":"http://json-schema.org/draft-04/schema#""#;
+        assert!(Schema::compile(format!("{{{number}}}")).is_ok());
+        assert!(Schema::compile(format!("{{{draft_4},{number}}}")).is_err());
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_ends() {
+        for source in [
+            r##"{"$ref":"#"}"##,
+            r##"{"allOf":[{"$ref":"#"}]}"##,
+            r##"{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}},"$ref":"#/$defs/a"}"##,
+            r##"{"properties":{"a":{"$ref":"#"}}}"##,
+        ] {
+            if let Ok(schema) = Schema::compile(source.to_owned()) {
+                let deep = format!("{}1{}", "{\"a\":".repeat(60), "}".repeat(60));
+                let _found = violations(&schema, &deep);
+            }
+        }
     }
 }

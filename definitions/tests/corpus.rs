@@ -81,6 +81,25 @@ fn expect(document: &Path, actual: &str) {
 }
 
 fn pretty(json: &str) -> String {
-    let value: serde_json::Value = serde_json::from_str(json).expect("a normal form is JSON");
-    serde_json::to_string_pretty(&value).expect("JSON can be written")
+    let (mut out, mut depth, mut in_string, mut escaped) = (String::new(), 0_usize, false, false);
+    for char in json.chars() {
+        if in_string {
+            in_string = escaped || char != '"';
+            escaped = char == '\\' && !escaped;
+            out.push(char);
+            continue;
+        }
+        if matches!(char, ']' | '}') {
+            depth -= 1;
+        }
+        let breaks_before = matches!(char, ']' | '}') && !out.ends_with(['[', '{']);
+        if breaks_before || out.ends_with([',', '[', '{']) && !matches!(char, ']' | '}') {
+            out.push('\n');
+            out.push_str(&"  ".repeat(depth));
+        }
+        depth += usize::from(matches!(char, '[' | '{'));
+        in_string = char == '"';
+        out.push(char);
+    }
+    out
 }

@@ -50,9 +50,7 @@ pub(super) fn schema(draft: &Draft<'_>, report: &mut Report) -> Option<Schema> {
                 "" => format!("`inputSchema` is not a JSON Schema: {message}"),
                 at => format!("`inputSchema` is not a JSON Schema: at `{at}`: {message}"),
             };
-            report
-                .error("INPUT_SCHEMA", message, span)
-                .help("a schema refers to nothing outside itself");
+            report.error("INPUT_SCHEMA", message, span);
             None
         }
     }
@@ -231,16 +229,20 @@ impl<'a, 'n> Checker<'a, 'n> {
             return;
         }
         let reader = &self.draft.steps[reader].id.value;
-        let message = if *reader == *id {
-            format!("step `{id}` reads itself, before it has run")
+        let (message, help) = if reader == id {
+            (
+                format!("step `{id}` reads itself, before it has run"),
+                "a step reads `input` and the outputs of the steps before it".to_owned(),
+            )
         } else {
-            format!("step `{reader}` reads `{id}`, which is not before it")
+            (
+                format!("step `{reader}` reads `{id}`, which is not before it"),
+                format!("let `{reader}` need `{id}`, directly or through others"),
+            )
         };
         self.report
             .error("NOT_AN_ANCESTOR", message, span)
-            .help(format!(
-                "let `{reader}` need `{id}`, directly or through others"
-            ));
+            .help(help);
     }
 
     fn field(&mut self, reference: &Reference, known: &[&str], span: Range<usize>) {

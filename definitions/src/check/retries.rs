@@ -62,6 +62,11 @@ pub(super) fn resolve(
         Of::Step(_) => (10.0, Duration::from_secs(60)),
         Of::Compensation => (0.0, Duration::from_secs(300)),
     };
+    // A step that the saga can only wait for is bounded by its own policy alone.
+    let bounding = match of {
+        Of::Step(Kind::Retriable) => &none,
+        Of::Step(Kind::Compensatable | Kind::Pivot) | Of::Compensation => default,
+    };
     let initial = own
         .initial_interval
         .as_ref()
@@ -89,11 +94,11 @@ pub(super) fn resolve(
         // Who waits long at first means to wait at least as long later.
         max_interval: max.map_or(max_interval.max(initial_interval), |max| max.value),
         jitter: number(&own.jitter, &default.jitter, 0.2),
-        max_attempts: whole(number(&own.max_attempts, &default.max_attempts, attempts)),
+        max_attempts: whole(number(&own.max_attempts, &bounding.max_attempts, attempts)),
         max_elapsed: own
             .max_elapsed
             .as_ref()
-            .or(default.max_elapsed.as_ref())
+            .or(bounding.max_elapsed.as_ref())
             .map(|elapsed| elapsed.value),
         non_retryable: own
             .non_retryable
@@ -162,7 +167,7 @@ fn bounds(fields: &RetryFields, report: &mut Report) {
         if let Some(number) = number
             && !holds(number.value)
         {
-            let message = format!("{rule}, and it is {}", number.value);
+            let message = format!("{rule}, and it is {:?}", number.value);
             report.error("RETRY_BOUNDS", message, number.span.clone());
         }
     };

@@ -360,7 +360,8 @@ fn kind(fields: Fields<'_>, span: &Range<usize>, report: &mut Report) -> Spanned
         "retriable" => Kind::Retriable,
         unknown => {
             let kinds = ["compensatable", "pivot", "retriable"];
-            let help = match crate::suggestion::nearest(unknown, kinds) {
+            let near = crate::suggestion::nearest(unknown, kinds);
+            let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("a kind is one of {}", fields::list(&kinds)),
             };
@@ -368,7 +369,12 @@ fn kind(fields: Fields<'_>, span: &Range<usize>, report: &mut Report) -> Spanned
             report
                 .error("WRONG_VALUE", message, kind.span.clone())
                 .help(help);
-            Kind::Compensatable
+            // The other rules go on with what was meant.
+            match near {
+                Some("pivot") => Kind::Pivot,
+                Some("retriable") => Kind::Retriable,
+                _ => Kind::Compensatable,
+            }
         }
     };
     Spanned {

@@ -155,6 +155,8 @@ enum Collection {
 impl Tree<'_> {
     /// Takes an event; none ends the reading.
     fn take(&mut self, event: Event<'_>, span: &Span) -> Option<()> {
+        let tag = span.tag_span();
+        let tag = tag.map(|tag| range(&tag));
         let span = range(span);
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
@@ -164,20 +166,20 @@ impl Tree<'_> {
                 return None;
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => return self.alias(span),
-            Event::Scalar(text, style, anchor, tag) => {
-                self.begin(&span, anchor, tag.is_some())?;
+            Event::Scalar(text, style, anchor, tagged) => {
+                self.begin(&span, anchor, tagged.is_some().then_some(tag))?;
                 let style = match style {
                     ScalarStyle::Plain => Style::Plain,
                     _ => Style::Quoted,
                 };
                 return self.scalar(text.into_owned(), style, span);
             }
-            Event::SequenceStart(_, anchor, tag) => {
-                self.begin(&span, anchor, tag.is_some())?;
+            Event::SequenceStart(_, anchor, tagged) => {
+                self.begin(&span, anchor, tagged.is_some().then_some(tag))?;
                 return self.open(Collection::List(Vec::new()), &span);
             }
-            Event::MappingStart(_, anchor, tag) => {
-                self.begin(&span, anchor, tag.is_some())?;
+            Event::MappingStart(_, anchor, tagged) => {
+                self.begin(&span, anchor, tagged.is_some().then_some(tag))?;
                 let map = Collection::Map {
                     entries: Vec::new(),
                     keys: BTreeSet::new(),
@@ -202,16 +204,23 @@ impl Tree<'_> {
         None
     }
 
-    fn begin(&mut self, span: &Range<usize>, anchor: usize, tagged: bool) -> Option<()> {
+    /// Counts a node. `tag` is there if it has a tag, with the tag's place if that is known.
+    fn begin(
+        &mut self,
+        span: &Range<usize>,
+        anchor: usize,
+        tag: Option<Option<Range<usize>>>,
+    ) -> Option<()> {
         if anchor > 0 {
             return self.alias(span.clone());
         }
-        if tagged {
+        if let Some(tag) = tag {
+            let at = tag.unwrap_or_else(|| span.clone());
             self.report
                 .error(
                     "TAG_FORBIDDEN",
                     "a tag (`!…`) is not part of the language",
-                    span.clone(),
+                    at,
                 )
                 .help("an expression that begins with `!` goes in quotes");
             return None;
@@ -259,7 +268,9 @@ impl Tree<'_> {
             }
             if !keys.insert(text.clone()) {
                 let message = format!("the key `{}` a second time", shortened(&text));
-                self.report.error("DUPLICATE_KEY", message, span.clone());
+                self.report
+                    .error("DUPLICATE_KEY", message, span.clone())
+                    .help("remove one of them");
             }
             *key = Some((text, span));
             return Some(());

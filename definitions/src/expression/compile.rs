@@ -24,8 +24,23 @@ pub(crate) struct Fault {
     pub(crate) at: Range<usize>,
 }
 
+/// Runs what compiles expressions on a stack of its own: the parser needs more for a source of a kilobyte than the stack of
+/// a worker has. None if there is no thread to be had, or if the parser panicked.
+pub(crate) fn with_room<T: Send>(run: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("definition-check".into())
+            .stack_size(STACK_BYTES);
+        let handle = thread.spawn_scoped(scope, run).ok()?;
+        handle.join().ok()
+    })
+}
+
+/// An overflow needs several times the longest source: a test runs the deepest ones. Memory that is not touched costs nothing.
+const STACK_BYTES: usize = 32 * 1024 * 1024;
+
 impl Expression {
-    /// Compiles a source without `${{ }}`. What it may refer to is for the caller to check.
+    /// Compiles a source without `${{ }}`, within [`with_room`]. What it may refer to is for the caller to check.
     pub(crate) fn compile(source: &str) -> Result<Self, Fault> {
         let source = source.trim();
         if source.is_empty() {

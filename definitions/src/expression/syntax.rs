@@ -19,10 +19,11 @@ pub(super) struct Syntax {
     pub(super) references: Vec<Reference>,
 }
 
-/// Parses a source within the limits.
+/// Parses a source within the limits. The parser recurses once per operator of a chain, and through many rules per bracket:
+/// call it within [`compile::with_room`].
 pub(super) fn parse(source: &str) -> Result<Syntax, Fault> {
     check_brackets(source)?;
-    let (tree, info) = parse_with_room(source)?;
+    let (tree, info) = parse_here(source)?;
     let mut scan = Scan {
         source,
         info: &info,
@@ -82,7 +83,7 @@ pub(super) fn children(expr: &IdedExpr) -> impl Iterator<Item = &IdedExpr> {
     children.into_iter()
 }
 
-/// Brackets within each other, before the parser recurses into them.
+/// Bounds brackets within each other, before the parser recurses into them.
 fn check_brackets(source: &str) -> Result<(), Fault> {
     let (mut depth, mut quote) = (0_usize, None);
     let mut escaped = false;
@@ -115,58 +116,48 @@ fn too_deep(at: Range<usize>) -> Fault {
     }
 }
 
-/// The parser recurses once per operator of a chain, so a long source gets a stack of its own.
-fn parse_with_room(source: &str) -> Result<(IdedExpr, SourceInfo), Fault> {
-    if source.len() <= PARSED_IN_PLACE_BYTES {
-        return parse_here(source);
-    }
-    std::thread::scope(|scope| {
-        let parser = std::thread::Builder::new()
-            .name("expression-parser".into())
-            .stack_size(PARSER_STACK_BYTES)
-            .spawn_scoped(scope, || parse_here(source));
-        match parser.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(parsed)) => parsed,
-            Ok(Err(_)) => Err(syntax_fault(
-                "the expression cannot be parsed",
-                0..source.len(),
-            )),
-            Err(error) => Err(syntax_fault(
-                format!("there is no room to parse the expression: {error}"),
-                0..source.len(),
-            )),
-        }
-    })
-}
-
-const PARSED_IN_PLACE_BYTES: usize = 96;
-const PARSER_STACK_BYTES: usize = 16 * 1024 * 1024;
-
 fn parse_here(source: &str) -> Result<(IdedExpr, SourceInfo), Fault> {
     ENV.parser()
         .parse_with_source_info(source)
-        .map_err(|errors| {
-            let Some(first) = errors.errors.first() else {
-                return syntax_fault("the expression cannot be parsed", 0..source.len());
-            };
-            let line = usize::try_from(first.pos.0).unwrap_or(1).max(1);
-            let column = usize::try_from(first.pos.1).unwrap_or(0).max(1);
-            let lines = source.split_inclusive('\n').take(line - 1);
-            let at = lines.map(str::len).sum::<usize>();
-            let column = source[at..].char_indices().nth(column - 1);
-            let at = at + column.map_or(0, |(offset, _)| offset);
-            let end = source[at..]
-                .chars()
-                .next()
-                .map_or(at, |c| at + c.len_utf8());
-            let message = first
-                .msg
-                .lines()
-                .next()
-                .unwrap_or("syntax error")
-                .to_owned();
-            syntax_fault(crate::json::shortened_to(&message, 160), at..end)
+        .map_err(|errors| match errors.errors.first() {
+            Some(first) => explain(source, &first.msg, first.pos),
+            None => syntax_fault("the expression cannot be parsed", 0..source.len()),
         })
+}
+
+/// A message of the parser in our words, with its place.
+fn explain(source: &str, message: &str, (line, column): (isize, isize)) -> Fault {
+    let message = message.lines().next().unwrap_or_default();
+    let message = message.trim_start_matches("Syntax error: ");
+    let unexpected = message
+        .split_once("input '")
+        .or_else(|| message.split_once("error at: '"))
+        .and_then(|(_, rest)| rest.split_once('\''))
+        .map(|(unexpected, _)| unexpected);
+    if unexpected == Some("<EOF>") {
+        let end = source.len();
+        return syntax_fault("the expression ends where a value is expected", end..end);
+    }
+    let line = usize::try_from(line).unwrap_or(1).max(1);
+    let column = usize::try_from(column).unwrap_or(1).max(1);
+    let lines = source.split_inclusive('\n').take(line - 1);
+    let start = lines.map(str::len).sum::<usize>();
+    let column = source[start..].char_indices().nth(column - 1);
+    let start = start + column.map_or(0, |(offset, _)| offset);
+    let Some(unexpected) = unexpected else {
+        let message = crate::json::shortened_to(message, 160).into_owned();
+        return syntax_fault(message, start..start);
+    };
+    // The parser counts places from 0 for some of its messages and from 1 for others.
+    let from = [start, start.saturating_sub(1), start + 1]
+        .into_iter()
+        .find(|at| {
+            let here = source.get(*at..);
+            here.is_some_and(|here| here.starts_with(unexpected))
+        });
+    let at = from.map_or(start..start, |from| from..from + unexpected.len());
+    let unexpected = crate::json::shortened(unexpected);
+    syntax_fault(format!("`{unexpected}` is not expected here"), at)
 }
 
 fn syntax_fault(message: impl Into<String>, at: Range<usize>) -> Fault {
@@ -207,7 +198,7 @@ impl<'a> Scan<'a> {
         };
         if let Some((root, fields)) = path {
             if !self.is_variable(root) {
-                let at = self.place(expr, root);
+                let at = self.whole_path(self.place(expr, root));
                 self.references.push(Reference {
                     root: root.to_owned(),
                     fields: fields.into_iter().map(str::to_owned).collect(),
@@ -346,6 +337,14 @@ impl<'a> Scan<'a> {
             return start..start + text.len();
         }
         self.named(name)
+    }
+
+    /// From the place of a root to the end of the path.
+    fn whole_path(&self, root: Range<usize>) -> Range<usize> {
+        let rest = &self.source[root.end..];
+        let path =
+            rest.find(|char: char| !(char.is_ascii_alphanumeric() || char == '_' || char == '.'));
+        root.start..root.end + path.unwrap_or(rest.len())
     }
 
     fn named(&self, name: &str) -> Range<usize> {

@@ -134,3 +134,336 @@ fn keys_of_a_map_are_visited_in_order() {
         "[1,2,3]"
     );
 }
+
+#[test]
+fn what_has_no_value_says_why_without_payload_data() {
+    let input =
+        r#"{"qty": 3, "price": 1.5, "big": 123456789012345678901, "text": "secret", "list": [1]}"#;
+    for (expression, expected) in [
+        ("input.nope", "`input.nope`: `input` has no field `nope`"),
+        (
+            "input.text.nope",
+            "`input.text.nope`: `input.text` is a string, not an object",
+        ),
+        ("input.nope + 1", "`input.nope + 1`: no field `nope`"),
+        (
+            "steps.first.output.n",
+            "`steps.first.output.n`: step `first` is skipped and has no output",
+        ),
+        (
+            "1 / (input.qty - 3)",
+            "`1 / (input.qty - 3)`: division by zero",
+        ),
+        (
+            "1 % (input.qty - 3)",
+            "`1 % (input.qty - 3)`: division by zero",
+        ),
+        (
+            "9223372036854775807 + input.qty",
+            "`9223372036854775807 + input.qty`: overflow in `add`",
+        ),
+        (
+            "input.qty + input.price",
+            "`input.qty + input.price`: `add` does not work on (int, float); int and double do not mix, use double() or int()",
+        ),
+        ("input.list[3]", "`input.list[3]`: no such index"),
+        (
+            "input.list['a' + 'b']",
+            "`input.list['a' + 'b']`: `[ ]` does not work on (list, string)",
+        ),
+        (
+            "input.big + 1",
+            "`input.big + 1`: an integer beyond 64 bits cannot be computed with",
+        ),
+        (
+            "input.big == input.big",
+            "`input.big == input.big`: an integer beyond 64 bits cannot be computed with",
+        ),
+        ("1.0 / 0.0", "`1.0 / 0.0`: JSON has no inf"),
+        (
+            "duration('1s')",
+            "`duration('1s')`: JSON has no google.protobuf.Duration; string() makes it a string",
+        ),
+        ("{1: 2}", "`{1: 2}`: a key is not a string"),
+        (
+            "!input.text",
+            "`!input.text`: `!` does not work on (string)",
+        ),
+    ] {
+        assert_eq!(
+            failure(expression, input),
+            format!("EXPRESSION_FAILED: {expected}")
+        );
+    }
+}
+
+#[test]
+fn payloads_pass_through_byte_for_byte() {
+    let input = "{ \"big\" : 123456789012345678901234567890, \"d\": 1.500, \"s\": \"\\u00e9\\/\" }";
+    assert_eq!(value("input", input), input);
+    assert_eq!(value("input.big", input), "123456789012345678901234567890");
+    assert_eq!(value("input.d", input), "1.500");
+    assert_eq!(value("input.s", input), "\"\\u00e9\\/\"");
+    assert_eq!(
+        value("true ? input.big : 0", input),
+        "123456789012345678901234567890"
+    );
+}
+
+#[test]
+fn a_mapping_keeps_constants_and_fills_in_values() {
+    let definition = definition(
+        "    input:\n      z: [1, 1.50, \"2\", null, true, 12345678901234567890123]\n      a: \"n=${{ input.n }} ${{ input.d }} ${{ input.b }} $${{ x }}\"\n      empty: {}\n    compensate: {none: test}",
+        "",
+    );
+    let input = payload(r#"{"n": 1, "d": 1.0, "b": true}"#);
+    let mapping = definition.steps()[1].input().expect("an input");
+    let value = mapping.evaluate(&scope(&input, None)).expect("a value");
+    assert_eq!(
+        value.text(),
+        r#"{"a":"n=1 1.0 true ${{ x }}","empty":{},"z":[1,1.5,"2",null,true,12345678901234567890123]}"#
+    );
+    for wrong in [
+        r#"{"n": null, "d": 1, "b": 1}"#,
+        r#"{"n": [1], "d": 1, "b": 1}"#,
+    ] {
+        let input = payload(wrong);
+        let error = mapping
+            .evaluate(&scope(&input, None))
+            .expect_err("not text");
+        assert_eq!(error.code, "EXPRESSION_FAILED");
+    }
+}
+
+#[test]
+fn a_condition_is_a_bool_and_a_key_is_a_string_or_an_integer() {
+    let definition = |when: &str| {
+        definition(
+            &format!("    when: {when}\n    compensate: {{none: test}}"),
+            "key: input.key",
+        )
+    };
+    let long = |bytes: usize| format!("{{\"key\": \"{}\"}}", "k".repeat(bytes));
+    let by_key = definition("input.yes");
+    let key = |input: &str| {
+        let input = payload(input);
+        let key = by_key.key().expect("a key");
+        key.evaluate_key(&scope(&input, None))
+            .map_err(|error| error.message)
+    };
+    assert_eq!(key(r#"{"key": "order-\u00e9"}"#), Ok("order-é".to_owned()));
+    assert_eq!(key(r#"{"key": -17}"#), Ok("-17".to_owned()));
+    assert_eq!(
+        key(r#"{"key": 123456789012345678901}"#),
+        Ok("123456789012345678901".to_owned())
+    );
+    assert_eq!(
+        key(&long(KEY_BYTES_MAX)).map(|key| key.len()),
+        Ok(KEY_BYTES_MAX)
+    );
+    for wrong in [
+        r#"{"key": ""}"#,
+        r#"{"key": 1.5}"#,
+        r#"{"key": null}"#,
+        r#"{"key": true}"#,
+        r#"{"key": {}}"#,
+        "{}",
+        "[]",
+    ] {
+        assert!(key(wrong).is_err(), "{wrong}");
+    }
+    assert!(key(&long(KEY_BYTES_MAX + 1)).is_err());
+    let when = |when: &str, input: &str| {
+        let definition = definition(when);
+        let input = payload(input);
+        let when = definition.steps()[1].when().expect("a condition");
+        when.evaluate_bool(&scope(&input, None))
+            .map_err(|error| error.message)
+    };
+    assert_eq!(when("input.yes", r#"{"yes": true}"#), Ok(true));
+    assert_eq!(when("\"${{ !input.yes }}\"", r#"{"yes": true}"#), Ok(false));
+    assert_eq!(when("has(steps.first.output)", "{}"), Ok(false));
+    assert_eq!(when("\"true\"", "{}"), Ok(true));
+    assert_eq!(
+        when("input.yes", r#"{"yes": "true"}"#),
+        Err("`input.yes`: the value is not a bool".to_owned())
+    );
+}
+
+#[test]
+fn a_compensation_sees_its_step() {
+    let definition = definition(
+        "    compensate:\n      call: a.undo\n      input:\n        input: ${{ self.input.n }}\n        out: ${{ self.output }}\n        code: \"${{ self.error == null ? 'none' : self.error.code }}\"\n        why: ${{ self.reason }}\n        mine: ${{ steps.tested.status }}\n        whole: ${{ self }}",
+        "",
+    );
+    let crate::Compensation::Call(call) = definition.steps()[1].compensation() else {
+        panic!("a call");
+    };
+    let (input, action_input, output) = (payload("{}"), payload("{\"n\":1}"), payload("{\"r\":2}"));
+    let mut scope = scope(&input, None);
+    scope.itself = Some(SelfScope {
+        input: &action_input,
+        output: Some(&output),
+        error: Some(("TIMEOUT", "late")),
+        reason: "CANCELLED",
+    });
+    let value = |scope: &Scope<'_>| {
+        let mapping = call.input().expect("an input");
+        mapping.evaluate(scope).expect("a value").text().to_owned()
+    };
+    assert_eq!(
+        value(&scope),
+        r#"{"code":"TIMEOUT","input":1,"mine":"waiting","out":{"r":2},"whole":{"input":{"n":1},"output":{"r":2},"error":{"code":"TIMEOUT","message":"late"},"reason":"CANCELLED"},"why":"CANCELLED"}"#
+    );
+    scope.itself = scope.itself.map(|itself| SelfScope {
+        output: None,
+        error: None,
+        ..itself
+    });
+    assert_eq!(
+        value(&scope),
+        r#"{"code":"none","input":1,"mine":"waiting","out":null,"whole":{"input":{"n":1},"output":null,"error":null,"reason":"CANCELLED"},"why":"CANCELLED"}"#
+    );
+}
+
+#[test]
+fn what_costs_too_much_is_stopped_the_same_way_each_time() {
+    let list = format!("{{\"l\":[{}]}}", vec!["1"; 1000].join(","));
+    let text = format!(
+        "{{\"s\":\"{}\",\"l\":[{}]}}",
+        "x".repeat(500_000),
+        vec!["1"; 100].join(",")
+    );
+    for (expression, input) in [
+        ("input.l.map(a, input.l.map(b, a * b))", &list),
+        ("input.l.exists(a, input.l.exists(b, a + b == 7))", &list),
+        (
+            "input.l.all(a, input.l.all(b, true) || true) || true",
+            &list,
+        ),
+        ("input.l.map(a, input.s)", &text),
+        ("input.l.map(a, input.s + input.s)", &text),
+        ("input.l.exists(a, input.s == input.s + 'x')", &text),
+        ("input.l.exists(a, input.s.contains('y'))", &text),
+        ("input.l.exists(a, input - 1 == 0)", &text),
+        ("input.l.exists(a, 'abc'.matches('b$'))", &list),
+    ] {
+        for _ in 0..2 {
+            let error = evaluate(expression, input, None).expect_err(expression);
+            assert_eq!(error.code, "COST_EXCEEDED", "{expression}: {error}");
+        }
+    }
+    assert_eq!(value("input.l.map(a, a + 1).size()", &list), "1000");
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let half = format!("{{\"s\":\"{}\"}}", "x".repeat(PAYLOAD_BYTES_MAX / 2));
+    let error = evaluate("input.s + input.s", &half, None).expect_err("too large");
+    assert_eq!(error.code, "PAYLOAD_TOO_LARGE");
+    let error = evaluate("[input.s, input.s]", &half, None).expect_err("too large");
+    assert_eq!(error.code, "PAYLOAD_TOO_LARGE");
+    let definition = definition(
+        "    input: [[[\"${{ input }}\"]]]\n    compensate: {none: test}",
+        "",
+    );
+    let mapping = definition.steps()[1].input().expect("an input");
+    let nested = |depth: usize| payload(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+    let fits = nested(PAYLOAD_DEPTH_MAX - 3);
+    assert!(mapping.evaluate(&scope(&fits, None)).is_ok());
+    let deep = nested(PAYLOAD_DEPTH_MAX - 2);
+    let error = mapping.evaluate(&scope(&deep, None)).expect_err("too deep");
+    assert_eq!(error.code, "PAYLOAD_TOO_LARGE");
+}
+
+#[test]
+fn limits_of_expressions_hold_at_n_and_not_at_n_plus_1() {
+    use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
+    let code = |source: &str| {
+        let compiled = compile::with_room(|| Expression::compile(source));
+        compiled.expect("no panic").map_err(|fault| fault.code)
+    };
+    let long = |bytes: usize| format!("'{}'", "x".repeat(bytes - 2));
+    assert!(code(&long(EXPRESSION_BYTES_MAX)).is_ok());
+    assert_eq!(
+        code(&long(EXPRESSION_BYTES_MAX + 1)).err(),
+        Some("EXPRESSION_TOO_LONG")
+    );
+    let sum = |terms: usize| vec!["1"; terms].join("+");
+    assert!(code(&sum(EXPRESSION_DEPTH_MAX)).is_ok());
+    assert_eq!(
+        code(&sum(EXPRESSION_DEPTH_MAX + 1)).err(),
+        Some("EXPRESSION_TOO_DEEP")
+    );
+    let brackets = |depth: usize| format!("{}1{}", "(".repeat(depth), ")".repeat(depth));
+    assert!(code(&brackets(EXPRESSION_DEPTH_MAX)).is_ok());
+    assert_eq!(
+        code(&brackets(EXPRESSION_DEPTH_MAX + 1)).err(),
+        Some("EXPRESSION_TOO_DEEP")
+    );
+    assert!(code("[1].map(a, [1].map(b, b))").is_ok());
+    assert_eq!(
+        code("[1].map(a, [1].map(b, [1].map(c, c)))").err(),
+        Some("EXPRESSION_TOO_DEEP")
+    );
+    assert!(code("'a'.matches('a{64}')").is_ok());
+    assert_eq!(
+        code("'a'.matches('a{65}')").err(),
+        Some("EXPRESSION_PATTERN")
+    );
+    let pattern = |bytes: usize| format!("'a'.matches('{}')", "a".repeat(bytes));
+    assert!(code(&pattern(128)).is_ok());
+    assert_eq!(code(&pattern(129)).err(), Some("EXPRESSION_PATTERN"));
+}
+
+/// Evaluates on a stack of 2 MiB, the size of a worker's: an overflow would abort the whole test.
+#[test]
+fn the_deepest_sources_neither_overflow_the_stack_nor_panic() {
+    let repeat = |unit: &str, end: &str| {
+        let times = (crate::limits::EXPRESSION_BYTES_MAX - end.len()) / unit.len();
+        format!("{}{end}", unit.repeat(times))
+    };
+    let sources = [
+        repeat("1+", "1"),
+        repeat("1-", "1"),
+        repeat("!", "true"),
+        repeat("-", "1"),
+        repeat("- -", "1"),
+        repeat("a.", "b"),
+        repeat("a[", "1"),
+        repeat("(", "1"),
+        repeat("[", "1"),
+        repeat("{1:", "1"),
+        repeat("a?", "b"),
+        repeat("a?b:", "c"),
+        repeat("a&&", "b"),
+        repeat("a||b&&", "c"),
+        repeat("a<", "b"),
+        repeat("a in ", "b"),
+        repeat("f(", "1"),
+        repeat("'\\\\", "'"),
+        repeat("a.f().", "g()"),
+        repeat("a[0]", ""),
+        repeat("has(", "a.b"),
+        repeat("x.all(x,", "x"),
+        format!("{}1{}", "[".repeat(32), "]".repeat(32)),
+        format!("{}1{}", "[1].map(x,".repeat(30), ")".repeat(30)),
+        format!("{}1{}", "(1+".repeat(32), ")".repeat(32)),
+        format!("{}1{}", "{'a':[".repeat(16), "]}".repeat(16)),
+    ];
+    let compiled: Vec<Expression> = compile::with_room(|| {
+        let compile = |source: &String| Expression::compile(source).ok();
+        sources.iter().filter_map(compile).collect()
+    })
+    .expect("no panic");
+    assert!(compiled.len() >= 5, "{compiled:?}");
+    let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+    let run = thread.spawn(move || {
+        let input = payload(r#"{"a":[1,2]}"#);
+        for expression in compiled {
+            let scope = scope(&input, None);
+            let _value_or_error = expression.evaluate(&scope);
+        }
+    });
+    run.expect("a thread").join().expect("no panic");
+}

@@ -306,12 +306,18 @@ impl IncidentReason {
     #[must_use]
     pub fn suggested_actions(self) -> &'static [&'static str] {
         match self {
-            Self::PivotInDoubt => &["ask the participant whether the effect happened; a late outcome resolves this by itself"],
-            Self::StepRefused | Self::StepExhausted => &["mend the participant or the data that it refuses"],
-            Self::CompensationRefused | Self::CompensationExhausted => {
-                &["undo the effect by hand, or mend the participant; a late success resolves this by itself"]
+            Self::PivotInDoubt => &[
+                "ask the participant whether the effect happened; a late outcome resolves this by itself",
+            ],
+            Self::StepRefused | Self::StepExhausted => {
+                &["mend the participant or the data that it refuses"]
             }
-            Self::PossibleLeakedEffect => &["compare the participant's books with this saga and undo what is left by hand"],
+            Self::CompensationRefused | Self::CompensationExhausted => &[
+                "undo the effect by hand, or mend the participant; a late success resolves this by itself",
+            ],
+            Self::PossibleLeakedEffect => {
+                &["compare the participant's books with this saga and undo what is left by hand"]
+            }
             Self::OutputUnusable => &["mend the participant's answer"],
             Self::ExpressionFailed => &["apply a corrected revision for later sagas"],
             Self::HistoryFull => &["find what retries without end"],

@@ -110,7 +110,10 @@ impl Outcome {
             | Self::Failed { code, message, .. }
             | Self::Fatal { code, message }
             | Self::Unknown { code, message } => Some((code, message)),
-            Self::Superseded => Some(("SUPERSEDED", "the barrier refused it: its compensation was there first")),
+            Self::Superseded => Some((
+                "SUPERSEDED",
+                "the barrier refused it: its compensation was there first",
+            )),
             Self::Succeeded { .. } | Self::NothingToUndo => None,
         }
     }
@@ -144,8 +147,13 @@ impl Verdict {
     /// Reads [`Verdict::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::First, Self::Duplicate, Self::NothingToUndo, Self::Superseded]
-            .into_iter()
-            .find(|verdict| verdict.as_str() == text)
+        [
+            Self::First,
+            Self::Duplicate,
+            Self::NothingToUndo,
+            Self::Superseded,
+        ]
+        .into_iter()
+        .find(|verdict| verdict.as_str() == text)
     }
 }

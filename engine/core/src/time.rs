@@ -43,7 +43,10 @@ impl Add<Duration> for Time {
     type Output = Time;
 
     fn add(self, duration: Duration) -> Time {
-        Time(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Time(
+            self.0
+                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -51,7 +54,10 @@ impl Sub<Duration> for Time {
     type Output = Time;
 
     fn sub(self, duration: Duration) -> Time {
-        Time(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Time(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -77,10 +83,17 @@ impl fmt::Display for Time {
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_shifted = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-        let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+        let month = if month_shifted < 10 {
+            month_shifted + 3
+        } else {
+            month_shifted - 9
+        };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
+        )
     }
 }
 
@@ -91,9 +104,18 @@ mod tests {
     #[test]
     fn a_time_prints_as_rfc_3339() {
         assert_eq!(Time::EPOCH.to_string(), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(Time::from_micros(951_782_400_000_001).to_string(), "2000-02-29T00:00:00.000001Z");
-        assert_eq!(Time::from_micros(1_763_712_000_000_000).to_string(), "2025-11-21T08:00:00.000000Z");
-        assert_eq!(Time::from_micros(-1).to_string(), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(
+            Time::from_micros(951_782_400_000_001).to_string(),
+            "2000-02-29T00:00:00.000001Z"
+        );
+        assert_eq!(
+            Time::from_micros(1_763_712_000_000_000).to_string(),
+            "2025-11-21T08:00:00.000000Z"
+        );
+        assert_eq!(
+            Time::from_micros(-1).to_string(),
+            "1969-12-31T23:59:59.999999Z"
+        );
     }
 
     #[test]

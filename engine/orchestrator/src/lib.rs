@@ -12,7 +12,8 @@ use amends_core::saga::Saga;
 use amends_core::shard::{Acknowledged, CancelDisposition, Command};
 use amends_core::{Incarnation, OperationKey, Outcome, SagaId, Verdict};
 use amends_definitions::{ActionName, Payload};
-use amends_store::{DefinitionRecord, SagaRecord, Store};
+use amends_store::Store;
+pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};
 use tokio::sync::{mpsc, watch};
 
 pub mod refusal;
@@ -116,7 +117,7 @@ impl Orchestrator {
         &self,
         namespace: &str,
         source: &str,
-    ) -> Result<Vec<amends_definitions_diagnostic::Diagnostic>, Refusal> {
+    ) -> Result<Vec<amends_definitions::Diagnostic>, Refusal> {
         let _ = (namespace, source);
         Err(Refusal::unavailable("not built"))
     }
@@ -153,7 +154,10 @@ impl Orchestrator {
     ///
     /// # Errors
     /// As the protocol says.
-    pub async fn start_saga(&self, request: StartRequest) -> Result<amends_core::shard::StartAnswer, Refusal> {
+    pub async fn start_saga(
+        &self,
+        request: StartRequest,
+    ) -> Result<amends_core::shard::StartAnswer, Refusal> {
         let _ = request;
         Err(Refusal::unavailable("not built"))
     }
@@ -171,7 +175,10 @@ impl Orchestrator {
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn list_sagas(&self, query: amends_store::ListQuery) -> Result<Vec<SagaRecord>, Refusal> {
+    pub async fn list_sagas(
+        &self,
+        query: amends_store::ListQuery,
+    ) -> Result<Vec<SagaRecord>, Refusal> {
         let _ = query;
         Err(Refusal::unavailable("not built"))
     }
@@ -223,12 +230,6 @@ impl Orchestrator {
     }
 }
 
-/// A stand-in until `amends_definitions::Diagnostic` is there.
-pub mod amends_definitions_diagnostic {
-    /// A diagnostic.
-    pub struct Diagnostic;
-}
-
 /// A start, checked for its shape alone.
 #[derive(Clone, Debug)]
 pub struct StartRequest {
@@ -256,14 +257,7 @@ pub struct Applied {
     /// False if the newest had this content already.
     pub created: bool,
     /// Warnings.
-    pub diagnostics: Vec<amends_definitions_diagnostic_alias::Diagnostic>,
-}
-use amends_definitions_diagnostic as amends_definitions_diagnostic_alias;
-
-impl std::fmt::Debug for amends_definitions_diagnostic::Diagnostic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Diagnostic")
-    }
+    pub diagnostics: Vec<amends_definitions::Diagnostic>,
 }
 
 /// A saga as it is.

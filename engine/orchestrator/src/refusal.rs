@@ -64,7 +64,11 @@ impl Refusal {
 
     /// Names a field and what is wrong with it.
     #[must_use]
-    pub fn with_violation(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
+    pub fn with_violation(
+        mut self,
+        field: impl Into<String>,
+        description: impl Into<String>,
+    ) -> Self {
         self.violations.push((field.into(), description.into()));
         self
     }

@@ -1,12 +1,17 @@
-//! A node made from configuration: wiring only.
+//! A node made from configuration: [`Config`] says what, [`start`] binds the port, opens the store and claims the shards,
+//! [`Node::run_until`] serves. Wiring only: what a node *does* is in `amends-orchestrator` and `amends-grpc`.
+//!
+//! Nothing here writes to standard output, and nothing prints a secret.
 
-pub use amends_core as core;
-pub use amends_store as store;
+pub mod config;
+pub mod telemetry;
 
-/// Placeholder until the server is merged.
-///
-/// # Errors
-/// Always.
-pub async fn open_store(url: &str) -> Result<std::sync::Arc<dyn store::Store>, store::Error> {
-    Err(store::Error::Schema(url.to_owned()))
-}
+mod error;
+mod node;
+mod signal;
+mod store;
+
+pub use config::{Config, DatabaseUrl, LogFormat, Sources};
+pub use error::{RunError, StartError};
+pub use node::{Node, start};
+pub use signal::shutdown_signal;

@@ -3,4 +3,16 @@
 
 pub mod state;
 
-pub use state::{Abort, CancelRequest, OpenIncident, Operation, Phase, ReplayError, Saga, StepStatus};
+mod backward;
+pub mod decide;
+mod forward;
+mod late;
+mod retry;
+
+pub mod due;
+mod evolve;
+pub mod replay;
+
+pub use due::{Due, DueCommand, due};
+pub use replay::ReplayError;
+pub use state::{Abort, CancelRequest, OpenIncident, Operation, Phase, Saga, StepStatus};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use amends_definitions::{Compensation, Definition, Payload, StepIndex};
+use amends_definitions::{Compensation, Definition, Kind, Payload, StepIndex};
 
 use crate::fact::{AbortReason, Incident, Started};
 use crate::id::SagaId;
@@ -255,7 +255,9 @@ impl Saga {
         let forward = &self.steps[step.index()].forward;
         match forward.phase {
             Phase::Succeeded | Phase::Unusable => true,
-            Phase::Scheduled { .. } | Phase::Refused | Phase::Unresolved => !forward.unclear.is_empty(),
+            Phase::Scheduled { .. } | Phase::Refused | Phase::Unresolved => {
+                !forward.unclear.is_empty()
+            }
             Phase::Waiting
             | Phase::Settling { .. }
             | Phase::Skipped
@@ -264,39 +266,59 @@ impl Saga {
         }
     }
 
+    /// The pivot's success, or its skipping; without a pivot, the first scheduling of a retriable step. Behind it the saga
+    /// can only go forward.
+    #[must_use]
+    pub fn past_point_of_no_return(&self) -> bool {
+        match self.definition.pivot() {
+            Some(pivot) => match self.steps[pivot.index()].forward.phase {
+                Phase::Succeeded | Phase::Unusable | Phase::Skipped => true,
+                Phase::Waiting
+                | Phase::Settling { .. }
+                | Phase::Scheduled { .. }
+                | Phase::Refused
+                | Phase::Unresolved
+                | Phase::NothingToUndo
+                | Phase::Parked => false,
+            },
+            None => self
+                .definition
+                .steps()
+                .iter()
+                .zip(&self.steps)
+                .any(|(step, status)| step.kind() == Kind::Retriable && status.forward.attempt > 0),
+        }
+    }
+
+    /// The pivot was scheduled, and neither succeeded nor is proven absent: nothing may be decided against it.
+    #[must_use]
+    pub fn pivot_in_doubt(&self) -> bool {
+        self.definition.pivot().is_some_and(|pivot| {
+            let forward = &self.steps[pivot.index()].forward;
+            match forward.phase {
+                Phase::Scheduled { .. } => true,
+                Phase::Refused | Phase::Unresolved => !forward.unclear.is_empty(),
+                Phase::Waiting
+                | Phase::Settling { .. }
+                | Phase::Succeeded
+                | Phase::Unusable
+                | Phase::Skipped
+                | Phase::NothingToUndo
+                | Phase::Parked => false,
+            }
+        })
+    }
+
     /// After an abort, the step's compensation is owed and not done.
     #[must_use]
     pub fn owes_compensation(&self, step: StepIndex) -> bool {
-        matches!(self.definition.step(step).compensation(), Compensation::Call(_))
-            && self.may_have_effect(step)
+        matches!(
+            self.definition.step(step).compensation(),
+            Compensation::Call(_)
+        ) && self.may_have_effect(step)
             && !matches!(
                 self.steps[step.index()].compensation.phase,
                 Phase::Succeeded | Phase::Unusable | Phase::NothingToUndo
             )
     }
-}
-
-impl Saga {
-    /// The fold of a saga's journal rows, as one function for recovery, reads and tests.
-    ///
-    /// # Errors
-    /// If the rows are not the history of one saga of this definition.
-    pub fn replay(
-        id: SagaId,
-        definition: Arc<Definition>,
-        rows: &[crate::journal::JournalRow],
-    ) -> Result<Self, ReplayError> {
-        let _ = (id, definition, rows);
-        Err(ReplayError { position: 0, message: "not built".into() })
-    }
-}
-
-/// Why rows are not the history of a saga.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the row at position {position} does not follow from those before it: {message}")]
-pub struct ReplayError {
-    /// Where.
-    pub position: u64,
-    /// Why.
-    pub message: String,
 }

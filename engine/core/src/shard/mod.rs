@@ -4,10 +4,14 @@
 //! was computed from a state at some position, and leaves only when that position is committed.
 
 pub mod io;
+
+mod deciding;
+mod entry;
+mod flight;
 pub mod machine;
 
 pub use io::{
-    Acknowledged, CancelDisposition, CancelRefusal, Command, Existing, History, Input, LoadedSaga, Output, Report, Start,
-    StartAnswer, StartKey, StartRefusal, Surroundings, Token,
+    Acknowledged, CancelDisposition, CancelRefusal, Command, Existing, History, Input, LoadedSaga,
+    Output, Report, Start, StartAnswer, StartKey, StartRefusal, Surroundings, Token,
 };
 pub use machine::{BatchLimits, Shard};

@@ -1,0 +1,303 @@
+//! Facts from an input. Each function here takes what happened, and records what follows from it: all facts that must
+//! become durable together. Going forward lives in `forward`, undoing in `backward`, what comes too late in `late`.
+
+use std::sync::Arc;
+
+use amends_definitions::{ActionName, Definition, Scope, SelfScope, StepIndex, StepScope};
+
+use crate::fact::{AttemptEnded, Fact, Incident, IncidentReason, Started};
+use crate::id::SagaId;
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_FACTS_MAX};
+use crate::outcome::{OperationKind, Outcome};
+use crate::saga::evolve::{begin, evolve};
+use crate::saga::state::{Phase, Saga};
+use crate::shard::io::{Acknowledged, CancelDisposition, CancelRefusal, Surroundings};
+use crate::time::Time;
+
+/// One decision in the making: what it records changes the state at once, so that what follows sees it.
+pub struct Decision<'a> {
+    pub(super) saga: &'a mut Saga,
+    pub(super) now: Time,
+    pub(super) surroundings: &'a dyn Surroundings,
+    facts: Vec<Fact>,
+}
+
+/// Starts a saga: its state, and its first facts.
+#[must_use]
+pub fn start(
+    id: SagaId,
+    definition: Arc<Definition>,
+    started: Started,
+    now: Time,
+    surroundings: &dyn Surroundings,
+) -> (Saga, Vec<Fact>) {
+    let mut saga = begin(id, definition, started.clone(), now);
+    let mut decision = Decision::new(&mut saga, now, surroundings);
+    decision.facts.push(Fact::Started(started));
+    decision.advance_all();
+    let facts = decision.into_facts();
+    (saga, facts)
+}
+
+impl<'a> Decision<'a> {
+    /// Begins a decision.
+    pub fn new(saga: &'a mut Saga, now: Time, surroundings: &'a dyn Surroundings) -> Self {
+        Self {
+            saga,
+            now,
+            surroundings,
+            facts: Vec::new(),
+        }
+    }
+
+    /// What was recorded.
+    #[must_use]
+    pub fn into_facts(self) -> Vec<Fact> {
+        self.facts
+    }
+
+    /// An attempt came to an outcome.
+    pub fn outcome(&mut self, mut ended: AttemptEnded) -> Acknowledged {
+        let operation = self.saga.operation(ended.step, ended.operation);
+        if ended.attempt == 0 || ended.attempt > operation.attempt {
+            return Acknowledged::UnknownOperation;
+        }
+        let current = ended.attempt == operation.attempt;
+        let open = match operation.phase {
+            // An attempt that is not due yet was never sent: nobody can have its result.
+            Phase::Scheduled { due_at } if current && due_at > self.now => {
+                return Acknowledged::UnknownOperation;
+            }
+            Phase::Scheduled { .. } => true,
+            Phase::Waiting
+            | Phase::Settling { .. }
+            | Phase::Succeeded
+            | Phase::Unusable
+            | Phase::Skipped
+            | Phase::Refused
+            | Phase::Unresolved
+            | Phase::NothingToUndo
+            | Phase::Parked => false,
+        };
+        ended.retry_at = None;
+        ended.outcome = fitting(ended.operation, ended.outcome);
+        match (open && self.saga.end.is_none(), ended.operation) {
+            (true, OperationKind::Forward) => self.forward_outcome(ended, current),
+            (true, OperationKind::Compensate) => self.compensation_outcome(ended, current),
+            (false, _) => self.late_outcome(ended),
+        }
+    }
+
+    /// A command turned out never to have been sent. What follows depends on why it was withdrawn.
+    pub fn withdrawn(
+        &mut self,
+        step: StepIndex,
+        operation: OperationKind,
+        attempt: u32,
+        code: &str,
+    ) {
+        let target = self.saga.operation(step, operation);
+        let open = matches!(target.phase, Phase::Scheduled { due_at } if due_at <= self.now);
+        if !open
+            || target.attempt != attempt
+            || operation == OperationKind::Compensate
+            || self.saga.end.is_some()
+        {
+            return;
+        }
+        self.record(Fact::Withdrawn {
+            step,
+            operation,
+            attempt,
+            code: code.to_owned(),
+        });
+        self.forward_ended(step);
+    }
+
+    /// A time came: a settle time may be over, a compensation may be late.
+    pub fn wake(&mut self) {
+        if self.saga.abort.is_some() && self.saga.end.is_none() {
+            self.park_late_compensations();
+            self.advance_backward();
+        }
+    }
+
+    /// A person asks for an abort.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing is recorded then.
+    pub fn cancel(&mut self, by: &str, reason: &str) -> Result<CancelDisposition, CancelRefusal> {
+        if self.saga.end.is_some() {
+            return Err(CancelRefusal::Ended {
+                state: self.saga.state(),
+            });
+        }
+        if self.saga.abort.is_some() {
+            return Ok(CancelDisposition::AlreadyAborted);
+        }
+        if self.saga.past_point_of_no_return() {
+            return Err(CancelRefusal::BehindPointOfNoReturn);
+        }
+        if self.saga.pivot_in_doubt() {
+            if self.saga.cancel_pending.is_none() {
+                self.record(Fact::CancelPending {
+                    by: by.to_owned(),
+                    reason: reason.to_owned(),
+                });
+            }
+            return Ok(CancelDisposition::Pending);
+        }
+        self.abort(crate::fact::AbortReason::Cancelled {
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+        });
+        Ok(CancelDisposition::Aborted)
+    }
+
+    /// The saga needs a person, for a reason that lies outside it.
+    pub fn park(&mut self, reason: IncidentReason, message: &str) {
+        self.open_incident(None, None, reason, message);
+    }
+
+    pub(super) fn record(&mut self, fact: Fact) {
+        evolve(self.saga, &fact, self.now);
+        self.facts.push(fact);
+    }
+
+    /// Opens an incident, unless the same is open.
+    pub(super) fn open_incident(
+        &mut self,
+        step: Option<StepIndex>,
+        operation: Option<OperationKind>,
+        reason: IncidentReason,
+        message: &str,
+    ) {
+        let is_open = self.saga.incidents.iter().any(|open| {
+            open.incident.step == step
+                && open.incident.operation == operation
+                && open.incident.reason == reason
+        });
+        if !is_open {
+            self.record(Fact::IncidentOpened(Incident {
+                step,
+                operation,
+                reason,
+                message: message.to_owned(),
+            }));
+        }
+    }
+
+    /// Closes the incidents of a step's operation, if there are any.
+    pub(super) fn close_incident(
+        &mut self,
+        step: Option<StepIndex>,
+        operation: Option<OperationKind>,
+    ) {
+        let is_open = self
+            .saga
+            .incidents
+            .iter()
+            .any(|open| open.incident.step == step && open.incident.operation == operation);
+        if is_open {
+            self.record(Fact::IncidentClosed { step, operation });
+        }
+    }
+
+    /// The history is at its cap: no more forward work.
+    pub(super) fn history_is_full(&self) -> bool {
+        self.saga.facts >= HISTORY_FACTS_MAX || self.saga.payload_bytes >= HISTORY_BYTES_MAX
+    }
+
+    pub(super) fn is_behind_barrier(&self, step: StepIndex) -> bool {
+        let action: &ActionName = self.saga.definition.step(step).action();
+        self.saga.steps[step.index()].forward.barrier
+            || self
+                .surroundings
+                .stands_behind_barrier(&self.saga.started.namespace, action)
+    }
+}
+
+/// An outcome that the operation cannot have is an error of the participant, and retried as such.
+fn fitting(operation: OperationKind, outcome: Outcome) -> Outcome {
+    let misfit = match (operation, &outcome) {
+        (OperationKind::Forward, Outcome::NothingToUndo)
+        | (OperationKind::Compensate, Outcome::Superseded) => true,
+        (
+            OperationKind::Forward | OperationKind::Compensate,
+            Outcome::Succeeded { .. }
+            | Outcome::Unusable { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Fatal { .. }
+            | Outcome::Unknown { .. }
+            | Outcome::NothingToUndo
+            | Outcome::Superseded,
+        ) => false,
+    };
+    if misfit {
+        Outcome::Failed {
+            code: "OUTCOME_INVALID".into(),
+            message: format!(
+                "{} is no outcome of {}",
+                outcome.as_str(),
+                operation.as_str()
+            ),
+            retry_after: None,
+        }
+    } else {
+        outcome
+    }
+}
+
+/// Runs `with` on what the saga's expressions may see.
+pub(super) fn with_scope<T>(
+    saga: &Saga,
+    itself: Option<StepIndex>,
+    with: impl FnOnce(&Scope<'_>) -> T,
+) -> T {
+    let id = saga.id.to_string();
+    let started_at = saga.started_at.to_string();
+    let steps = saga
+        .definition
+        .steps()
+        .iter()
+        .zip(&saga.steps)
+        .map(|(step, status)| StepScope {
+            id: step.id(),
+            status: status_word(status.forward.phase),
+            output: status.forward.output.as_ref(),
+        })
+        .collect();
+    let null = amends_definitions::Payload::null();
+    let itself = itself.map(|step| {
+        let forward = &saga.steps[step.index()].forward;
+        SelfScope {
+            input: forward.input.as_ref().unwrap_or(&null),
+            output: forward.output.as_ref(),
+            error: forward
+                .error
+                .as_ref()
+                .map(|(code, message)| (code.as_str(), message.as_str())),
+            reason: saga.abort.as_ref().map_or("", |abort| abort.reason.code()),
+        }
+    });
+    with(&Scope {
+        input: &saga.started.input,
+        saga_id: &id,
+        saga_key: saga.started.key.as_deref(),
+        saga_started_at: &started_at,
+        steps,
+        itself,
+    })
+}
+
+/// `steps.<id>.status`, as expressions see it.
+fn status_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::Settling { .. } | Phase::Scheduled { .. } => "scheduled",
+        Phase::Succeeded | Phase::NothingToUndo => "succeeded",
+        Phase::Skipped => "skipped",
+        Phase::Unusable | Phase::Refused | Phase::Unresolved | Phase::Parked => "failed",
+    }
+}

@@ -1,0 +1,219 @@
+//! State from a fact: the only way a saga changes. Total: any fact on any state gives a state, and never a panic, as long
+//! as its step exists (`replay` checks that for what comes from a journal).
+
+use std::sync::Arc;
+
+use amends_definitions::{Definition, Payload, StepIndex};
+
+use crate::fact::{AttemptEnded, Fact, Started};
+use crate::id::SagaId;
+use crate::outcome::{OperationKind, Outcome};
+use crate::saga::state::{
+    Abort, CancelRequest, End, OpenIncident, Operation, Phase, Saga, StepStatus,
+};
+use crate::time::Time;
+
+/// The state after the first fact.
+pub(crate) fn begin(id: SagaId, definition: Arc<Definition>, started: Started, at: Time) -> Saga {
+    let steps = definition
+        .steps()
+        .iter()
+        .map(|_| StepStatus {
+            forward: Operation::default(),
+            compensation: Operation::default(),
+        })
+        .collect();
+    Saga {
+        id,
+        payload_bytes: payload_bytes(&started.input),
+        definition,
+        started: Arc::new(started),
+        started_at: at,
+        updated_at: at,
+        ended_at: None,
+        end: None,
+        abort: None,
+        cancel_pending: None,
+        incidents: Vec::new(),
+        steps,
+        facts: 1,
+    }
+}
+
+/// The state after one more fact.
+pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
+    saga.facts = saga.facts.saturating_add(1);
+    saga.updated_at = at;
+    match fact {
+        // A second start says nothing: `replay` refuses it.
+        Fact::Started(_) => {}
+        Fact::Skipped { step } => saga.steps[step.index()].forward.phase = Phase::Skipped,
+        Fact::Scheduled {
+            step,
+            operation,
+            input,
+        } => scheduled(saga, *step, *operation, input, at),
+        Fact::StepFailed {
+            step,
+            operation,
+            code,
+            message,
+        } => {
+            let target = operation_mut(saga, *step, *operation);
+            target.error = Some((code.clone(), message.clone()));
+            target.phase = refused_phase(*operation);
+        }
+        Fact::AttemptEnded(ended) => attempt_ended(saga, ended),
+        Fact::Withdrawn {
+            step,
+            operation,
+            attempt,
+            code,
+        } => {
+            let target = operation_mut(saga, *step, *operation);
+            target.unclear.remove(attempt);
+            target.error = Some((code.clone(), "it was never sent".into()));
+            target.phase = ended_phase(target, *operation);
+        }
+        Fact::AbortDecided(reason) => {
+            saga.abort = Some(Abort {
+                reason: reason.clone(),
+                at,
+            });
+            saga.cancel_pending = None;
+            abandon_pending_retries(saga, at);
+        }
+        Fact::Settling { step, until } => {
+            saga.steps[step.index()].compensation.phase = Phase::Settling { until: *until };
+        }
+        Fact::CancelPending { by, reason } => {
+            saga.cancel_pending = Some(CancelRequest {
+                by: by.clone(),
+                reason: reason.clone(),
+            });
+        }
+        Fact::CancelDropped => saga.cancel_pending = None,
+        Fact::LateResult { .. } => {}
+        Fact::IncidentOpened(incident) => {
+            saga.incidents.push(OpenIncident {
+                incident: incident.clone(),
+                opened_at: at,
+            });
+        }
+        Fact::IncidentClosed { step, operation } => saga
+            .incidents
+            .retain(|open| open.incident.step != *step || open.incident.operation != *operation),
+        Fact::Completed { output } => {
+            saga.payload_bytes += payload_bytes(output);
+            saga.end = Some(End::Completed(output.clone()));
+            saga.ended_at = Some(at);
+        }
+        Fact::Compensated => {
+            saga.end = Some(End::Compensated);
+            saga.ended_at = Some(at);
+        }
+    }
+}
+
+fn scheduled(
+    saga: &mut Saga,
+    step: StepIndex,
+    operation: OperationKind,
+    input: &Payload,
+    at: Time,
+) {
+    let order = 1 + saga
+        .steps
+        .iter()
+        .map(|status| status.forward.order.max(status.compensation.order))
+        .max()
+        .unwrap_or(0);
+    saga.payload_bytes += payload_bytes(input);
+    let target = operation_mut(saga, step, operation);
+    target.phase = Phase::Scheduled { due_at: at };
+    target.input = Some(input.clone());
+    target.attempt = 1;
+    target.first_at = Some(at);
+    target.unclear.insert(1);
+    target.order = order;
+}
+
+fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded) {
+    if let Outcome::Succeeded { output } = &ended.outcome {
+        saga.payload_bytes += payload_bytes(output);
+    }
+    let operation = ended.operation;
+    let target = operation_mut(saga, ended.step, operation);
+    target.barrier |= ended.verdict.is_some();
+    target.last_sent_at = ended.sent_at.or(target.last_sent_at);
+    if let Some((code, message)) = ended.outcome.error() {
+        target.error = Some((code.to_owned(), message.to_owned()));
+    }
+    match &ended.outcome {
+        Outcome::Succeeded { output } => {
+            target.output = Some(output.clone());
+            target.error = None;
+            target.phase = Phase::Succeeded;
+        }
+        Outcome::Unusable { .. } => target.phase = Phase::Unusable,
+        Outcome::NothingToUndo => target.phase = Phase::NothingToUndo,
+        Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded => {
+            if ended.verdict.is_some() {
+                // The barrier's recorded "no" speaks for the operation: no attempt had, or will have, an effect.
+                target.unclear.clear();
+            } else {
+                target.unclear.remove(&ended.attempt);
+            }
+            target.phase = refused_phase(operation);
+        }
+        Outcome::Failed { .. } | Outcome::Unknown { .. } => match ended.retry_at {
+            Some(due_at) => {
+                target.attempt = ended.attempt.saturating_add(1);
+                target.unclear.insert(target.attempt);
+                target.phase = Phase::Scheduled { due_at };
+            }
+            None => target.phase = ended_phase(target, operation),
+        },
+    }
+}
+
+/// An abort lets no forward attempt begin: those that were not yet due never will be.
+fn abandon_pending_retries(saga: &mut Saga, at: Time) {
+    for status in &mut saga.steps {
+        let forward = &mut status.forward;
+        if let Phase::Scheduled { due_at } = forward.phase
+            && due_at > at
+        {
+            forward.unclear.remove(&forward.attempt);
+            forward.phase = ended_phase(forward, OperationKind::Forward);
+        }
+    }
+}
+
+/// Where an operation is that ended without success and without a "no" of its own.
+fn ended_phase(operation: &Operation, kind: OperationKind) -> Phase {
+    match kind {
+        OperationKind::Forward if operation.unclear.is_empty() => Phase::Refused,
+        OperationKind::Forward => Phase::Unresolved,
+        OperationKind::Compensate => Phase::Parked,
+    }
+}
+
+fn refused_phase(kind: OperationKind) -> Phase {
+    match kind {
+        OperationKind::Forward => Phase::Refused,
+        OperationKind::Compensate => Phase::Parked,
+    }
+}
+
+fn operation_mut(saga: &mut Saga, step: StepIndex, operation: OperationKind) -> &mut Operation {
+    let status = &mut saga.steps[step.index()];
+    match operation {
+        OperationKind::Forward => &mut status.forward,
+        OperationKind::Compensate => &mut status.compensation,
+    }
+}
+
+fn payload_bytes(payload: &Payload) -> u64 {
+    u64::try_from(payload.as_bytes().len()).unwrap_or(u64::MAX)
+}

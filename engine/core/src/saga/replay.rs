@@ -1,0 +1,83 @@
+//! The fold of a saga's journal rows: one function for recovery, reads and tests.
+
+use std::sync::Arc;
+
+use amends_definitions::{Definition, StepIndex};
+
+use crate::fact::Fact;
+use crate::id::SagaId;
+use crate::journal::JournalRow;
+use crate::saga::evolve::{begin, evolve};
+use crate::saga::state::Saga;
+
+/// Why rows are not the history of a saga.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the row at position {position} does not follow from those before it: {message}")]
+pub struct ReplayError {
+    /// Where.
+    pub position: u64,
+    /// Why.
+    pub message: String,
+}
+
+impl Saga {
+    /// Folds a saga's rows.
+    ///
+    /// # Errors
+    /// If the rows are not the history of one saga of this definition.
+    pub fn replay(
+        id: SagaId,
+        definition: Arc<Definition>,
+        rows: &[JournalRow],
+    ) -> Result<Self, ReplayError> {
+        let steps = definition.steps().len();
+        let mut definition = Some(definition);
+        let mut saga: Option<Saga> = None;
+        for row in rows {
+            let fail = |message: &str| ReplayError {
+                position: row.position,
+                message: message.to_owned(),
+            };
+            for fact in &row.facts {
+                if step_of(fact).is_some_and(|step| step.index() >= steps) {
+                    return Err(fail("it is about a step that the definition does not have"));
+                }
+                match (&mut saga, fact) {
+                    (None, Fact::Started(started)) => {
+                        let definition = definition
+                            .take()
+                            .ok_or_else(|| fail("the saga starts twice"))?;
+                        saga = Some(begin(id, definition, started.clone(), row.at));
+                    }
+                    (Some(_), Fact::Started(_)) => return Err(fail("the saga starts twice")),
+                    (None, _) => return Err(fail("the saga has not started")),
+                    (Some(saga), fact) => evolve(saga, fact, row.at),
+                }
+            }
+        }
+        saga.ok_or(ReplayError {
+            position: 0,
+            message: "there are no facts".into(),
+        })
+    }
+}
+
+fn step_of(fact: &Fact) -> Option<StepIndex> {
+    match fact {
+        Fact::Skipped { step }
+        | Fact::Scheduled { step, .. }
+        | Fact::StepFailed { step, .. }
+        | Fact::Withdrawn { step, .. }
+        | Fact::Settling { step, .. } => Some(*step),
+        Fact::AttemptEnded(ended) | Fact::LateResult { ended, .. } => Some(ended.step),
+        Fact::IncidentOpened(incident) => incident.step,
+        Fact::IncidentClosed { step, .. } => *step,
+        Fact::AbortDecided(crate::fact::AbortReason::StepFailed { step, .. }) => Some(*step),
+        Fact::AbortDecided(_)
+        | Fact::Started(_)
+        | Fact::CancelPending { .. }
+        | Fact::CancelDropped
+        | Fact::Completed { .. }
+        | Fact::Compensated => None,
+    }
+}

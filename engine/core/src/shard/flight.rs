@@ -1,0 +1,295 @@
+//! What is on its way: which attempts were handed out, which were sent, and until when they are waited for. Volatile:
+//! after a takeover it is made anew from what the sagas' states ask for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use amends_definitions::{ActionName, Compensation, StepIndex, Timeouts};
+
+use crate::id::{Incarnation, OperationKey};
+use crate::outcome::OperationKind;
+use crate::saga::{Due, DueCommand, Saga};
+use crate::shard::io::{Command, Output};
+use crate::time::Time;
+
+/// One attempt that was handed out, or that an earlier owner may have sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Flight {
+    pub attempt: u32,
+    /// When this owner sent it.
+    pub sent_at: Option<Time>,
+    /// When it is taken for unknown.
+    pub deadline: Option<Time>,
+    /// When it is taken back, if it was not sent by then, and what that is called.
+    pub withdraw_at: Option<(Time, &'static str)>,
+    /// An earlier owner may have sent it.
+    pub resent: bool,
+    /// It was asked back because of the abort, or because nobody took it.
+    pub withdraw_code: Option<&'static str>,
+}
+
+/// What became due, of a saga's flights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// Its attempt's time is over.
+    Unknown,
+    /// Nobody took it, and an earlier owner may have sent it.
+    UnknownUnsent,
+    /// Nobody took it in time.
+    Withdraw,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flights(BTreeMap<(StepIndex, OperationKind), Flight>);
+
+impl Flights {
+    pub fn get(&self, step: StepIndex, operation: OperationKind, attempt: u32) -> Option<&Flight> {
+        self.0
+            .get(&(step, operation))
+            .filter(|flight| flight.attempt == attempt)
+    }
+
+    pub fn get_mut(
+        &mut self,
+        step: StepIndex,
+        operation: OperationKind,
+        attempt: u32,
+    ) -> Option<&mut Flight> {
+        self.0
+            .get_mut(&(step, operation))
+            .filter(|flight| flight.attempt == attempt)
+    }
+
+    /// Its result is there: nobody waits for it any more.
+    pub fn land(&mut self, step: StepIndex, operation: OperationKind, attempt: u32) {
+        if self.get(step, operation, attempt).is_some() {
+            self.0.remove(&(step, operation));
+        }
+    }
+
+    /// The earliest time at which one of them becomes overdue.
+    pub fn wake_at(&self) -> Option<Time> {
+        self.0
+            .values()
+            .flat_map(|flight| [flight.deadline, flight.withdraw_at.map(|(at, _)| at)])
+            .flatten()
+            .min()
+    }
+
+    /// Those that are overdue, each once.
+    pub fn take_overdue(&mut self, now: Time) -> Vec<(StepIndex, OperationKind, u32, Overdue)> {
+        let mut overdue = Vec::new();
+        for ((step, operation), flight) in &mut self.0 {
+            if flight.deadline.is_some_and(|deadline| deadline <= now) {
+                flight.deadline = None;
+                overdue.push((*step, *operation, flight.attempt, Overdue::Unknown));
+            } else if let Some((at, code)) = flight.withdraw_at
+                && at <= now
+            {
+                flight.withdraw_at = None;
+                let what = if flight.resent {
+                    Overdue::UnknownUnsent
+                } else {
+                    flight.withdraw_code = Some(code);
+                    Overdue::Withdraw
+                };
+                overdue.push((*step, *operation, flight.attempt, what));
+            }
+        }
+        overdue
+    }
+
+    /// Makes the flights what the state asks for: hands out what is due and not in flight, takes back what is in flight
+    /// and not due.
+    pub fn reconcile(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
+        let wanted = |list: &[DueCommand], key: &(StepIndex, OperationKind), attempt: u32| {
+            list.iter().any(|command| {
+                (command.step, command.operation) == *key && command.attempt == attempt
+            })
+        };
+        let mut gone = Vec::new();
+        for (key, flight) in &mut self.0 {
+            if wanted(&due.commands, key, flight.attempt) {
+                continue;
+            }
+            if wanted(&due.awaited, key, flight.attempt) {
+                if flight.sent_at.is_none() && flight.withdraw_code.is_none() {
+                    flight.withdraw_code = Some("ABORTED");
+                    flight.withdraw_at = None;
+                    // What an earlier owner may have sent gets one more attempt's time for its result.
+                    if flight.resent && flight.deadline.is_none() {
+                        flight.deadline = Some(frame.now + timeouts(saga, key.0, key.1).attempt);
+                    }
+                    outputs.push(withdraw(saga, key.0, key.1, flight.attempt));
+                }
+                continue;
+            }
+            outputs.push(withdraw(saga, key.0, key.1, flight.attempt));
+            gone.push(*key);
+        }
+        for key in gone {
+            self.0.remove(&key);
+        }
+        for command in &due.commands {
+            if self
+                .get(command.step, command.operation, command.attempt)
+                .is_none()
+            {
+                let resent = frame
+                    .loaded_at
+                    .is_some_and(|loaded_at| command.due_at <= loaded_at);
+                let timeouts = timeouts(saga, command.step, command.operation);
+                let flight = Flight {
+                    attempt: command.attempt,
+                    sent_at: None,
+                    deadline: None,
+                    withdraw_at: withdraw_at(saga, command, timeouts, frame.now),
+                    resent,
+                    withdraw_code: None,
+                };
+                self.0.insert((command.step, command.operation), flight);
+                outputs.push(Output::Send(Box::new(make_command(
+                    saga, command, timeouts, frame, resent,
+                ))));
+            }
+        }
+        for command in &due.awaited {
+            // Only after a takeover: an earlier owner may have sent it, and its result gets one more attempt's time.
+            if self
+                .get(command.step, command.operation, command.attempt)
+                .is_none()
+            {
+                let attempt_time = timeouts(saga, command.step, command.operation).attempt;
+                let flight = Flight {
+                    attempt: command.attempt,
+                    sent_at: None,
+                    deadline: Some(frame.now + attempt_time),
+                    withdraw_at: None,
+                    resent: true,
+                    withdraw_code: None,
+                };
+                self.0.insert((command.step, command.operation), flight);
+            }
+        }
+    }
+}
+
+/// What commands and their times depend on, beside their saga.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub incarnation: Incarnation,
+    pub epoch: u64,
+    /// When the saga came from the store: what was due by then may have been sent before. None if it began in memory.
+    pub loaded_at: Option<Time>,
+    pub now: Time,
+}
+
+/// The times of an operation.
+pub(super) fn timeouts(saga: &Saga, step: StepIndex, operation: OperationKind) -> &Timeouts {
+    let step = saga.definition().step(step);
+    match (operation, step.compensation()) {
+        (OperationKind::Compensate, Compensation::Call(call)) => call.timeouts(),
+        (OperationKind::Forward | OperationKind::Compensate, _) => step.timeouts(),
+    }
+}
+
+/// When a command that nobody took is taken back: at the end of its time to be taken, or of all attempts' time.
+fn withdraw_at(
+    saga: &Saga,
+    command: &DueCommand,
+    timeouts: &Timeouts,
+    now: Time,
+) -> Option<(Time, &'static str)> {
+    let first_at = saga
+        .operation(command.step, command.operation)
+        .first_at
+        .unwrap_or(now);
+    let schedule = timeouts
+        .schedule
+        .map(|schedule| (now.max(command.due_at) + schedule, "SCHEDULE_TIMEOUT"));
+    let total = timeouts
+        .total
+        .map(|total| (first_at + total, "TOTAL_TIMEOUT"));
+    [schedule, total]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
+}
+
+/// The action that an operation calls.
+pub(super) fn action(saga: &Saga, step: StepIndex, operation: OperationKind) -> &ActionName {
+    let step = saga.definition().step(step);
+    match (operation, step.compensation()) {
+        (OperationKind::Compensate, Compensation::Call(call)) => call.action(),
+        (OperationKind::Forward | OperationKind::Compensate, _) => step.action(),
+    }
+}
+
+/// How long an attempt that is sent now may take: its own time, and what is left of all attempts' time.
+pub(super) fn attempt_time(
+    saga: &Saga,
+    step: StepIndex,
+    operation: OperationKind,
+    now: Time,
+) -> Duration {
+    let timeouts = timeouts(saga, step, operation);
+    let first_at = saga.operation(step, operation).first_at.unwrap_or(now);
+    timeouts.total.map_or(timeouts.attempt, |total| {
+        timeouts.attempt.min((first_at + total).since(now))
+    })
+}
+
+pub(super) fn withdraw(
+    saga: &Saga,
+    step: StepIndex,
+    operation: OperationKind,
+    attempt: u32,
+) -> Output {
+    Output::Withdraw {
+        namespace: saga.started().namespace.clone(),
+        saga: saga.id(),
+        step: saga.definition().step(step).id().into(),
+        action: action(saga, step, operation).clone(),
+        operation,
+        attempt,
+    }
+}
+
+fn make_command(
+    saga: &Saga,
+    due: &DueCommand,
+    timeouts: &Timeouts,
+    frame: &Frame,
+    resent: bool,
+) -> Command {
+    let started = saga.started();
+    let key = |operation| OperationKey {
+        incarnation: frame.incarnation,
+        namespace: started.namespace.to_string(),
+        saga: saga.id(),
+        step: saga.definition().step(due.step).id().to_owned(),
+        item: 0,
+        round: 0,
+        operation,
+    };
+    let forward_key = match due.operation {
+        OperationKind::Forward => None,
+        OperationKind::Compensate => Some(key(OperationKind::Forward)),
+    };
+    let input = saga.operation(due.step, due.operation).input.clone();
+    Command {
+        key: key(due.operation),
+        forward_key,
+        attempt: due.attempt,
+        action: action(saga, due.step, due.operation).clone(),
+        definition: started.definition.clone(),
+        revision: started.revision,
+        epoch: frame.epoch,
+        input: input.unwrap_or_else(amends_definitions::Payload::empty_object),
+        timeout: attempt_time(saga, due.step, due.operation, frame.now).min(timeouts.attempt),
+        traceparent: started.traceparent.clone(),
+        tracestate: started.tracestate.clone(),
+        due_at: due.due_at,
+        resent,
+    }
+}

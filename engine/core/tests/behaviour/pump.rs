@@ -1,0 +1,504 @@
+//! A store and a dispatcher in a few lines: rows are kept in a vector, commands in a list, time is a number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use amends_core::fact::{Fact, Started};
+use amends_core::invariants;
+use amends_core::journal::{JournalRow, SagaState, ShardBatch};
+use amends_core::key::hash_128;
+use amends_core::saga::Saga;
+use amends_core::shard::{
+    Acknowledged, BatchLimits, CancelDisposition, CancelRefusal, Command, Existing, History, Input,
+    LoadedSaga, Output, Report, Shard, Start, StartAnswer, StartKey, StartRefusal, Surroundings,
+    Token,
+};
+use amends_core::{Incarnation, OperationKind, Outcome, SagaId, ShardId, Time, Verdict};
+use amends_definitions::{ActionName, Definition, Payload};
+
+/// Whether actions stand behind a barrier.
+pub struct Barrier(pub bool);
+
+impl Surroundings for Barrier {
+    fn stands_behind_barrier(&self, _: &str, _: &ActionName) -> bool {
+        self.0
+    }
+}
+
+/// A shard with its store and its dispatcher.
+pub struct Pump {
+    pub shard: Shard,
+    pub now: Time,
+    pub barrier: Barrier,
+    pub journal: Vec<JournalRow>,
+    pub states: BTreeMap<SagaId, SagaState>,
+    pub definitions: BTreeMap<SagaId, Arc<Definition>>,
+    pub commands: Vec<Command>,
+    pub withdrawals: Vec<(SagaId, String, OperationKind, u32)>,
+    pub started: BTreeMap<u64, Result<StartAnswer, StartRefusal>>,
+    pub cancelled: BTreeMap<u64, Result<CancelDisposition, CancelRefusal>>,
+    pub acknowledged: BTreeMap<u64, Acknowledged>,
+    pub limits: BatchLimits,
+    tokens: u64,
+    sagas: u64,
+}
+
+/// Reads a definition.
+pub fn definition(yaml: &str) -> Arc<Definition> {
+    let checked = amends_definitions::check(yaml.as_bytes());
+    let found = amends_definitions::render("test.saga.yaml", yaml.as_bytes(), &checked.diagnostics);
+    Arc::new(checked.definition.unwrap_or_else(|| panic!("{found}")))
+}
+
+impl Pump {
+    pub fn new() -> Self {
+        Self {
+            shard: Shard::new(ShardId(3), incarnation(), 1),
+            now: Time::from_micros(1_763_712_000_000_000),
+            barrier: Barrier(true),
+            journal: Vec::new(),
+            states: BTreeMap::new(),
+            definitions: BTreeMap::new(),
+            commands: Vec::new(),
+            withdrawals: Vec::new(),
+            started: BTreeMap::new(),
+            cancelled: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            limits: BatchLimits::default(),
+            tokens: 0,
+            sagas: 0,
+        }
+    }
+
+    /// Starts a saga without a key, and returns its id.
+    pub fn start(&mut self, definition: &Arc<Definition>, input: &str) -> SagaId {
+        self.start_keyed(definition, input, None, None).1
+    }
+
+    /// Starts a saga; its token and the id that it would have.
+    pub fn start_keyed(
+        &mut self,
+        definition: &Arc<Definition>,
+        input: &str,
+        key: Option<&str>,
+        existing: Option<Existing>,
+    ) -> (u64, SagaId) {
+        let token = self.offer_start(definition, input, key, existing);
+        self.run();
+        token
+    }
+
+    /// Queues a start.
+    pub fn offer_start(
+        &mut self,
+        definition: &Arc<Definition>,
+        input: &str,
+        key: Option<&str>,
+        existing: Option<Existing>,
+    ) -> (u64, SagaId) {
+        self.sagas += 1;
+        let id = SagaId::new(self.now, self.shard.id(), self.sagas);
+        self.definitions.insert(id, Arc::clone(definition));
+        let token = self.token();
+        let started = Started {
+            namespace: "default".into(),
+            definition: definition.name().into(),
+            revision: 1,
+            hash: definition.hash(),
+            key: key.map(str::to_owned),
+            input: payload(input),
+            traceparent: None,
+            tracestate: None,
+        };
+        let key = key.map(|key| StartKey {
+            key_hash: hash_128(key.as_bytes()),
+            input_hash: hash_128(&payload(input).canonical()),
+        });
+        let start = Box::new(Start {
+            id,
+            started,
+            definition: Arc::clone(definition),
+            key,
+            existing,
+        });
+        self.shard.handle(
+            Input::Start {
+                token: Token(token),
+                start,
+            },
+            self.now,
+        );
+        (token, id)
+    }
+
+    /// The command that is out for a step, oldest first.
+    pub fn command(&self, step: &str) -> &Command {
+        self.commands
+            .iter()
+            .find(|command| command.key.step == step)
+            .unwrap_or_else(|| panic!("no command for {step}: {:?}", self.out()))
+    }
+
+    /// The commands that are out, as `step:operation:attempt`.
+    pub fn out(&self) -> Vec<String> {
+        self.commands
+            .iter()
+            .map(|command| {
+                format!(
+                    "{}:{}:{}",
+                    command.key.step,
+                    command.key.operation.as_str(),
+                    command.attempt
+                )
+            })
+            .collect()
+    }
+
+    /// Sends what is out for a step.
+    pub fn send(&mut self, step: &str) -> Command {
+        let command = self.command(step).clone();
+        self.shard.handle(
+            Input::Sent {
+                saga: command.key.saga,
+                step: command.key.step.as_str().into(),
+                operation: command.key.operation,
+                attempt: command.attempt,
+            },
+            self.now,
+        );
+        self.run();
+        command
+    }
+
+    /// Sends what is out for a step, and answers it.
+    pub fn answer(&mut self, step: &str, outcome: Outcome) -> Acknowledged {
+        let command = self.send(step);
+        self.reply(&command, outcome, None)
+    }
+
+    /// Answers a command, sent or not.
+    pub fn reply(
+        &mut self,
+        command: &Command,
+        outcome: Outcome,
+        verdict: Option<Verdict>,
+    ) -> Acknowledged {
+        self.commands
+            .retain(|out| out.key != command.key || out.attempt != command.attempt);
+        let token = self.offer_reply(command, outcome, verdict);
+        self.run();
+        self.acknowledged
+            .get(&token)
+            .copied()
+            .expect("every outcome is answered")
+    }
+
+    /// Queues an answer.
+    pub fn offer_reply(
+        &mut self,
+        command: &Command,
+        outcome: Outcome,
+        verdict: Option<Verdict>,
+    ) -> u64 {
+        let token = self.token();
+        let report = Report {
+            namespace: command.key.namespace.as_str().into(),
+            saga: command.key.saga,
+            step: command.key.step.as_str().into(),
+            operation: command.key.operation,
+            attempt: command.attempt,
+            outcome,
+            verdict,
+            instance: Some("p-1".into()),
+            serves: [command.action.clone()].into(),
+        };
+        self.shard.handle(
+            Input::Outcome {
+                token: Some(Token(token)),
+                report,
+            },
+            self.now,
+        );
+        token
+    }
+
+    /// Says that a withdrawn command had never been sent.
+    pub fn never_sent(&mut self, step: &str) {
+        let at = self
+            .withdrawals
+            .iter()
+            .position(|(_, withdrawn, _, _)| withdrawn == step)
+            .expect("it was withdrawn");
+        let (saga, step, operation, attempt) = self.withdrawals.remove(at);
+        self.commands.retain(|command| {
+            (
+                command.key.step.as_str(),
+                command.key.operation,
+                command.attempt,
+            ) != (&step, operation, attempt)
+        });
+        self.shard.handle(
+            Input::Withdrawn {
+                saga,
+                step: step.as_str().into(),
+                operation,
+                attempt,
+            },
+            self.now,
+        );
+        self.run();
+    }
+
+    pub fn cancel(&mut self, saga: SagaId) -> Result<CancelDisposition, CancelRefusal> {
+        let token = self.token();
+        self.shard.handle(
+            Input::Cancel {
+                token: Token(token),
+                namespace: "default".into(),
+                saga,
+                by: "ann".into(),
+                reason: "changed her mind".into(),
+            },
+            self.now,
+        );
+        self.run();
+        self.cancelled
+            .remove(&token)
+            .expect("every cancel is answered")
+    }
+
+    /// Lets time pass, timer by timer.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.shard.next_wake().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.run();
+        }
+        self.now = until;
+        self.run();
+    }
+
+    /// Decides, commits and lets out until nothing is left to do.
+    pub fn run(&mut self) {
+        for _ in 0..10_000 {
+            if !self.shard.is_ready(self.now) {
+                self.let_out();
+                if !self.shard.is_ready(self.now) {
+                    return;
+                }
+            }
+            if let Some(batch) = self.shard.prepare(self.now, self.limits, &self.barrier) {
+                self.store(&batch);
+                self.shard.committed(self.now);
+            }
+            self.let_out();
+        }
+        panic!("the shard never comes to rest");
+    }
+
+    /// Writes a batch, as a store would.
+    pub fn store(&mut self, batch: &ShardBatch) {
+        let expected = self
+            .journal
+            .last()
+            .map_or(self.shard.epoch() + 1, |row| row.position + 1);
+        assert_eq!(
+            batch.rows.first().expect("a batch has rows").position,
+            expected.max(batch.epoch + 1)
+        );
+        for insert in &batch.inserts {
+            assert!(
+                self.states.insert(insert.id, insert.state).is_none(),
+                "inserted twice"
+            );
+        }
+        for update in &batch.updates {
+            assert!(
+                self.states.insert(update.id, update.state).is_some(),
+                "updated before it was inserted"
+            );
+        }
+        self.journal.extend(batch.rows.iter().cloned());
+        for row in &batch.rows {
+            // I14: the fold of what is recorded is the live state.
+            let folded = self.folded(row.saga);
+            if let Some(live) = self.shard.saga(row.saga) {
+                assert_eq!(format!("{folded:?}"), format!("{live:?}"));
+            }
+            assert_eq!(invariants::check(&folded), Ok(()));
+            assert_eq!(
+                self.states[&row.saga],
+                folded.state(),
+                "the row tells the state"
+            );
+        }
+    }
+
+    pub fn let_out(&mut self) {
+        for output in self.shard.take_outputs() {
+            match output {
+                Output::Send(command) => self.commands.push(*command),
+                Output::Withdraw {
+                    saga,
+                    step,
+                    operation,
+                    attempt,
+                    ..
+                } => {
+                    self.withdrawals
+                        .push((saga, step.to_string(), operation, attempt));
+                }
+                Output::Started { token, result } => {
+                    assert!(self.started.insert(token.0, result).is_none())
+                }
+                Output::Cancelled { token, result } => {
+                    assert!(self.cancelled.insert(token.0, result).is_none())
+                }
+                Output::Acknowledge {
+                    token,
+                    acknowledged,
+                } => {
+                    assert!(self.acknowledged.insert(token.0, acknowledged).is_none());
+                }
+                Output::Load { saga } => {
+                    let loaded = match self.states.get(&saga) {
+                        Some(_) => LoadedSaga::Found(self.history(saga)),
+                        None => LoadedSaga::Absent,
+                    };
+                    self.shard.handle(Input::Loaded { saga, loaded }, self.now);
+                }
+                Output::Changed { .. } => {}
+            }
+        }
+    }
+
+    /// The node dies: what was volatile is gone. The next one takes over and replays.
+    pub fn crash(&mut self) {
+        let epoch = self
+            .journal
+            .last()
+            .map_or(self.shard.epoch(), |row| row.position)
+            + 1;
+        self.shard = Shard::new(self.shard.id(), incarnation(), epoch);
+        self.commands.clear();
+        self.withdrawals.clear();
+        let active: Vec<_> = self
+            .states
+            .iter()
+            .filter(|(_, state)| !state.is_terminal())
+            .map(|(saga, _)| *saga)
+            .collect();
+        for saga in active {
+            let history = self.history(saga);
+            self.shard.recover(history, self.now);
+        }
+        self.run();
+    }
+
+    pub fn history(&self, saga: SagaId) -> History {
+        History {
+            saga,
+            state: self.states[&saga],
+            definition: Ok(Arc::clone(&self.definitions[&saga])),
+            rows: Ok(self
+                .journal
+                .iter()
+                .filter(|row| row.saga == saga)
+                .cloned()
+                .collect()),
+        }
+    }
+
+    pub fn folded(&self, saga: SagaId) -> Saga {
+        let rows: Vec<_> = self
+            .journal
+            .iter()
+            .filter(|row| row.saga == saga)
+            .cloned()
+            .collect();
+        Saga::replay(saga, Arc::clone(&self.definitions[&saga]), &rows)
+            .expect("what was recorded can be replayed")
+    }
+
+    pub fn state(&self, saga: SagaId) -> SagaState {
+        self.states[&saga]
+    }
+
+    /// A saga's facts, one short line each.
+    pub fn facts(&self, saga: SagaId) -> Vec<String> {
+        let definition = &self.definitions[&saga];
+        let id = |step: amends_definitions::StepIndex| definition.step(step).id();
+        self.journal
+            .iter()
+            .filter(|row| row.saga == saga)
+            .flat_map(|row| &row.facts)
+            .map(|fact| match fact {
+                Fact::Scheduled {
+                    step, operation, ..
+                } => format!("scheduled {} {}", operation.as_str(), id(*step)),
+                Fact::Skipped { step } => format!("skipped {}", id(*step)),
+                Fact::AttemptEnded(ended) => format!(
+                    "{} {} {}:{}{}",
+                    ended.outcome.as_str(),
+                    ended.operation.as_str(),
+                    id(ended.step),
+                    ended.attempt,
+                    if ended.retry_at.is_some() {
+                        " again"
+                    } else {
+                        ""
+                    }
+                ),
+                Fact::Withdrawn { step, code, .. } => format!("withdrawn {} {code}", id(*step)),
+                Fact::Settling { step, .. } => format!("settling {}", id(*step)),
+                Fact::StepFailed { step, code, .. } => format!("step_failed {} {code}", id(*step)),
+                Fact::AbortDecided(reason) => format!("abort {} {}", reason.kind(), reason.code()),
+                Fact::IncidentOpened(incident) => format!("incident {}", incident.reason.as_str()),
+                Fact::LateResult { leak, .. } => format!("late_result leak={leak}"),
+                other => other.kind().to_owned(),
+            })
+            .collect()
+    }
+
+    fn token(&mut self) -> u64 {
+        self.tokens += 1;
+        self.tokens
+    }
+}
+
+pub fn incarnation() -> Incarnation {
+    Incarnation(uuid::Uuid::from_u128(1))
+}
+
+pub fn payload(json: &str) -> Payload {
+    Payload::check(json.to_owned().into_bytes().into()).expect("test payloads are JSON")
+}
+
+pub fn succeeded() -> Outcome {
+    Outcome::Succeeded {
+        output: payload(r#"{"ok":true}"#),
+    }
+}
+
+pub fn rejected(code: &str) -> Outcome {
+    Outcome::Rejected {
+        code: code.into(),
+        message: "no".into(),
+    }
+}
+
+pub fn failed() -> Outcome {
+    Outcome::Failed {
+        code: "BROKEN".into(),
+        message: "it broke".into(),
+        retry_after: None,
+    }
+}
+
+pub fn fatal() -> Outcome {
+    Outcome::Fatal {
+        code: "NO_SUCH_ACTION".into(),
+        message: "never".into(),
+    }
+}
