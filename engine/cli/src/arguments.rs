@@ -97,12 +97,7 @@ pub struct ServerArguments {
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// The database: postgres://USER@HOST/DATABASE or sqlite:PATH
-    #[arg(
-        long,
-        env = "AMENDS_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
+    #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// This node's name, unique among those of the database
     #[arg(long, value_name = "NAME")]
@@ -124,7 +119,7 @@ pub struct MigrateArguments {
     /// The database: postgres://USER@HOST/DATABASE or sqlite:PATH
     #[arg(
         long,
-        env = "AMENDS_DATABASE_URL",
+        env = "AMENDS__DATABASE_URL",
         hide_env_values = true,
         value_name = "URL"
     )]
@@ -321,7 +316,7 @@ pub struct BenchArguments {
     /// With --store postgres: an empty database that may be written to
     #[arg(
         long,
-        env = "AMENDS_DATABASE_URL",
+        env = "AMENDS__DATABASE_URL",
         hide_env_values = true,
         value_name = "URL"
     )]

@@ -152,8 +152,8 @@ impl ServerProcess {
         let arguments = ["server", "--until-stdin-closes", "--listen", &listen].map(OsString::from);
         // The URL may hold a password, and command lines are public: it goes through the environment.
         let process = Process::new("server", directory, arguments)
-            .with_environment("AMENDS_DATABASE_URL", database_url)
-            .with_environment("RUST_LOG", "warn");
+            .with_environment("AMENDS__DATABASE_URL", database_url)
+            .with_environment("AMENDS_LOG", "warn");
         let mut server = Self {
             process,
             address: format!("http://{listen}"),

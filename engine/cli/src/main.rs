@@ -47,6 +47,8 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Definition(command) => verbs::definition::run(global, command).await.map(done),
         Command::Saga(command) => verbs::saga::run(global, command).await,
         Command::Lint(arguments) => verbs::lint::run(arguments),
+        Command::Dev(arguments) => verbs::serve::dev(arguments).await.map(done),
+        Command::Server(arguments) => verbs::serve::server(arguments).await.map(done),
         Command::Demo(arguments) => demo::run(global, arguments).await,
         Command::DemoParticipant(arguments) => demo::participant(global, arguments).await,
         Command::Bench(arguments) => bench::run(global, arguments).await,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amends_definitions::{Definition, check, to_normal_form};
-use amends_server::core::journal::ShardBatch;
-use amends_server::core::{ShardId, Time};
-use amends_server::store::{AppendError, Batch, Lane, NewDefinition, NodeLease, Store, Takeover};
+use amends_server::amends_core::journal::ShardBatch;
+use amends_server::amends_core::{ShardId, Time};
+use amends_server::amends_store::{AppendError, Batch, Lane, NewDefinition, NodeLease, Store, Takeover};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -234,9 +234,9 @@ fn broken(error: &dyn std::error::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amends_server::core::journal::SagaState;
-    use amends_server::store::ListQuery;
-    use amends_server::store::memory::MemoryStore;
+    use amends_server::amends_core::journal::SagaState;
+    use amends_server::amends_store::ListQuery;
+    use amends_server::amends_store::memory::MemoryStore;
 
     fn arguments(sagas: u64) -> BenchArguments {
         BenchArguments {

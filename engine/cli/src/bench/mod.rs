@@ -6,10 +6,15 @@ mod load;
 mod report;
 mod rows;
 
+use std::sync::Arc;
+
+use amends_server::amends_store::Store;
+use amends_server::{Config, DatabaseUrl, open_store};
+
 use crate::arguments::{BenchArguments, BenchStore, Global};
 use crate::children::ServerProcess;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::output::{say, show};
 
 use report::BenchView;
@@ -82,10 +87,8 @@ fn postgres_url(arguments: &BenchArguments) -> Result<String, Failure> {
         .advice("give it as postgres://USER@HOST/DATABASE"))
 }
 
-async fn open(url: &str) -> Result<std::sync::Arc<dyn amends_server::store::Store>, Failure> {
-    let opened = amends_server::open_store(url).await;
-    opened.map_err(|error| {
-        Failure::new(Exit::Configuration, "the database cannot be used")
-            .because(crate::failure::chain(&error))
-    })
+async fn open(url: &str) -> Result<Arc<dyn Store>, Failure> {
+    let config = Config { database_url: DatabaseUrl::new(url), ..Config::default() };
+    let opened = open_store(&config).await;
+    opened.map_err(|error| Failure::new(Exit::Configuration, "the database cannot be used").because(chain(&error)))
 }

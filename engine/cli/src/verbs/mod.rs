@@ -3,6 +3,7 @@
 pub mod definition;
 pub mod lint;
 pub mod saga;
+pub mod serve;
 
 use std::path::Path;
 
