@@ -49,10 +49,10 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Lint(arguments) => verbs::lint::run(arguments),
         Command::Dev(arguments) => verbs::serve::dev(arguments).await.map(done),
         Command::Server(arguments) => verbs::serve::server(arguments).await.map(done),
+        Command::Migrate(arguments) => verbs::migrate::run(global, arguments).await.map(done),
         Command::Demo(arguments) => demo::run(global, arguments).await,
         Command::DemoParticipant(arguments) => demo::participant(global, arguments).await,
         Command::Bench(arguments) => bench::run(global, arguments).await,
-        _ => Ok(Exit::Wrong),
     }
 }
 

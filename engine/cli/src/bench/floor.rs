@@ -9,7 +9,9 @@ use std::time::Duration;
 use amends_definitions::{Definition, check, to_normal_form};
 use amends_server::amends_core::journal::ShardBatch;
 use amends_server::amends_core::{ShardId, Time};
-use amends_server::amends_store::{AppendError, Batch, Lane, NewDefinition, NodeLease, Store, Takeover};
+use amends_server::amends_store::{
+    AppendError, Batch, Lane, NewDefinition, NodeLease, Store, Takeover,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 

@@ -52,6 +52,9 @@ async fn of_store(store: BenchStore, arguments: &BenchArguments) -> Result<Bench
         ),
         BenchStore::Postgres => ("postgres", postgres_url(arguments)?),
     };
+    if store == BenchStore::Postgres {
+        crate::verbs::migrate::up(&url).await?;
+    }
     if arguments.floor {
         say("writing the rows of sagas without an engine");
         let measured = floor::run(open(&url).await?, arguments).await?;
@@ -88,7 +91,12 @@ fn postgres_url(arguments: &BenchArguments) -> Result<String, Failure> {
 }
 
 async fn open(url: &str) -> Result<Arc<dyn Store>, Failure> {
-    let config = Config { database_url: DatabaseUrl::new(url), ..Config::default() };
+    let config = Config {
+        database_url: DatabaseUrl::new(url),
+        ..Config::default()
+    };
     let opened = open_store(&config).await;
-    opened.map_err(|error| Failure::new(Exit::Configuration, "the database cannot be used").because(chain(&error)))
+    opened.map_err(|error| {
+        Failure::new(Exit::Configuration, "the database cannot be used").because(chain(&error))
+    })
 }

@@ -45,15 +45,16 @@ impl BenchView {
         measured.latencies.sort_unstable();
         let sagas = measured.latencies.len() as u64;
         let elapsed_seconds = measured.elapsed.as_secs_f64();
-        let at = |percent| percentile(&measured.latencies, percent).as_secs_f64() * 1_000.0;
+        let at =
+            |percent| rounded(percentile(&measured.latencies, percent).as_secs_f64() * 1_000.0);
         Self {
             what,
             store,
             in_flight,
             sagas,
             errors: measured.errors,
-            elapsed_seconds,
-            sagas_per_second: rate(sagas, elapsed_seconds),
+            elapsed_seconds: rounded(elapsed_seconds),
+            sagas_per_second: rounded(rate(sagas, elapsed_seconds)),
             p50_ms: at(50),
             p90_ms: at(90),
             p99_ms: at(99),
@@ -102,6 +103,11 @@ fn rate(count: u64, seconds: f64) -> f64 {
     } else {
         0.0
     }
+}
+
+/// To three digits: more is noise.
+fn rounded(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
 }
 
 /// The smallest value that this share of the sorted values does not exceed (nearest rank).

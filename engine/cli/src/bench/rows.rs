@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use amends_definitions::{DefinitionHash, Payload, StepIndex};
 use amends_server::amends_core::fact::{AttemptEnded, Fact, Started};
-use amends_server::amends_core::journal::{JournalRow, SagaInsert, SagaState, SagaUpdate, ShardBatch};
+use amends_server::amends_core::journal::{
+    JournalRow, SagaInsert, SagaState, SagaUpdate, ShardBatch,
+};
 use amends_server::amends_core::outcome::{OperationKind, Outcome};
 use amends_server::amends_core::{SagaId, ShardId, Time};
 use uuid::Uuid;

@@ -2,6 +2,7 @@
 
 pub mod definition;
 pub mod lint;
+pub mod migrate;
 pub mod saga;
 pub mod serve;
 

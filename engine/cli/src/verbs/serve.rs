@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use amends_server::{Config, DatabaseUrl, RunError, Sources, StartError, shutdown_signal, start, telemetry};
+use amends_server::{
+    Config, DatabaseUrl, RunError, Sources, StartError, shutdown_signal, start, telemetry,
+};
 
 use crate::arguments::{DevArguments, ServerArguments};
 use crate::children::end_with_stdin;
@@ -41,9 +43,12 @@ pub async fn server(arguments: &ServerArguments) -> Result<(), Failure> {
 /// As [`server`].
 pub async fn dev(arguments: &DevArguments) -> Result<(), Failure> {
     std::fs::create_dir_all(&arguments.data).map_err(|error| {
-        Failure::new(Exit::Configuration, format!("{} cannot be made", arguments.data.display()))
-            .because(error)
-            .advice("name a directory that can be written with --data")
+        Failure::new(
+            Exit::Configuration,
+            format!("{} cannot be made", arguments.data.display()),
+        )
+        .because(error)
+        .advice("name a directory that can be written with --data")
     })?;
     let database = arguments.data.join("amends.db");
     let config = Config {
@@ -60,10 +65,15 @@ pub async fn dev(arguments: &DevArguments) -> Result<(), Failure> {
     .await
 }
 
-async fn run(config: Config, ready: impl FnOnce(&str) -> Result<(), Failure>) -> Result<(), Failure> {
-    let telemetry = telemetry::init(config.log_format, &config.log_filter).map_err(|error| not_started(&error))?;
-    let shutdown = shutdown_signal()
-        .map_err(|error| Failure::wrong("the process cannot listen for its signals").because(error))?;
+async fn run(
+    config: Config,
+    ready: impl FnOnce(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let telemetry = telemetry::init(config.log_format, &config.log_filter)
+        .map_err(|error| not_started(&error))?;
+    let shutdown = shutdown_signal().map_err(|error| {
+        Failure::wrong("the process cannot listen for its signals").because(error)
+    })?;
     let node = start(config).await.map_err(|error| not_started(&error))?;
     ready(&node.address().to_string())?;
     let ended = node.run_until(shutdown).await;
@@ -73,7 +83,8 @@ async fn run(config: Config, ready: impl FnOnce(&str) -> Result<(), Failure>) ->
 
 fn flags(arguments: &ServerArguments) -> Vec<(&'static str, String)> {
     let mut flags = Vec::new();
-    let mut add = |key, value: &Option<String>| flags.extend(value.clone().map(|value| (key, value)));
+    let mut add =
+        |key, value: &Option<String>| flags.extend(value.clone().map(|value| (key, value)));
     add("listen", &arguments.listen);
     add("database_url", &arguments.database_url);
     add("node", &arguments.node);
@@ -85,7 +96,11 @@ fn flags(arguments: &ServerArguments) -> Vec<(&'static str, String)> {
 
 /// What to do with a server that runs, to try it out.
 fn next_steps(address: &str, database: &Path) -> String {
-    let server = if address == "127.0.0.1:7707" { String::new() } else { format!(" --server http://{address}") };
+    let server = if address == "127.0.0.1:7707" {
+        String::new()
+    } else {
+        format!(" --server http://{address}")
+    };
     format!(
         "amends listens on http://{address}, and keeps its sagas in {}\n\
          Ctrl-C ends it; what was accepted goes on at the next start.\n\
@@ -124,7 +139,10 @@ mod tests {
         };
         assert_eq!(
             flags(&arguments),
-            [("listen", "127.0.0.1:0".to_owned()), ("allow_insecure_listen", "true".to_owned())]
+            [
+                ("listen", "127.0.0.1:0".to_owned()),
+                ("allow_insecure_listen", "true".to_owned())
+            ]
         );
     }
 
@@ -132,6 +150,9 @@ mod tests {
     fn the_next_steps_name_the_server_where_it_is_not_the_usual_one() {
         let database = Path::new(".amends/amends.db");
         assert!(next_steps("127.0.0.1:7707", database).contains("  amends apply -f"));
-        assert!(next_steps("127.0.0.1:1", database).contains("  amends --server http://127.0.0.1:1 apply -f"));
+        assert!(
+            next_steps("127.0.0.1:1", database)
+                .contains("  amends --server http://127.0.0.1:1 apply -f")
+        );
     }
 }
