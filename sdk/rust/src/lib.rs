@@ -34,8 +34,8 @@
 //! ```
 //!
 //! Delivery is at least once, and a compensation may arrive for an action that never ran, or before it. The `barrier`
-//! (with feature `sqlite` or `postgres`) settles all of that in the participant's own database; [`testing`] has the checks
-//! that every participant owes.
+//! (with feature `sqlite` or `postgres`) settles all of that in the participant's own database; [`testing`] has the
+//! checks that every participant owes.
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod barrier;
