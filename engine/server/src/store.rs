@@ -9,7 +9,10 @@ use crate::config::{Config, Database};
 use crate::error::{StartError, chain};
 
 /// Opens the configured store, and checks that its schema is one that this binary knows.
-pub(crate) async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+///
+/// # Errors
+/// If it cannot be reached, or its schema is another.
+pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let failed = |error: amends_store::Error| StartError::Database {
         database: config.database_url.to_string(),
         message: config.database_url.redact(&chain(&error)),
