@@ -1,6 +1,8 @@
 //! JSON Schema, with the crate behind a wall. A schema refers to nothing outside itself, and its patterns run in linear time.
 
 use crate::limits::SCHEMA_VIOLATIONS_MAX;
+#[cfg(feature = "document")]
+use crate::limits::{SCHEMA_PATTERN_BYTES_MAX, SCHEMA_PATTERNS_MAX};
 use crate::payload::Payload;
 
 /// A compiled JSON Schema.
@@ -30,8 +32,13 @@ impl Schema {
     pub(crate) fn compile(source: String) -> Result<Self, (String, String)> {
         let schema: serde_json::Value =
             serde_json::from_str(&source).map_err(|error| (String::new(), error.to_string()))?;
+        if patterns(&schema) > SCHEMA_PATTERNS_MAX {
+            let message = format!("it has more than {SCHEMA_PATTERNS_MAX} patterns");
+            return Err((String::new(), message));
+        }
+        let patterns = jsonschema::PatternOptions::regex().size_limit(SCHEMA_PATTERN_BYTES_MAX);
         let validator = jsonschema::options()
-            .with_pattern_options(jsonschema::PatternOptions::regex())
+            .with_pattern_options(patterns)
             .build(&schema)
             .map_err(|error| {
                 let message = match error.kind() {
@@ -74,6 +81,26 @@ impl Schema {
     }
 }
 
+/// The patterns in a schema, generously: a property that is called `pattern` counts as well.
+#[cfg(feature = "document")]
+fn patterns(schema: &serde_json::Value) -> usize {
+    match schema {
+        serde_json::Value::Array(items) => items.iter().map(patterns).sum(),
+        serde_json::Value::Object(entries) => entries
+            .iter()
+            .map(|(key, value)| {
+                let own = match (key.as_str(), value) {
+                    ("pattern", _) => 1,
+                    ("patternProperties", serde_json::Value::Object(entries)) => entries.len(),
+                    _ => 0,
+                };
+                own + patterns(value)
+            })
+            .sum(),
+        _ => 0,
+    }
+}
+
 #[cfg(all(test, feature = "document"))]
 mod tests {
     use super::*;
@@ -110,6 +137,20 @@ mod tests {
         let schema = schema(r#"{"items":{"type":"string"}}"#);
         let many = format!("[{}]", vec!["1"; 1000].join(","));
         assert_eq!(violations(&schema, &many).len(), SCHEMA_VIOLATIONS_MAX);
+    }
+
+    #[test]
+    fn patterns_are_bounded_in_number_and_in_size() {
+        let many = |n: usize| {
+            format!(
+                "{{\"allOf\":[{}]}}",
+                vec![r#"{"pattern":"a"}"#; n].join(",")
+            )
+        };
+        assert!(Schema::compile(many(SCHEMA_PATTERNS_MAX)).is_ok());
+        assert!(Schema::compile(many(SCHEMA_PATTERNS_MAX + 1)).is_err());
+        assert!(Schema::compile(r#"{"pattern":"^[a-z]{1,64}$"}"#.to_owned()).is_ok());
+        assert!(Schema::compile(r#"{"pattern":"(\\pL{1000}){1000}"}"#.to_owned()).is_err());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! Read in this order: [`fact`] (what can happen), [`saga`] (what one saga makes of it), [`shard`] (many sagas, one journal).
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod fact;
 pub mod id;
 pub mod key;

@@ -491,12 +491,44 @@ async fn a_participant_that_is_not_well_formed_does_not_start() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_of_a_handler_is_sent_at_once() {
+    let inventory =
+        Participant::new("inventory").action("long", |context: Context, _: Value| async move {
+            context.heartbeat();
+            context.cancellation().cancelled().await;
+            Ok(())
+        });
+    // Heartbeats by themselves come every ten seconds in this lease.
+    let mut server = FakeServer::start().await.with_lease_seconds(60);
+    let _running = run(inventory.options(options()), &server);
+    let mut session = server.session().await;
+    session.command([command("a", "long")]);
+    let beat = async {
+        loop {
+            if let Some(Request::Heartbeats(beat)) = session.next().await {
+                return beat;
+            }
+        }
+    };
+    let beat = tokio::time::timeout(Duration::from_secs(5), beat)
+        .await
+        .unwrap();
+    assert_eq!(beat.attempts[0].operation_key, "a");
+}
+
+#[tokio::test]
 async fn a_preparation_that_fails_ends_the_attempt_before_its_handler() {
     let ready = Arc::new(AtomicU32::new(0));
     let asked = ready.clone();
     let action = Action::new(nothing).before(move |_| {
         let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
-        async move { if first { Err(Fail::failed("NOT_YET")) } else { Ok(()) } }
+        async move {
+            if first {
+                Err(Fail::failed("NOT_YET"))
+            } else {
+                Ok(())
+            }
+        }
     });
     let inventory = Participant::new("inventory").serve("nothing", action);
     let (_server, mut session, _running) = attached(inventory).await;

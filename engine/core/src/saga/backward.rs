@@ -11,6 +11,7 @@ use amends_definitions::{Compensation, CompensationOrder, Payload, StepIndex};
 use crate::fact::{AttemptEnded, Fact, IncidentReason};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::{Decision, with_scope};
+use crate::saga::due::park_at;
 use crate::saga::retry::{Question, next_due};
 use crate::saga::state::Phase;
 use crate::shard::io::Acknowledged;
@@ -40,6 +41,29 @@ impl Decision<'_> {
                 .any(|step| self.saga.owes_compensation(step))
         {
             self.record(Fact::Compensated);
+        }
+    }
+
+    /// A compensation that took too long needs a person, whether a participant ever took it or not.
+    pub(super) fn park_late_compensations(&mut self) {
+        for step in self.step_indices() {
+            let compensation = &self.saga.steps[step.index()].compensation;
+            if park_at(self.saga, compensation).is_some_and(|park_at| park_at <= self.now) {
+                let message = match &compensation.error {
+                    Some((code, message)) => format!("{code}: {message}"),
+                    None => "no participant has answered it".to_owned(),
+                };
+                let operation = OperationKind::Compensate;
+                let code = "PARK_AFTER".to_owned();
+                self.record(Fact::StepFailed {
+                    step,
+                    operation,
+                    code,
+                    message: message.clone(),
+                });
+                let reason = IncidentReason::CompensationExhausted;
+                self.open_incident(Some(step), Some(operation), reason, &message);
+            }
         }
     }
 

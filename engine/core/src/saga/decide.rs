@@ -114,9 +114,10 @@ impl<'a> Decision<'a> {
         self.forward_ended(step);
     }
 
-    /// A time came: a settle time may be over.
+    /// A time came: a settle time may be over, a compensation may be late.
     pub fn wake(&mut self) {
         if self.saga.abort.is_some() && self.saga.end.is_none() {
+            self.park_late_compensations();
             self.advance_backward();
         }
     }

@@ -55,11 +55,23 @@ pub fn due(saga: &Saga, now: Time) -> Due {
             false,
             now,
         );
+        if let Some(park_at) = park_at(saga, &status.compensation).filter(|at| *at > now) {
+            due.wake_at = Some(due.wake_at.map_or(park_at, |earlier| earlier.min(park_at)));
+        }
     }
     // In the order of their scheduling: of compensations the latest action's comes first.
     due.commands
         .sort_by_key(|command| saga.operation(command.step, command.operation).order);
     due
+}
+
+/// When a compensation that is still open parks, taken up by a participant or not.
+pub(super) fn park_at(saga: &Saga, compensation: &Operation) -> Option<Time> {
+    let open = matches!(compensation.phase, Phase::Scheduled { .. });
+    compensation
+        .first_at
+        .filter(|_| open)
+        .map(|first_at| first_at + saga.definition.compensation().park_after)
 }
 
 fn ask(

@@ -20,8 +20,8 @@ pub(super) struct Flight {
     pub sent_at: Option<Time>,
     /// When it is taken for unknown.
     pub deadline: Option<Time>,
-    /// When it is taken back, if it was not sent by then.
-    pub withdraw_at: Option<Time>,
+    /// When it is taken back, if it was not sent by then, and what that is called.
+    pub withdraw_at: Option<(Time, &'static str)>,
     /// An earlier owner may have sent it.
     pub resent: bool,
     /// It was asked back because of the abort, or because nobody took it.
@@ -71,7 +71,7 @@ impl Flights {
     pub fn wake_at(&self) -> Option<Time> {
         self.0
             .values()
-            .flat_map(|flight| [flight.deadline, flight.withdraw_at])
+            .flat_map(|flight| [flight.deadline, flight.withdraw_at.map(|(at, _)| at)])
             .flatten()
             .min()
     }
@@ -83,16 +83,16 @@ impl Flights {
             if flight.deadline.is_some_and(|deadline| deadline <= now) {
                 flight.deadline = None;
                 overdue.push((*step, *operation, flight.attempt, Overdue::Unknown));
-            } else if flight.withdraw_at.is_some_and(|at| at <= now) {
+            } else if let Some((at, code)) = flight.withdraw_at
+                && at <= now
+            {
                 flight.withdraw_at = None;
                 let what = if flight.resent {
                     Overdue::UnknownUnsent
                 } else {
+                    flight.withdraw_code = Some(code);
                     Overdue::Withdraw
                 };
-                if what == Overdue::Withdraw {
-                    flight.withdraw_code = Some("SCHEDULE_TIMEOUT");
-                }
                 overdue.push((*step, *operation, flight.attempt, what));
             }
         }
@@ -143,9 +143,7 @@ impl Flights {
                     attempt: command.attempt,
                     sent_at: None,
                     deadline: None,
-                    withdraw_at: timeouts
-                        .schedule
-                        .map(|schedule| frame.now.max(command.due_at) + schedule),
+                    withdraw_at: withdraw_at(saga, command, timeouts, frame.now),
                     resent,
                     withdraw_code: None,
                 };
@@ -193,6 +191,29 @@ pub(super) fn timeouts(saga: &Saga, step: StepIndex, operation: OperationKind) -
         (OperationKind::Compensate, Compensation::Call(call)) => call.timeouts(),
         (OperationKind::Forward | OperationKind::Compensate, _) => step.timeouts(),
     }
+}
+
+/// When a command that nobody took is taken back: at the end of its time to be taken, or of all attempts' time.
+fn withdraw_at(
+    saga: &Saga,
+    command: &DueCommand,
+    timeouts: &Timeouts,
+    now: Time,
+) -> Option<(Time, &'static str)> {
+    let first_at = saga
+        .operation(command.step, command.operation)
+        .first_at
+        .unwrap_or(now);
+    let schedule = timeouts
+        .schedule
+        .map(|schedule| (now.max(command.due_at) + schedule, "SCHEDULE_TIMEOUT"));
+    let total = timeouts
+        .total
+        .map(|total| (first_at + total, "TOTAL_TIMEOUT"));
+    [schedule, total]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
 }
 
 /// The action that an operation calls.

@@ -281,6 +281,21 @@ fn a_compensation_parks_after_a_day() {
 }
 
 #[test]
+fn a_compensation_that_nobody_takes_parks_after_a_day_and_a_late_success_resolves_it() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(CHAIN), "{}");
+    pump.answer("a", succeeded());
+    pump.answer("b", rejected("NO"));
+    let undo = pump.command("a").clone();
+    pump.pass(Duration::from_secs(24 * 3_600 - 1));
+    assert_eq!(pump.state(saga), SagaState::Compensating);
+    pump.pass(Duration::from_secs(1));
+    assert_eq!(pump.state(saga), SagaState::Parked);
+    pump.reply(&undo, succeeded(), None);
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+}
+
+#[test]
 fn a_cancel_aborts_before_the_point_of_no_return_and_is_idempotent() {
     let mut pump = Pump::new();
     let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);

@@ -159,6 +159,21 @@ steps:
 }
 
 #[test]
+fn nobody_serves_a_step_within_the_time_of_all_attempts() {
+    let yaml = r#"
+apiVersion: amends/v1
+name: a
+steps:
+  - {id: one, call: p.one, timeout: {attempt: 5s, total: 10s}, compensate: {call: p.undo}}
+"#;
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(yaml), "{}");
+    pump.pass(Duration::from_secs(10));
+    pump.never_sent("one");
+    assert_eq!(pump.facts(saga)[2], "withdrawn one TOTAL_TIMEOUT");
+}
+
+#[test]
 fn independent_steps_run_side_by_side() {
     let yaml = r#"
 apiVersion: amends/v1

@@ -14,7 +14,10 @@ mod definitions;
 mod leases;
 mod made;
 mod reading;
+mod story;
 mod takeover;
+
+pub use story::{STORY_STEPS, story};
 
 /// A kind of store that is to be checked.
 #[async_trait]
