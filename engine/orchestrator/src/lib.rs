@@ -40,5 +40,4 @@ pub use error::Error;
 pub use options::Options;
 pub use orchestrator::Orchestrator;
 pub use refusal::{Kind, Refusal};
-
 pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};
