@@ -134,7 +134,7 @@ impl Server {
     pub fn start_again(&mut self) {
         let mut program = server_program()
             .args(["--listen", &self.listen(), "--until-stdin-closes"])
-            .env("AMENDS_DATABASE_URL", &self.database_url)
+            .env("AMENDS__DATABASE_URL", &self.database_url)
             .env("AMENDS_LOG", "info");
         for (key, value) in &self.settings {
             program = program.env(&format!("AMENDS__{}", key.to_uppercase()), value);
@@ -186,5 +186,5 @@ pub fn migrate(database_url: &str) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-const READY: &str = "the node is ready";
+const READY: &str = "listening on ";
 const READY_WITHIN: Duration = Duration::from_secs(30);
