@@ -1,0 +1,496 @@
+//! The book that the registry keeps under its lock: who is attached, what waits, what was sent to whom. It says nothing to
+//! anyone: what has to be told gathers in an [`Outbox`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use amends_core::shard::Command;
+use amends_core::{OperationKey, SagaId, ShardId};
+use amends_definitions::ActionName;
+use tokio::sync::mpsc;
+use tracing::Span;
+
+use super::offers::{QueueId, Queues};
+use super::{Attachment, Attempt, Delivery, InstanceId};
+use crate::telemetry;
+
+/// What has to be told once the book is in order.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Commands that leave, by instance.
+    pub(super) commands: BTreeMap<InstanceId, Vec<Command>>,
+    /// Attempts whose time runs from now; they may be without a command here (found in a participant's hand).
+    pub(super) sent: Vec<Attempt>,
+    /// Attempts that were never sent.
+    pub(super) withdrawn: Vec<Attempt>,
+    /// Attempts of which nobody will tell: the namespace, and which.
+    pub(super) lost: Vec<(String, Attempt)>,
+    /// Sent attempts that no longer matter, by instance.
+    pub(super) withdrawals: BTreeMap<InstanceId, Vec<(OperationKey, u32)>>,
+}
+
+/// Who is attached, what waits, what was sent to whom.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) queues: Queues,
+    queued: BTreeMap<Attempt, (QueueId, u64)>,
+    pub(super) sent: BTreeMap<Attempt, Sent>,
+    pub(super) instances: BTreeMap<InstanceId, Instance>,
+    by_name: HashMap<Name, InstanceId>,
+    /// Attempts that an instance says it has in hand; known to be sent or not.
+    held: BTreeMap<Attempt, InstanceId>,
+    next: u64,
+    /// No command leaves while the lease is late.
+    pub(super) paused: bool,
+    /// No command leaves any more.
+    pub(super) closed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Name {
+    pub(super) namespace: String,
+    pub(super) participant: String,
+    pub(super) instance: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) name: Name,
+    pub(super) live: Option<Live>,
+    /// Its latest session.
+    pub(super) session: u64,
+    offers: Vec<(ActionName, QueueId)>,
+    turn: usize,
+    sent: BTreeSet<Attempt>,
+}
+
+/// An attached stream.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
+    credit: u32,
+    pub(super) draining: bool,
+    /// Sent on an earlier stream, lost on the way, and due first.
+    resend: VecDeque<Attempt>,
+}
+
+#[derive(Debug)]
+pub(super) struct Sent {
+    command: Box<Command>,
+    instance: InstanceId,
+    /// Open until the outcome arrives.
+    _span: Span,
+}
+
+impl Instance {
+    fn has_room(&self) -> bool {
+        self.live
+            .as_ref()
+            .is_some_and(|live| live.credit > 0 && !live.draining && live.resend.is_empty())
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.sent.len()
+    }
+
+    fn queue_of(&self, action: &ActionName) -> Option<QueueId> {
+        self.offers
+            .iter()
+            .find(|(offer, _)| offer == action)
+            .map(|(_, queue)| *queue)
+    }
+}
+
+impl Book {
+    /// A command to be sent.
+    pub(super) fn send(&mut self, command: Box<Command>, outbox: &mut Outbox) {
+        let attempt = Attempt::of(&command.key, command.attempt);
+        if self.sent.contains_key(&attempt) || self.queued.contains_key(&attempt) {
+            return;
+        }
+        let older: Vec<_> = self
+            .sent
+            .range(attempt.first()..attempt.clone())
+            .map(|(older, _)| older.clone())
+            .collect();
+        for older in older {
+            self.forget_sent(&older);
+        }
+        if let Some(holder) = self.holder(&attempt, &command.action) {
+            self.note_sent(attempt.clone(), command, holder);
+            outbox.sent.push(attempt);
+            return;
+        }
+        let queue = self
+            .queues
+            .find_or_make(&command.key.namespace, &command.action);
+        let place = self.next();
+        self.queues.get_mut(queue).commands.insert(place, command);
+        self.queued.insert(attempt, (queue, place));
+        self.dispatch(queue, outbox);
+    }
+
+    /// A command whose result no longer matters.
+    pub(super) fn withdraw(&mut self, attempt: &Attempt, outbox: &mut Outbox) {
+        if let Some((queue, place)) = self.queued.remove(attempt) {
+            self.queues.get_mut(queue).commands.remove(&place);
+            outbox.withdrawn.push(attempt.clone());
+        } else if let Some(sent) = self.sent.get(attempt) {
+            let told = (sent.command.key.clone(), sent.command.attempt);
+            outbox
+                .withdrawals
+                .entry(sent.instance)
+                .or_default()
+                .push(told);
+        }
+    }
+
+    /// A saga has ended.
+    pub(super) fn forget_saga(&mut self, saga: SagaId) {
+        self.forget_while(Attempt::floor(saga), |attempt| attempt.saga == saga);
+    }
+
+    /// A shard has another owner.
+    pub(super) fn forget_shard(&mut self, shard: ShardId) {
+        let of_shard = |attempt: &&Attempt| attempt.saga.shard() == shard;
+        let sagas: BTreeSet<SagaId> = self
+            .queued
+            .keys()
+            .chain(self.sent.keys())
+            .filter(of_shard)
+            .map(|attempt| attempt.saga)
+            .collect();
+        for saga in sagas {
+            self.forget_saga(saga);
+        }
+    }
+
+    /// An outcome arrived.
+    pub(super) fn reported(&mut self, attempt: &Attempt) {
+        self.forget_sent(attempt);
+        self.held.remove(attempt);
+        // An outcome from the life before may overtake the command that was to be sent again.
+        if let Some((queue, place)) = self.queued.remove(attempt) {
+            self.queues.get_mut(queue).commands.remove(&place);
+        }
+    }
+
+    /// An instance attaches, maybe again.
+    pub(super) fn attach(
+        &mut self,
+        attachment: &Attachment,
+        in_hand: BTreeSet<Attempt>,
+        deliveries: mpsc::UnboundedSender<Delivery>,
+        outbox: &mut Outbox,
+    ) -> (InstanceId, u64) {
+        let session = self.next();
+        let id = self.enter(attachment, session);
+        let offers: Vec<_> = (attachment.actions.iter())
+            .map(|(action, barrier)| {
+                let queue = self.queues.find_or_make(&attachment.namespace, action);
+                self.queues.get_mut(queue).offer(id, *barrier);
+                (action.clone(), queue)
+            })
+            .collect();
+        self.held.retain(|_, holder| *holder != id);
+        self.held
+            .extend(in_hand.iter().map(|attempt| (attempt.clone(), id)));
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return (id, session);
+        };
+        instance.offers = offers;
+        let missing: Vec<Attempt> = instance.sent.difference(&in_hand).cloned().collect();
+        let credit = attachment.credit;
+        instance.live = Some(Live {
+            deliveries,
+            credit,
+            draining: false,
+            resend: VecDeque::new(),
+        });
+        self.send_again(id, missing, outbox);
+        self.adopt(id, &in_hand, outbox);
+        self.pull(id, outbox);
+        (id, session)
+    }
+
+    /// The instance has more room.
+    pub(super) fn credit(
+        &mut self,
+        id: InstanceId,
+        session: u64,
+        commands: u32,
+        outbox: &mut Outbox,
+    ) {
+        let Some(instance) = self
+            .instances
+            .get_mut(&id)
+            .filter(|instance| instance.session == session)
+        else {
+            return;
+        };
+        if let Some(live) = &mut instance.live {
+            live.credit = live.credit.saturating_add(commands);
+            self.pull(id, outbox);
+        }
+    }
+
+    /// The instance did not return within its lease.
+    pub(super) fn expire(
+        &mut self,
+        id: InstanceId,
+        session: u64,
+        outbox: &mut Outbox,
+    ) -> Option<(Name, usize)> {
+        let instance = self.instances.get(&id)?;
+        if instance.session != session || instance.live.is_some() {
+            return None;
+        }
+        let instance = self.instances.remove(&id)?;
+        self.by_name.remove(&instance.name);
+        for (_, queue) in &instance.offers {
+            self.queues.get_mut(*queue).withdraw_offer(id);
+        }
+        self.held.retain(|_, holder| *holder != id);
+        let in_flight = instance.sent.len();
+        for attempt in instance.sent {
+            self.sent.remove(&attempt);
+            outbox.lost.push((instance.name.namespace.clone(), attempt));
+        }
+        Some((instance.name, in_flight))
+    }
+
+    /// Everything that waits and has somewhere to go goes.
+    pub(super) fn dispatch_all(&mut self, outbox: &mut Outbox) {
+        let ids: Vec<_> = self.instances.keys().copied().collect();
+        for id in ids {
+            self.pull(id, outbox);
+        }
+    }
+
+    fn enter(&mut self, attachment: &Attachment, session: u64) -> InstanceId {
+        let name = Name {
+            namespace: attachment.namespace.clone(),
+            participant: attachment.participant.clone(),
+            instance: attachment.instance.clone(),
+        };
+        if let Some(id) = self.by_name.get(&name).copied()
+            && let Some(instance) = self.instances.get_mut(&id)
+        {
+            instance.live = None;
+            instance.session = session;
+            for (_, queue) in std::mem::take(&mut instance.offers) {
+                self.queues.get_mut(queue).withdraw_offer(id);
+            }
+            return id;
+        }
+        let id = InstanceId(self.next());
+        self.by_name.insert(name.clone(), id);
+        let instance = Instance {
+            name,
+            live: None,
+            session,
+            offers: Vec::new(),
+            turn: 0,
+            sent: BTreeSet::new(),
+        };
+        self.instances.insert(id, instance);
+        id
+    }
+
+    /// What was sent on the stream before and did not arrive: the same attempts again, unless their action is not served
+    /// any more.
+    fn send_again(&mut self, id: InstanceId, missing: Vec<Attempt>, outbox: &mut Outbox) {
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
+        for attempt in missing {
+            let Some(sent) = self.sent.get(&attempt) else {
+                continue;
+            };
+            if instance.queue_of(&sent.command.action).is_some() {
+                if let Some(live) = &mut instance.live {
+                    live.resend.push_back(attempt);
+                }
+            } else {
+                instance.sent.remove(&attempt);
+                self.sent.remove(&attempt);
+                outbox.lost.push((instance.name.namespace.clone(), attempt));
+            }
+        }
+    }
+
+    /// What is queued here and already in the instance's hand, from an earlier life of this node, is not sent again.
+    fn adopt(&mut self, id: InstanceId, in_hand: &BTreeSet<Attempt>, outbox: &mut Outbox) {
+        for attempt in in_hand {
+            let Some((queue, place)) = self.queued.get(attempt).copied() else {
+                continue;
+            };
+            let Some(command) = self.queues.get(queue).commands.get(&place) else {
+                continue;
+            };
+            if self.holder(attempt, &command.action) != Some(id) {
+                continue;
+            }
+            self.queued.remove(attempt);
+            if let Some(command) = self.queues.get_mut(queue).commands.remove(&place) {
+                self.note_sent(attempt.clone(), command, id);
+                outbox.sent.push(attempt.clone());
+            }
+        }
+    }
+
+    /// Who has this attempt in hand, if it serves that action.
+    fn holder(&self, attempt: &Attempt, action: &ActionName) -> Option<InstanceId> {
+        let id = self.held.get(attempt).copied()?;
+        self.instances.get(&id)?.queue_of(action).map(|_| id)
+    }
+
+    /// One queue to whoever has room, in turn.
+    fn dispatch(&mut self, queue: QueueId, outbox: &mut Outbox) {
+        while !self.paused && !self.closed {
+            let instances = &self.instances;
+            let entry = self.queues.get_mut(queue);
+            if entry.commands.is_empty() {
+                return;
+            }
+            let has_room = |id| instances.get(&id).is_some_and(Instance::has_room);
+            let Some(id) = entry.next_server(has_room) else {
+                return;
+            };
+            let Some((_, command)) = entry.commands.pop_first() else {
+                return;
+            };
+            self.deliver(id, command, outbox);
+        }
+    }
+
+    /// Whatever one instance has room for: first what was lost on the way, then a command of each of its actions in turn.
+    fn pull(&mut self, id: InstanceId, outbox: &mut Outbox) {
+        if self.paused || self.closed {
+            return;
+        }
+        self.pull_resends(id, outbox);
+        let Some(instance) = self.instances.get(&id) else {
+            return;
+        };
+        let offers: Vec<QueueId> = instance.offers.iter().map(|(_, queue)| *queue).collect();
+        let mut turn = instance.turn;
+        let mut empty = 0;
+        while empty < offers.len() && self.instances.get(&id).is_some_and(Instance::has_room) {
+            let queue = offers[turn % offers.len()];
+            turn = turn.wrapping_add(1);
+            match self.queues.get_mut(queue).commands.pop_first() {
+                Some((_, command)) => {
+                    empty = 0;
+                    self.deliver(id, command, outbox);
+                }
+                None => empty += 1,
+            }
+        }
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.turn = turn;
+        }
+    }
+
+    fn pull_resends(&mut self, id: InstanceId, outbox: &mut Outbox) {
+        let Some(live) = self
+            .instances
+            .get_mut(&id)
+            .and_then(|instance| instance.live.as_mut())
+        else {
+            return;
+        };
+        while live.credit > 0 && !live.draining {
+            let Some(attempt) = live.resend.pop_front() else {
+                return;
+            };
+            // It may have been reported, or its saga may have ended, meanwhile.
+            if let Some(sent) = self.sent.get(&attempt) {
+                live.credit -= 1;
+                let command = Command {
+                    resent: true,
+                    ..(*sent.command).clone()
+                };
+                outbox.commands.entry(id).or_default().push(command);
+            }
+        }
+    }
+
+    fn deliver(&mut self, id: InstanceId, command: Box<Command>, outbox: &mut Outbox) {
+        let attempt = Attempt::of(&command.key, command.attempt);
+        self.queued.remove(&attempt);
+        if let Some(live) = self
+            .instances
+            .get_mut(&id)
+            .and_then(|instance| instance.live.as_mut())
+        {
+            live.credit = live.credit.saturating_sub(1);
+        }
+        outbox.sent.push(attempt.clone());
+        outbox
+            .commands
+            .entry(id)
+            .or_default()
+            .push((*command).clone());
+        self.note_sent(attempt, command, id);
+    }
+
+    fn note_sent(&mut self, attempt: Attempt, command: Box<Command>, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
+        instance.sent.insert(attempt.clone());
+        let (action, traceparent) = (command.action.as_str(), command.traceparent.as_deref());
+        let span = telemetry::attempt_span(
+            &command.key,
+            command.attempt,
+            action,
+            &instance.name.instance,
+            traceparent,
+        );
+        self.sent.insert(
+            attempt,
+            Sent {
+                command,
+                instance: id,
+                _span: span,
+            },
+        );
+    }
+
+    fn forget_sent(&mut self, attempt: &Attempt) {
+        if let Some(sent) = self.sent.remove(attempt)
+            && let Some(instance) = self.instances.get_mut(&sent.instance)
+        {
+            instance.sent.remove(attempt);
+        }
+    }
+
+    fn forget_while(&mut self, floor: Attempt, of_saga: impl Fn(&Attempt) -> bool) {
+        let queued = self
+            .queued
+            .range(floor.clone()..)
+            .map(|(attempt, _)| attempt);
+        let queued: Vec<_> = queued
+            .take_while(|attempt| of_saga(attempt))
+            .cloned()
+            .collect();
+        for attempt in queued {
+            if let Some((queue, place)) = self.queued.remove(&attempt) {
+                self.queues.get_mut(queue).commands.remove(&place);
+            }
+        }
+        let sent = self.sent.range(floor..).map(|(attempt, _)| attempt);
+        let sent: Vec<_> = sent
+            .take_while(|attempt| of_saga(attempt))
+            .cloned()
+            .collect();
+        for attempt in sent {
+            self.forget_sent(&attempt);
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}

@@ -1,0 +1,131 @@
+//! Who offers an action, and what waits for it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use amends_core::shard::Command;
+use amends_definitions::ActionName;
+
+use super::InstanceId;
+
+/// The place of a queue in [`Queues`]; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct QueueId(usize);
+
+/// A queue for each (namespace, action) that was ever asked for or offered.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    ids: HashMap<String, HashMap<ActionName, QueueId>>,
+    queues: Vec<Queue>,
+}
+
+/// What waits for an action, and who offers it.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// By order of arrival.
+    pub(super) commands: BTreeMap<u64, Box<Command>>,
+    /// Instances that offer the action, in their turn.
+    servers: Vec<InstanceId>,
+    turn: usize,
+    /// Whether each of them offers it behind a barrier.
+    barriers: BTreeMap<InstanceId, bool>,
+    /// What held when the last one left.
+    stood_behind_barrier: bool,
+}
+
+impl Queues {
+    pub(super) fn find(&self, namespace: &str, action: &ActionName) -> Option<QueueId> {
+        self.ids.get(namespace)?.get(action).copied()
+    }
+
+    pub(super) fn find_or_make(&mut self, namespace: &str, action: &ActionName) -> QueueId {
+        if let Some(id) = self.find(namespace, action) {
+            return id;
+        }
+        let id = QueueId(self.queues.len());
+        self.queues.push(Queue::default());
+        self.ids
+            .entry(namespace.to_owned())
+            .or_default()
+            .insert(action.clone(), id);
+        id
+    }
+
+    pub(super) fn get(&self, id: QueueId) -> &Queue {
+        &self.queues[id.0]
+    }
+
+    pub(super) fn get_mut(&mut self, id: QueueId) -> &mut Queue {
+        &mut self.queues[id.0]
+    }
+}
+
+impl Queue {
+    pub(super) fn offer(&mut self, instance: InstanceId, barrier: bool) {
+        if self.barriers.insert(instance, barrier).is_none() {
+            self.servers.push(instance);
+        }
+    }
+
+    pub(super) fn withdraw_offer(&mut self, instance: InstanceId) {
+        self.stood_behind_barrier = self.stands_behind_barrier();
+        self.barriers.remove(&instance);
+        self.servers.retain(|server| *server != instance);
+    }
+
+    /// Somebody offers the action behind a barrier, and nobody without one; as it was last while nobody is there.
+    pub(super) fn stands_behind_barrier(&self) -> bool {
+        if self.barriers.is_empty() {
+            self.stood_behind_barrier
+        } else {
+            self.barriers.values().all(|barrier| *barrier)
+        }
+    }
+
+    /// The next instance in turn that has room.
+    pub(super) fn next_server(
+        &mut self,
+        has_room: impl Fn(InstanceId) -> bool,
+    ) -> Option<InstanceId> {
+        let count = self.servers.len();
+        let place = (0..count)
+            .map(|offset| (self.turn + offset) % count)
+            .find(|place| has_room(self.servers[*place]))?;
+        self.turn = place + 1;
+        Some(self.servers[place])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_barrier_counts_only_if_everyone_has_it_and_is_remembered() {
+        let mut queue = Queue::default();
+        assert!(!queue.stands_behind_barrier());
+        queue.offer(InstanceId(1), true);
+        assert!(queue.stands_behind_barrier());
+        queue.offer(InstanceId(2), false);
+        assert!(!queue.stands_behind_barrier());
+        queue.withdraw_offer(InstanceId(2));
+        assert!(queue.stands_behind_barrier());
+        queue.withdraw_offer(InstanceId(1));
+        assert!(queue.stands_behind_barrier());
+    }
+
+    #[test]
+    fn servers_take_turns_and_those_without_room_are_passed_over() {
+        let mut queue = Queue::default();
+        for number in 1..=3 {
+            queue.offer(InstanceId(number), true);
+        }
+        let turns: Vec<_> = (0..4)
+            .filter_map(|_| queue.next_server(|id| id != InstanceId(2)))
+            .collect();
+        assert_eq!(
+            turns,
+            [InstanceId(1), InstanceId(3), InstanceId(1), InstanceId(3)]
+        );
+        assert_eq!(queue.next_server(|_| false), None);
+    }
+}

@@ -1,0 +1,16 @@
+//! A lane: one task that owns the state of a disjoint set of shards, and its committer.
+//!
+//! Messages in, time, batches, outputs out; nothing in a lane waits for anything but its messages. What takes time - the
+//! store - is another task that answers with a message.
+
+mod committer;
+mod lookup;
+mod message;
+mod narrow;
+mod route;
+mod slot;
+mod task;
+
+pub(crate) use committer::{Committer, Resolution, Verdict};
+pub(crate) use message::{Lanes, Message, ReportedOutcome, StartOrder, Waiting};
+pub(crate) use task::LaneTask;

@@ -1,0 +1,154 @@
+//! Where outputs go: to those who wait, to the registry, to the loader, to subscribers.
+
+use std::collections::BTreeMap;
+
+use amends_core::journal::SagaState;
+use amends_core::shard::{
+    Acknowledged, CancelDisposition, CancelRefusal, Input, Output, StartAnswer, StartRefusal, Token,
+};
+use amends_core::{OperationKey, SagaId};
+use amends_store::KeyLookup;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Waiting;
+use super::task::LaneTask;
+use crate::dispatch::{Acknowledgement, Attempt, InstanceId, Order};
+use crate::{loading, telemetry};
+
+/// Who waits for the answer to an input.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Start {
+        waiting: Waiting<Result<StartAnswer, StartRefusal>>,
+        /// What to ask the store, for a start with a key.
+        looked_up: Option<(SagaId, KeyLookup)>,
+    },
+    Cancel(Waiting<Result<CancelDisposition, CancelRefusal>>),
+    Outcome {
+        instance: InstanceId,
+        key: OperationKey,
+        attempt: u32,
+        _permit: OwnedSemaphorePermit,
+    },
+}
+
+impl LaneTask {
+    /// Lets out what is durable.
+    pub(super) fn let_out(&mut self) {
+        if self.outputs.is_empty() {
+            return;
+        }
+        let mut orders = Vec::new();
+        let mut answers: BTreeMap<InstanceId, Vec<Acknowledgement>> = BTreeMap::new();
+        for output in std::mem::take(&mut self.outputs) {
+            match output {
+                Output::Send(command) => orders.push(Order::Send(command)),
+                Output::Withdraw {
+                    saga,
+                    step,
+                    operation,
+                    attempt,
+                    ..
+                } => {
+                    orders.push(Order::Withdraw(Attempt {
+                        saga,
+                        step,
+                        operation,
+                        attempt,
+                    }));
+                }
+                Output::Started { token, result } => {
+                    if let Some(Waiter::Start { waiting, .. }) = self.waiters.remove(&token.0) {
+                        answer(waiting, result);
+                    }
+                }
+                Output::Cancelled { token, result } => {
+                    if let Some(Waiter::Cancel(waiting)) = self.waiters.remove(&token.0) {
+                        answer(waiting, result);
+                    }
+                }
+                Output::Acknowledge {
+                    token,
+                    acknowledged,
+                } => {
+                    self.acknowledge(token, acknowledged, &mut answers);
+                }
+                Output::Load { saga } => loading::load(&self.node, saga),
+                Output::Changed { saga, state } => {
+                    if state.is_terminal() {
+                        orders.push(Order::Forget(saga));
+                    }
+                    self.changed(saga, state);
+                }
+            }
+        }
+        self.node.registry.apply(orders);
+        self.node.registry.acknowledge(answers);
+    }
+
+    fn acknowledge(
+        &mut self,
+        token: Token,
+        acknowledged: Acknowledged,
+        answers: &mut BTreeMap<InstanceId, Vec<Acknowledgement>>,
+    ) {
+        if let Some(Waiter::Outcome {
+            instance,
+            key,
+            attempt,
+            ..
+        }) = self.waiters.remove(&token.0)
+        {
+            telemetry::outcome_acknowledged(&key, attempt, acknowledged);
+            answers.entry(instance).or_default().push(Acknowledgement {
+                key,
+                attempt,
+                acknowledged,
+            });
+        }
+    }
+
+    fn changed(&self, saga: SagaId, state: SagaState) {
+        telemetry::saga_changed(saga, state.as_str());
+        self.node.subscriptions.changed(saga, state);
+        if state == SagaState::Parked
+            && let Some(parked) = self
+                .slots
+                .get(&saga.shard())
+                .and_then(|slot| slot.shard.saga(saga))
+        {
+            telemetry::incidents(saga, parked);
+        }
+    }
+}
+
+/// The answer to an input for a shard that this node does not serve.
+pub(super) fn refusal_of(input: &Input) -> Option<Output> {
+    match input {
+        Input::Start { token, .. } => Some(Output::Started {
+            token: *token,
+            result: Err(StartRefusal::Unavailable),
+        }),
+        Input::Cancel { token, .. } => Some(Output::Cancelled {
+            token: *token,
+            result: Err(CancelRefusal::Unavailable),
+        }),
+        Input::Outcome {
+            token: Some(token), ..
+        } => Some(Output::Acknowledge {
+            token: *token,
+            acknowledged: Acknowledged::Unavailable,
+        }),
+        Input::Outcome { token: None, .. }
+        | Input::Sent { .. }
+        | Input::Withdrawn { .. }
+        | Input::Loaded { .. } => None,
+    }
+}
+
+fn answer<T>(waiting: Waiting<T>, result: T) {
+    let Waiting { reply, ticket } = waiting;
+    drop(ticket);
+    // Whoever asked may have gone.
+    let _ = reply.send(result);
+}

@@ -1,0 +1,492 @@
+//! The lane's task: take messages, fire timers, decide, hand over one batch, let out what is durable. On one screen: `run`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use amends_core::journal::ShardBatch;
+use amends_core::shard::{BatchLimits, Input, Output, Shard, Token};
+use amends_core::{ShardId, Time, limits};
+use amends_store::Batch;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::route::Waiter;
+use super::slot::{Slot, payload_bytes};
+use super::{Message, Resolution, StartOrder, Verdict};
+use crate::dispatch::Attempt;
+use crate::limits::{LANE_BYTES_MAX, LANE_MESSAGES_MAX, LANE_ROWS_MAX};
+use crate::node::Node;
+use crate::status::Failure;
+use crate::telemetry;
+
+/// A lane's state. Nobody else touches it.
+#[derive(Debug)]
+pub(crate) struct LaneTask {
+    pub(super) lane: usize,
+    pub(super) node: Arc<Node>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    committer: mpsc::UnboundedSender<Batch>,
+    pub(super) slots: BTreeMap<ShardId, Slot>,
+    /// Shards with something to decide.
+    ready: BTreeSet<ShardId>,
+    /// Shards that changed since their outputs, readiness and timers were looked at.
+    touched: BTreeSet<ShardId>,
+    wakes: BTreeSet<(Time, ShardId)>,
+    pub(super) suspects: BTreeSet<ShardId>,
+    /// The shard that comes first in the next batch, so that bounded batches starve nobody.
+    rotor: ShardId,
+    /// The shards of the batch in flight.
+    in_flight: Option<Vec<ShardId>>,
+    pub(super) waiters: HashMap<u64, Waiter>,
+    next_token: u64,
+    /// Keyed starts whose keys have not been looked up yet.
+    pub(super) unlooked: Vec<StartOrder>,
+    pub(super) looking_up: bool,
+    pub(super) outputs: Vec<Output>,
+    flushes: Vec<oneshot::Sender<()>>,
+}
+
+impl LaneTask {
+    pub(crate) fn new(
+        lane: usize,
+        node: Arc<Node>,
+        inbox: mpsc::UnboundedReceiver<Message>,
+        committer: mpsc::UnboundedSender<Batch>,
+        shards: Vec<Shard>,
+    ) -> Self {
+        Self {
+            lane,
+            node,
+            inbox,
+            committer,
+            slots: shards
+                .into_iter()
+                .map(|shard| (shard.id(), Slot::new(shard)))
+                .collect(),
+            ready: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            rotor: ShardId(0),
+            in_flight: None,
+            waiters: HashMap::new(),
+            next_token: 0,
+            unlooked: Vec::new(),
+            looking_up: false,
+            outputs: Vec::new(),
+            flushes: Vec::new(),
+        }
+    }
+
+    /// Until the node stops.
+    pub(crate) async fn run(mut self) {
+        let mut messages = Vec::new();
+        let stop = self.node.stop.clone();
+        loop {
+            let again = self.in_flight.is_none() && !self.ready.is_empty();
+            let wake = self
+                .wakes
+                .first()
+                .map(|(at, _)| self.node.clock.instant_at(*at));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = self.inbox.recv_many(&mut messages, LANE_MESSAGES_MAX) => {}
+                () = std::future::ready(()), if again => {}
+                () = sleep_until(wake), if wake.is_some() => {}
+            }
+            let now = self.node.clock.now();
+            for message in messages.drain(..) {
+                self.take(message, now);
+            }
+            self.look_up_starts();
+            self.fire_timers(now);
+            self.settle(now);
+            self.decide(now);
+            self.settle(now);
+            self.let_out();
+            self.answer_flushes(now);
+        }
+    }
+
+    fn take(&mut self, message: Message, now: Time) {
+        match message {
+            Message::Start(order) if order.start.key.is_some() => self.unlooked.push(order),
+            Message::Start(order) => self.start(order, now),
+            Message::LookedUp { starts, found } => self.looked_up(starts, found, now),
+            Message::LookedUpAgain { shard, found } => self.looked_up_again(shard, &found),
+            Message::Cancel {
+                namespace,
+                saga,
+                by,
+                reason,
+                waiting,
+            } => {
+                let token = self.wait(Waiter::Cancel(waiting));
+                self.input(
+                    saga.shard(),
+                    Input::Cancel {
+                        token,
+                        namespace,
+                        saga,
+                        by,
+                        reason,
+                    },
+                    now,
+                );
+            }
+            Message::Outcomes(outcomes) => {
+                for outcome in outcomes {
+                    let (shard, report) = (outcome.report.saga.shard(), outcome.report);
+                    let (instance, key, attempt) = (outcome.instance, outcome.key, report.attempt);
+                    let token = self.wait(Waiter::Outcome {
+                        instance,
+                        key,
+                        attempt,
+                        _permit: outcome.permit,
+                    });
+                    self.input(
+                        shard,
+                        Input::Outcome {
+                            token: Some(token),
+                            report,
+                        },
+                        now,
+                    );
+                }
+            }
+            Message::ServerOutcome(report) => {
+                self.input(
+                    report.saga.shard(),
+                    Input::Outcome {
+                        token: None,
+                        report: *report,
+                    },
+                    now,
+                );
+            }
+            Message::Sent(attempts) => {
+                for Attempt {
+                    saga,
+                    step,
+                    operation,
+                    attempt,
+                } in attempts
+                {
+                    self.input(
+                        saga.shard(),
+                        Input::Sent {
+                            saga,
+                            step,
+                            operation,
+                            attempt,
+                        },
+                        now,
+                    );
+                }
+            }
+            Message::Withdrawn(attempts) => {
+                for Attempt {
+                    saga,
+                    step,
+                    operation,
+                    attempt,
+                } in attempts
+                {
+                    self.input(
+                        saga.shard(),
+                        Input::Withdrawn {
+                            saga,
+                            step,
+                            operation,
+                            attempt,
+                        },
+                        now,
+                    );
+                }
+            }
+            Message::Loaded { saga, loaded } => {
+                self.input(saga.shard(), Input::Loaded { saga, loaded }, now)
+            }
+            Message::Recovered {
+                shard,
+                histories,
+                more,
+            } => self.recovered(shard, histories, more, now),
+            Message::Written(verdict) => self.written(verdict, now),
+            Message::Flush(reply) => self.flushes.push(reply),
+        }
+    }
+
+    /// An input for a shard of this lane.
+    pub(super) fn input(&mut self, shard: ShardId, input: Input, now: Time) {
+        if let Some(slot) = self.slots.get_mut(&shard) {
+            slot.take(input, now);
+            self.touched.insert(shard);
+        } else {
+            // Its journal cannot be read: it was never opened.
+            let refused = super::route::refusal_of(&input);
+            self.outputs.extend(refused);
+        }
+    }
+
+    pub(super) fn start(&mut self, order: StartOrder, now: Time) {
+        let StartOrder { start, waiting } = order;
+        let shard = start.id.shard();
+        let token = self.wait(Waiter::Start {
+            waiting,
+            looked_up: super::lookup::question(&start),
+        });
+        self.input(shard, Input::Start { token, start }, now);
+    }
+
+    pub(super) fn touch(&mut self, shard: ShardId) {
+        self.touched.insert(shard);
+    }
+
+    fn wait(&mut self, waiter: Waiter) -> Token {
+        self.next_token += 1;
+        self.waiters.insert(self.next_token, waiter);
+        Token(self.next_token)
+    }
+
+    fn recovered(
+        &mut self,
+        shard: ShardId,
+        histories: Vec<amends_core::shard::History>,
+        more: Option<oneshot::Sender<()>>,
+        now: Time,
+    ) {
+        let Some(slot) = self.slots.get_mut(&shard) else {
+            return;
+        };
+        slot.recovered += histories.len();
+        for history in histories {
+            slot.shard.recover(history, now);
+        }
+        match more {
+            // Nobody waits for it once the node has stopped.
+            Some(more) => drop(more.send(())),
+            None => {
+                telemetry::recovered(shard, slot.recovered);
+                slot.open(now);
+                self.node.open_shards.open(shard);
+            }
+        }
+        self.touched.insert(shard);
+    }
+
+    fn fire_timers(&mut self, now: Time) {
+        while let Some((at, shard)) = self.wakes.first().copied()
+            && at <= now
+        {
+            self.wakes.pop_first();
+            if let Some(slot) = self.slots.get_mut(&shard) {
+                slot.wake = None;
+                if slot.is_ready(now) {
+                    self.ready.insert(shard);
+                }
+            }
+        }
+    }
+
+    /// Looks at the shards that changed, and at no others: what may leave, whether they want to decide, when to wake them.
+    fn settle(&mut self, now: Time) {
+        while let Some(id) = self.touched.pop_first() {
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
+            self.outputs.append(&mut slot.shard.take_outputs());
+            let active = slot.shard.active();
+            self.node.load.active_changed(slot.active, active);
+            slot.active = active;
+            let ready = slot.is_ready(now);
+            // A shard that waits for its turn, its batch or its keys is looked at again then: it needs no timer.
+            let idle = !ready
+                && slot.is_idle(now)
+                && !self.in_flight.as_ref().is_some_and(|ids| ids.contains(&id));
+            let wake = if idle { slot.shard.next_wake() } else { None };
+            if slot.wake != wake {
+                if let Some(at) = slot.wake {
+                    self.wakes.remove(&(at, id));
+                }
+                if let Some(at) = wake {
+                    self.wakes.insert((at, id));
+                }
+                slot.wake = wake;
+            }
+            if ready {
+                self.ready.insert(id);
+            } else {
+                self.ready.remove(&id);
+            }
+        }
+    }
+
+    /// Makes a batch of what is ready, unless one is in flight.
+    fn decide(&mut self, now: Time) {
+        if self.in_flight.is_some() || self.ready.is_empty() {
+            return;
+        }
+        let batches = match self.ready_suspect(now) {
+            Some(suspect) => self.decide_suspect(suspect, now).into_iter().collect(),
+            None => self.decide_ready(now),
+        };
+        if batches.is_empty() {
+            return;
+        }
+        self.in_flight = Some(batches.iter().map(|batch| batch.shard).collect());
+        // A committer that is gone has stopped with the node.
+        let _ = self.committer.send(Batch {
+            id: Uuid::new_v4(),
+            shards: batches,
+        });
+    }
+
+    fn decide_ready(&mut self, now: Time) -> Vec<ShardBatch> {
+        let turn: Vec<ShardId> = self
+            .ready
+            .range(self.rotor..)
+            .chain(self.ready.range(..self.rotor))
+            .copied()
+            .collect();
+        let (mut rows, mut bytes) = (LANE_ROWS_MAX, LANE_BYTES_MAX);
+        let mut batches = Vec::new();
+        for id in turn {
+            if rows == 0 || bytes == 0 {
+                self.rotor = id;
+                break;
+            }
+            self.ready.remove(&id);
+            let limits = BatchLimits {
+                inputs: usize::MAX,
+                rows: rows.min(limits::BATCH_ROWS_MAX),
+                bytes: bytes.min(limits::BATCH_BYTES_MAX),
+            };
+            if let Some(batch) = self.prepare(id, now, limits) {
+                rows = rows.saturating_sub(batch.rows.len());
+                bytes = bytes.saturating_sub(payload_bytes(&batch));
+                batches.push(batch);
+            }
+        }
+        batches
+    }
+
+    fn decide_suspect(&mut self, id: ShardId, now: Time) -> Option<ShardBatch> {
+        let inputs = self.slots.get(&id)?.suspect?.inputs;
+        self.ready.remove(&id);
+        let batch = self.prepare(
+            id,
+            now,
+            BatchLimits {
+                inputs,
+                ..BatchLimits::default()
+            },
+        );
+        if batch.is_none() {
+            self.clear(id);
+        }
+        batch
+    }
+
+    fn prepare(&mut self, id: ShardId, now: Time, limits: BatchLimits) -> Option<ShardBatch> {
+        self.touched.insert(id);
+        self.slots
+            .get_mut(&id)?
+            .shard
+            .prepare(now, limits, &*self.node.registry)
+    }
+
+    /// What a suspect shard tried was not refused.
+    fn clear(&mut self, id: ShardId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.suspect = slot.suspect.and_then(super::narrow::Suspect::cleared);
+        }
+    }
+
+    fn written(&mut self, verdict: Verdict, now: Time) {
+        let shards = self.in_flight.take().unwrap_or_default();
+        self.touched.extend(&shards);
+        match verdict {
+            Verdict::Committed => shards.iter().for_each(|id| self.committed(*id, now)),
+            Verdict::KeyTaken => shards.iter().for_each(|id| self.roll_back(*id, None)),
+            Verdict::Data(message) => {
+                shards.iter().for_each(|id| self.roll_back(*id, None));
+                self.suspects.extend(&shards);
+                self.narrow(&shards, &message, now);
+            }
+            Verdict::Taken(lost) => {
+                for id in shards {
+                    if lost.contains(&id) {
+                        self.lose(id);
+                    } else {
+                        self.roll_back(id, None);
+                    }
+                }
+            }
+            Verdict::Resolved(resolutions) => {
+                for (id, resolution) in resolutions {
+                    match resolution {
+                        Resolution::Committed => self.committed(id, now),
+                        Resolution::Retaken(epoch) => {
+                            telemetry::shard_retaken(id, epoch);
+                            self.roll_back(id, Some(epoch));
+                        }
+                        Resolution::Lost => self.lose(id),
+                    }
+                }
+            }
+        }
+    }
+
+    fn committed(&mut self, id: ShardId, now: Time) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.shard.committed(now);
+        }
+        self.clear(id);
+    }
+
+    fn roll_back(&mut self, id: ShardId, retaken: Option<u64>) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.shard.rolled_back(retaken);
+            self.look_up_again(id);
+        }
+    }
+
+    /// Another node owns the shard: nothing of it leaves any more, and this node does not fight for it.
+    pub(super) fn lose(&mut self, id: ShardId) {
+        telemetry::shard_lost(id);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.shard.depose();
+            let now = self.node.clock.now();
+            slot.open(now);
+            self.touched.insert(id);
+        }
+        self.node.open_shards.close(id);
+        self.node.registry.forget_shard(id);
+        self.node.status.fail(Failure::ShardLost(id));
+    }
+
+    fn answer_flushes(&mut self, now: Time) {
+        if self.flushes.is_empty()
+            || self.in_flight.is_some()
+            || self.looking_up
+            || !self.unlooked.is_empty()
+        {
+            return;
+        }
+        if self.slots.values().all(|slot| slot.is_idle(now)) {
+            for reply in self.flushes.drain(..) {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

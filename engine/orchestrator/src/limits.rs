@@ -1,0 +1,42 @@
+//! Every bound of the orchestrator, named and with its unit. The only home of such constants in this package.
+
+use std::time::Duration;
+
+/// Commands in one delivery to a participant.
+pub(crate) const DELIVERY_COMMANDS_MAX: usize = 128;
+/// Payload bytes in one delivery to a participant, give or take one command.
+pub(crate) const DELIVERY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What a command costs on the wire beside its payload, about.
+pub(crate) const COMMAND_OVERHEAD_BYTES: usize = 512;
+/// Messages that a lane takes before it decides.
+pub(crate) const LANE_MESSAGES_MAX: usize = 8_192;
+/// Rows in one batch of a lane, over all its shards.
+pub(crate) const LANE_ROWS_MAX: usize = 8_192;
+/// Payload bytes in one batch of a lane, over all its shards, give or take one shard's.
+pub(crate) const LANE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Keys in one look-up.
+pub(crate) const LOOKUP_KEYS_MAX: usize = 1_024;
+/// Sagas that a lane brings back in one page.
+pub(crate) const RECOVERY_PAGE_SAGAS: usize = 500;
+/// Sagas whose history is read at once because something arrived for them.
+pub(crate) const LOADS_AT_ONCE_MAX: usize = 16;
+/// Rows that one read of a history asks for.
+pub(crate) const HISTORY_PAGE_ROWS: usize = 2_000;
+/// A business key.
+pub(crate) const KEY_BYTES_MAX: usize = 512;
+/// How old the answer to "which revision is the newest" may be.
+pub(crate) const NEWEST_AGE_MAX: Duration = Duration::from_secs(1);
+/// Consecutive unkeyed starts that go to one shard, so that a burst makes few and long runs of rows.
+pub(crate) const STARTS_IN_A_ROW: usize = 16;
+/// How long a client should wait before it tries a refused start again.
+pub(crate) const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The first wait after the store failed.
+pub(crate) const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+/// The longest wait between two tries of the store.
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Takeovers of a shard that its former owner may outrun before the start is given up.
+pub(crate) const TAKEOVER_TRIES_MAX: u32 = 20;
+/// A jump of the database's clock that is worth a line in the log.
+pub(crate) const CLOCK_JUMP_LOGGED: Duration = Duration::from_secs(60);
+/// Subscriptions before those without a listener are swept out.
+pub(crate) const SUBSCRIPTIONS_SWEEP_MIN: usize = 1_024;

@@ -1,0 +1,8 @@
+//! The whole orchestrator over the memory store, on paused time: what clients and participants see, whatever fails.
+
+mod faults;
+mod ownership;
+mod progress;
+mod sessions;
+mod starting;
+mod world;
