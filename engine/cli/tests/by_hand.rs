@@ -363,7 +363,7 @@ fn refusals_end_with_their_codes_and_say_what_to_do() {
             &["saga", "start", "rent-a-boat", "-i", "-"],
             "{",
             3,
-            "not started",
+            "[PAYLOAD_INVALID]",
         ),
         (
             &["saga", "start", "rent-a-boat", "-i", "-"],
