@@ -285,11 +285,18 @@ async fn migrations_at_once_run_once() {
 
 #[tokio::test]
 async fn an_address_where_nobody_listens_is_said() {
-    for url in ["postgres://amends@127.0.0.1:1/none", "mysql://nonsense", ""] {
-        let opened = PostgresStore::open(PostgresOptions::new(url)).await;
+    for (url, says) in [
+        ("postgres://amends@127.0.0.1:1/none", "refused"),
+        ("mysql://nonsense", "reading the database URL"),
+        ("", "reading the database URL"),
+    ] {
+        let Err(error) = PostgresStore::open(PostgresOptions::new(url)).await else {
+            panic!("{url} was opened");
+        };
+        let said = format!("{error} {:?}", std::error::Error::source(&error));
         assert!(
-            matches!(opened.err(), Some(Error::Unavailable { .. })),
-            "{url}"
+            matches!(error, Error::Unavailable { .. }) && said.contains(says),
+            "{said}"
         );
     }
 }

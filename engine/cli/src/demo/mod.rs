@@ -14,7 +14,7 @@ use amends_proto::v1::{self as proto, SagaState};
 use tokio::time::Instant;
 
 use crate::arguments::{DemoArguments, DemoParticipantArguments, Global};
-use crate::children::end_with_stdin;
+use crate::children::stdin_closed;
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -69,8 +69,10 @@ pub async fn participant(
     global: &Global,
     arguments: &DemoParticipantArguments,
 ) -> Result<Exit, Failure> {
-    end_with_stdin();
-    story::participate(&global.server, arguments).await?;
+    tokio::select! {
+        () = stdin_closed() => {}
+        ended = story::participate(&global.server, arguments) => ended?,
+    }
     Ok(Exit::Ok)
 }
 
