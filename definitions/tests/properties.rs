@@ -324,6 +324,15 @@ fn a_diagnostic_is_json() {
     }
 }
 
+#[test]
+fn a_definition_is_shared_between_threads() {
+    fn is_shared<T: Send + Sync + 'static>(_: &T) {}
+    let definition = check(PLACE_ORDER.as_bytes())
+        .definition
+        .expect("a definition");
+    is_shared(&definition);
+}
+
 /// Checks and renders, and insists that a rejection says why.
 fn checked(source: &[u8]) -> Checked {
     let checked = check(source);
