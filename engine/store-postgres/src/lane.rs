@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::failure::{Failure, is_usable_after, unavailable};
 use crate::timestamp::Timestamp;
-use crate::{revision_number, rows, signed, sql};
+use crate::{CONNECT_TIMEOUT, CONNECTING, revision_number, rows, signed, sql};
 
 pub(crate) struct PostgresLane {
     options: PgConnectOptions,
@@ -399,8 +399,6 @@ pub(crate) fn shard_number(shard: ShardId) -> i16 {
 }
 
 const LANE_NAME: &str = "amends-lane";
-const CONNECTING: &str = "connecting to PostgreSQL";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without an answer for so long, the connection counts as lost, and the outcome as unknown.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a takeover waits for whoever holds its position, before it ends them.

@@ -13,6 +13,8 @@ use amends_store::{
 };
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::failure::unavailable;
@@ -59,35 +61,28 @@ impl PostgresStore {
     /// # Errors
     /// [`Error::Schema`] for a replica or another schema, with what to do; [`Error::Unavailable`] if it cannot be reached.
     pub async fn open(options: PostgresOptions) -> Result<Self, Error> {
-        let connect: PgConnectOptions = options
-            .url
-            .parse()
-            .map_err(unavailable("reading the database URL"))?;
+        let connect = connect_options(&options.url)?;
         let connect = connect
             .application_name(READER_NAME)
             .statement_cache_capacity(STATEMENTS_CACHED);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.pool_size.max(1))
-            .acquire_timeout(ACQUIRE_TIMEOUT);
-        let pool = pool.after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql(sql::READER_SESSION)
-                    .execute(connection)
-                    .await
-                    .map(|_| ())
-            })
-        });
-        let readers = pool
-            .connect_with(connect.clone())
-            .await
-            .map_err(unavailable("connecting to PostgreSQL"))?;
-        let mut connection = readers
-            .acquire()
-            .await
-            .map_err(unavailable("connecting to PostgreSQL"))?;
+        // Not through the pool, which would hide the reason behind a timeout of its own.
+        let connection = timeout(CONNECT_TIMEOUT, connect.connect());
+        let connection = connection.await.map_err(unavailable(CONNECTING))?;
+        let mut connection = connection.map_err(unavailable(CONNECTING))?;
         migrations::refuse_replica(&mut connection).await?;
         migrations::check(&mut connection).await?;
-        drop(connection);
+        // A farewell that fails changes nothing.
+        drop(connection.close().await);
+        let readers = PgPoolOptions::new()
+            .max_connections(options.pool_size.max(1))
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    let set = sqlx::raw_sql(sql::READER_SESSION).execute(connection);
+                    set.await.map(|_| ())
+                })
+            })
+            .connect_lazy_with(connect.clone());
         let incarnation = identity(&readers).await?.incarnation;
         Ok(Self {
             options: connect,
@@ -339,6 +334,19 @@ impl Store for PostgresStore {
     }
 }
 
+/// The driver takes any scheme; this does not, so that a mistaken URL is told apart from a dead server.
+fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
+    let reading = "reading the database URL";
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        let what = "it does not begin with `postgres://`";
+        return Err(unavailable(reading)(what));
+    }
+    url.parse().map_err(unavailable::<sqlx::Error>(reading))
+}
+
 async fn identity(readers: &PgPool) -> Result<Identity, Error> {
     let row = sqlx::query(sql::IDENTITY).fetch_one(readers).await;
     rows::identity(&row.map_err(unavailable("reading the database's identity"))?)
@@ -386,7 +394,8 @@ fn count(number: usize) -> i64 {
 }
 
 const POOL_SIZE_DEFAULT: u32 = 4;
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECTING: &str = "connecting to PostgreSQL";
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More than there are statements.
 const STATEMENTS_CACHED: usize = 128;
 const READER_NAME: &str = "amends-reader";

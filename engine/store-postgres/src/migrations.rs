@@ -1,17 +1,15 @@
 //! The schema's numbered migrations, up and down, each run under a lock in one transaction with its record. A server never runs
 //! them: it refuses to start on a schema that it does not know.
 
-use std::time::Duration;
-
 use amends_core::Time;
 use amends_core::limits::SHARDS_MAX;
 use amends_store::Error;
-use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use crate::failure::unavailable;
-use crate::{rows, sql};
+use crate::{CONNECT_TIMEOUT, CONNECTING, connect_options, rows, sql};
 
 /// What the database has of the schema, and what this binary knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,16 +193,11 @@ pub(crate) async fn refuse_replica(connection: &mut PgConnection) -> Result<(), 
 }
 
 async fn connect_to_any(url: &str) -> Result<Box<PgConnection>, Error> {
-    let options: PgConnectOptions = url
-        .parse()
-        .map_err(unavailable("reading the database URL"))?;
-    let options = options.application_name(MIGRATE_NAME);
+    let options = connect_options(url)?.application_name(MIGRATE_NAME);
     let connected = timeout(CONNECT_TIMEOUT, options.connect())
         .await
-        .map_err(unavailable("connecting"))?;
-    connected
-        .map(Box::new)
-        .map_err(unavailable("connecting to PostgreSQL"))
+        .map_err(unavailable(CONNECTING))?;
+    connected.map(Box::new).map_err(unavailable(CONNECTING))
 }
 
 async fn read(connection: &mut PgConnection) -> Result<SchemaStatus, Error> {
@@ -296,8 +289,7 @@ const MIGRATIONS: &[Migration] = &[Migration {
     down: include_str!("../migrations/0001_tables.down.sql"),
 }];
 
-pub(crate) const MIGRATE_NAME: &str = "amends-migrate";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MIGRATE_NAME: &str = "amends-migrate";
 
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 /// One migration at a time; the number is this application's name in ASCII.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use amends_core::journal::SagaState;
 use amends_core::key::Hash128;
 use amends_core::{Incarnation, SagaId, Time};
-use amends_definitions::DefinitionHash;
-use amends_store::{Author, DefinitionRecord, Error, Identity, KeyFound, SagaRecord, StoredRow};
+use amends_store::{
+    Author, DefinitionHash, DefinitionRecord, Error, Identity, KeyFound, SagaRecord, StoredRow,
+};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;

@@ -285,11 +285,18 @@ async fn migrations_at_once_run_once() {
 
 #[tokio::test]
 async fn an_address_where_nobody_listens_is_said() {
-    for url in ["postgres://amends@127.0.0.1:1/none", "mysql://nonsense", ""] {
-        let opened = PostgresStore::open(PostgresOptions::new(url)).await;
+    for (url, says) in [
+        ("postgres://amends@127.0.0.1:1/none", "refused"),
+        ("mysql://nonsense", "reading the database URL"),
+        ("", "reading the database URL"),
+    ] {
+        let Err(error) = PostgresStore::open(PostgresOptions::new(url)).await else {
+            panic!("{url} was opened");
+        };
+        let said = format!("{error} {:?}", std::error::Error::source(&error));
         assert!(
-            matches!(opened.err(), Some(Error::Unavailable { .. })),
-            "{url}"
+            matches!(error, Error::Unavailable { .. }) && said.contains(says),
+            "{said}"
         );
     }
 }
@@ -349,6 +356,23 @@ async fn a_lane_whose_backend_ended_says_unknown_and_connects_again() {
     let outcome = lane.append(&batch).await;
     assert!(
         matches!(&outcome, Err(AppendError::PositionTaken(lost)) if *lost == [ShardId(3)]),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_lane_writes_to_no_other_life_of_the_database() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let (_, batch) = story();
+    let mut lane = store.open_lane().await.unwrap();
+    let restored = "UPDATE amends.meta SET incarnation = gen_random_uuid()";
+    connect(&url).await.execute(restored).await.unwrap();
+    kill_lanes(&url).await;
+    assert!(lane.append(&batch).await.is_err());
+    let outcome = lane.append(&batch).await;
+    assert!(
+        matches!(outcome, Err(AppendError::Unavailable { .. })),
         "{outcome:?}"
     );
 }

@@ -203,6 +203,9 @@ async fn another_number_of_shards_is_refused() {
     drop(file.store().await);
     let message = file.refusal(SHARDS + 1).await;
     assert!(message.contains("16 shards, not 17"), "{message}");
+    for shards in [0, 4_097] {
+        assert!(file.refusal(shards).await.contains("1 to 4096 shards"));
+    }
     file.store().await;
 }
 
