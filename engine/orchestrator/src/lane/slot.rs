@@ -1,10 +1,10 @@
 //! A shard as its lane holds it.
 
+use amends_core::Outcome;
 use amends_core::Time;
 use amends_core::fact::{AttemptEnded, Fact};
 use amends_core::journal::ShardBatch;
 use amends_core::shard::{Input, Shard};
-use amends_core::Outcome;
 
 use super::narrow::Suspect;
 

@@ -9,12 +9,13 @@ use amends_core::shard::{Acknowledged, Command};
 use amends_core::{Outcome, SagaId, ShardId, Time};
 use amends_definitions::{ActionName, Payload};
 use amends_orchestrator::{
-    Acknowledgement, Attachment, AttemptOutcome, Delivery, Options, Orchestrator, Session, StartRequest,
+    Acknowledgement, Attachment, AttemptOutcome, Delivery, Options, Orchestrator, Session,
+    StartRequest,
 };
 use amends_store::memory::MemoryStore;
 use amends_store::{
-    AppendError, Author, Batch, DefinitionQuery, DefinitionRecord, Error, Identity, KeyFound, KeyLookup, Lane, ListQuery,
-    NewDefinition, NodeLease, SagaHistory, SagaRecord, Store, Takeover,
+    AppendError, Author, Batch, DefinitionQuery, DefinitionRecord, Error, Identity, KeyFound,
+    KeyLookup, Lane, ListQuery, NewDefinition, NodeLease, SagaHistory, SagaRecord, Store, Takeover,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,7 +41,13 @@ steps:
 "#;
 
 /// Every action of these definitions.
-pub const ACTIONS: [&str; 5] = ["shop.reserve", "shop.release", "shop.charge", "shop.ship", "shop.note"];
+pub const ACTIONS: [&str; 5] = [
+    "shop.reserve",
+    "shop.release",
+    "shop.charge",
+    "shop.ship",
+    "shop.note",
+];
 
 /// A store that can be made to misbehave. Clones are handles to the same one.
 #[derive(Clone)]
@@ -61,23 +68,36 @@ impl World {
     pub fn new(shards: u16) -> Self {
         let began = Instant::now();
         let clock = move || Time::from_micros(1_763_712_000_000_000) + began.elapsed();
-        Self { memory: MemoryStore::with_clock(shards, clock), faults: Arc::default() }
+        Self {
+            memory: MemoryStore::with_clock(shards, clock),
+            faults: Arc::default(),
+        }
     }
 
     /// A handle whose renewals can be made to hang, apart from the others.
     pub fn another_way_in(&self) -> Self {
-        Self { memory: self.memory.clone(), faults: Arc::default() }
+        Self {
+            memory: self.memory.clone(),
+            faults: Arc::default(),
+        }
     }
 
     pub async fn node(&self, name: &str) -> Orchestrator {
-        let options = Options { node: name.into(), ..Options::default() };
+        let options = Options {
+            node: name.into(),
+            ..Options::default()
+        };
         self.node_with(options).await
     }
 
     pub async fn node_with(&self, options: Options) -> Orchestrator {
-        let node = Orchestrator::start(Arc::new(self.clone()), options).await.unwrap();
+        let node = Orchestrator::start(Arc::new(self.clone()), options)
+            .await
+            .unwrap();
         for source in [ORDER, KEYED] {
-            node.apply_definition("default", source, None).await.unwrap();
+            node.apply_definition("default", source, None)
+                .await
+                .unwrap();
         }
         node
     }
@@ -114,7 +134,13 @@ impl World {
     /// The kinds of a saga's facts, in order.
     pub async fn facts(&self, saga: SagaId) -> Vec<&'static str> {
         let history = self.memory.history(saga, 1, 10_000).await.unwrap().unwrap();
-        history.rows.unwrap().iter().flat_map(|row| &row.facts).map(amends_orchestrator::fact_kind).collect()
+        history
+            .rows
+            .unwrap()
+            .iter()
+            .flat_map(|row| &row.facts)
+            .map(amends_orchestrator::fact_kind)
+            .collect()
     }
 }
 
@@ -135,19 +161,26 @@ pub fn request(definition: &str, input: &str) -> StartRequest {
 }
 
 pub async fn start(node: &Orchestrator, definition: &str, input: &str) -> SagaId {
-    node.start_saga(request(definition, input)).await.unwrap().saga
+    node.start_saga(request(definition, input))
+        .await
+        .unwrap()
+        .saga
 }
 
-/// Waits for a saga to end, or to park.
+/// Waits for a saga to end, or to park; an hour of the (paused) time at most.
 pub async fn ended(node: &Orchestrator, saga: SagaId) -> SagaState {
     let mut changes = node.subscribe(saga);
-    loop {
-        let state = node.saga("default", saga).await.unwrap().record.state;
-        if state.is_terminal() || state == SagaState::Parked {
-            return state;
+    let waiting = async {
+        loop {
+            let state = node.saga("default", saga).await.unwrap().record.state;
+            if state.is_terminal() || state == SagaState::Parked {
+                return state;
+            }
+            changes.changed().await.unwrap();
         }
-        changes.changed().await.unwrap();
-    }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(3_600), waiting).await;
+    ended.expect("the saga ends within an hour")
 }
 
 pub fn attachment(instance: &str, credit: u32) -> Attachment {
@@ -155,22 +188,34 @@ pub fn attachment(instance: &str, credit: u32) -> Attachment {
         namespace: "default".into(),
         participant: "shop".into(),
         instance: instance.into(),
-        actions: ACTIONS.into_iter().map(|action| (ActionName::new(action), true)).collect(),
+        actions: ACTIONS
+            .into_iter()
+            .map(|action| (ActionName::new(action), true))
+            .collect(),
         credit,
         in_hand: Vec::new(),
     }
 }
 
 pub fn succeeded() -> Outcome {
-    Outcome::Succeeded { output: payload("{}") }
+    Outcome::Succeeded {
+        output: payload("{}"),
+    }
 }
 
 pub fn rejected() -> Outcome {
-    Outcome::Rejected { code: "NO".into(), message: "no".into() }
+    Outcome::Rejected {
+        code: "NO".into(),
+        message: "no".into(),
+    }
 }
 
 pub fn failed() -> Outcome {
-    Outcome::Failed { code: "OOPS".into(), message: "oops".into(), retry_after: None }
+    Outcome::Failed {
+        code: "OOPS".into(),
+        message: "oops".into(),
+        retry_after: None,
+    }
 }
 
 /// A participant's session, driven by hand.
@@ -188,7 +233,12 @@ impl Participant {
 
     pub fn attach_as(node: &Orchestrator, attachment: Attachment) -> Self {
         let session = node.attach(attachment).unwrap();
-        Self { session, commands: Vec::new(), acknowledgements: Vec::new(), goodbyes: 0 }
+        Self {
+            session,
+            commands: Vec::new(),
+            acknowledgements: Vec::new(),
+            goodbyes: 0,
+        }
     }
 
     /// The next command.
@@ -201,7 +251,9 @@ impl Participant {
 
     /// The next command, if one comes within a minute of the (paused) time.
     pub async fn command_soon(&mut self) -> Option<Command> {
-        tokio::time::timeout(Duration::from_secs(60), self.command()).await.ok()
+        tokio::time::timeout(Duration::from_secs(60), self.command())
+            .await
+            .ok()
     }
 
     /// Says what a command came to, and waits for the answer.
@@ -211,14 +263,20 @@ impl Participant {
     }
 
     pub async fn report(&mut self, command: &Command, outcome: Outcome) {
-        let outcome =
-            AttemptOutcome { key: command.key.clone(), attempt: command.attempt, outcome, verdict: None };
+        let outcome = AttemptOutcome {
+            key: command.key.clone(),
+            attempt: command.attempt,
+            outcome,
+            verdict: None,
+        };
         self.session.handle.outcomes(vec![outcome]).await;
         self.session.handle.credit(1);
     }
 
     pub async fn acknowledged(&mut self, command: &Command) -> Acknowledged {
-        let ours = |answer: &Acknowledgement| answer.key == command.key && answer.attempt == command.attempt;
+        let ours = |answer: &Acknowledgement| {
+            answer.key == command.key && answer.attempt == command.attempt
+        };
         loop {
             if let Some(place) = self.acknowledgements.iter().position(ours) {
                 return self.acknowledgements.remove(place).acknowledged;
@@ -227,9 +285,14 @@ impl Participant {
         }
     }
 
-    /// Takes the next delivery; panics if the session was replaced.
+    /// Takes the next delivery, within an hour of the (paused) time.
     pub async fn delivery(&mut self) {
-        match self.session.deliveries.recv().await.expect("the session goes on") {
+        let delivery =
+            tokio::time::timeout(Duration::from_secs(3_600), self.session.deliveries.recv()).await;
+        match delivery
+            .expect("something arrives within an hour")
+            .expect("the session goes on")
+        {
             Delivery::Commands(commands) => self.commands.extend(commands),
             Delivery::Acknowledgements(answers) => self.acknowledgements.extend(answers),
             Delivery::Withdrawals(_) => {}
@@ -241,7 +304,9 @@ impl Participant {
     pub fn succeed_always(mut self) {
         tokio::spawn(async move {
             while let Some(delivery) = self.session.deliveries.recv().await {
-                let Delivery::Commands(commands) = delivery else { continue };
+                let Delivery::Commands(commands) = delivery else {
+                    continue;
+                };
                 for command in commands {
                     self.report(&command, succeeded()).await;
                 }
@@ -259,13 +324,25 @@ struct FaultyLane {
 impl Lane for FaultyLane {
     async fn append(&mut self, batch: &Batch) -> Result<(), AppendError> {
         let poison = payload(r#"{"poison":true}"#);
-        let starts = batch.shards.iter().flat_map(|shard| &shard.rows).flat_map(|row| &row.facts);
+        let starts = batch
+            .shards
+            .iter()
+            .flat_map(|shard| &shard.rows)
+            .flat_map(|row| &row.facts);
         let poisoned = starts
-            .filter_map(|fact| if let amends_core::Fact::Started(started) = fact { Some(&started.input) } else { None })
+            .filter_map(|fact| {
+                if let amends_core::Fact::Started(started) = fact {
+                    Some(&started.input)
+                } else {
+                    None
+                }
+            })
             .any(|input| *input == poison);
         if poisoned && self.faults.refuse_poison.load(Ordering::Relaxed) {
             self.faults.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(AppendError::Data { source: "poison".into() });
+            return Err(AppendError::Data {
+                source: "poison".into(),
+            });
         }
         self.lane.append(batch).await
     }
@@ -291,7 +368,10 @@ impl Store for World {
 
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {
         let lane = self.memory.open_lane().await?;
-        Ok(Box::new(FaultyLane { lane, faults: self.faults.clone() }))
+        Ok(Box::new(FaultyLane {
+            lane,
+            faults: self.faults.clone(),
+        }))
     }
 
     async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error> {
@@ -316,10 +396,17 @@ impl Store for World {
         awake_before: Time,
         limit: usize,
     ) -> Result<Vec<SagaHistory>, Error> {
-        self.memory.load_active(shard, after, awake_before, limit).await
+        self.memory
+            .load_active(shard, after, awake_before, limit)
+            .await
     }
 
-    async fn history(&self, saga: SagaId, from: u64, limit: usize) -> Result<Option<SagaHistory>, Error> {
+    async fn history(
+        &self,
+        saga: SagaId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Option<SagaHistory>, Error> {
         self.memory.history(saga, from, limit).await
     }
 
@@ -332,7 +419,10 @@ impl Store for World {
         self.memory.list(query).await
     }
 
-    async fn put_definition(&self, definition: &NewDefinition) -> Result<(DefinitionRecord, bool), Error> {
+    async fn put_definition(
+        &self,
+        definition: &NewDefinition,
+    ) -> Result<(DefinitionRecord, bool), Error> {
         self.memory.put_definition(definition).await
     }
 
