@@ -34,11 +34,10 @@ mod subscriptions;
 mod telemetry;
 
 pub use amends_definitions::{Diagnostic, Severity};
+pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};
 pub use api::{Applied, HistoryPage, SagaView, StartRequest, fact_kind};
 pub use dispatch::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 pub use error::Error;
 pub use options::Options;
 pub use orchestrator::Orchestrator;
 pub use refusal::{Kind, Refusal};
-
-pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};

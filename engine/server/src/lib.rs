@@ -15,7 +15,7 @@ pub use config::{Config, DatabaseUrl, LogFormat, Sources};
 pub use error::{RunError, StartError};
 pub use node::{Node, start};
 pub use signal::shutdown_signal;
-pub use store::open as open_store;
+pub use store::open_store;
 
-/// The rooms below, for those who measure or migrate a database without a node.
+// The seam of the stores, for whoever migrates a database or measures one without an engine: one way in for the binary.
 pub use {amends_core, amends_store, amends_store_postgres};

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::error::{RunError, StartError, chain};
-use crate::store;
+use crate::store::open_store;
 
 /// A started node: it listens and owns shards, and answers as soon as it runs.
 pub struct Node {
@@ -44,7 +44,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         .local_addr()
         .map_err(|error| listen_error(&config.listen, &error))?;
     let name = config.node.clone().unwrap_or_else(|| default_name(address));
-    let store = store::open(&config).await?;
+    let store = open_store(&config).await?;
     let options = amends_orchestrator::Options {
         node: name.clone(),
         address: address.to_string(),

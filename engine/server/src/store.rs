@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use amends_store::Store;
+use amends_store_postgres::{PostgresOptions, PostgresStore};
 use amends_store_sqlite::SqliteStore;
 
 use crate::config::{Config, Database};
 use crate::error::{StartError, chain};
 
-/// Opens the configured store, and checks that its schema is one that this binary knows.
+/// Opens the configured store, and checks that its schema is one that this binary knows. A SQLite file is made if need be.
 ///
 /// # Errors
-/// If it cannot be reached, or its schema is another.
-pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+/// [`StartError::Config`] for a URL of neither kind, [`StartError::Database`] for everything else.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let failed = |error: amends_store::Error| StartError::Database {
         database: config.database_url.to_string(),
         message: config.database_url.redact(&chain(&error)),
@@ -25,8 +26,9 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
             Ok(Arc::new(store))
         }
         Database::Postgres { url } => {
-            let _ = url;
-            Err(failed(amends_store::Error::Schema("pending".into())))
+            let options = PostgresOptions::new(url);
+            let store = PostgresStore::open(options).await.map_err(failed)?;
+            Ok(Arc::new(store))
         }
     }
 }

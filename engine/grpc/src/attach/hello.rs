@@ -149,7 +149,7 @@ fn in_hand(realm: Realm, keys: &[v1::AttemptKey]) -> Result<Vec<(OperationKey, u
     Ok(attempts)
 }
 
-/// One half of an action's name. The definition language is stricter in what it lets a step call.
+/// One half of an action's name, as the definition language has it.
 fn is_identifier(text: &str) -> bool {
     let bytes = text.as_bytes();
     let inner = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'-';

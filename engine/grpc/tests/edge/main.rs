@@ -2,7 +2,11 @@
 //! that do not. One file for each family of requests; a test that answers for a bad input of the project's list of
 //! invariants has its number in its name.
 
-#![expect(clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod node;
 mod participant;

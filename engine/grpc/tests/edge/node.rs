@@ -45,20 +45,46 @@ pub struct Node {
 
 impl Node {
     pub async fn start() -> Self {
-        let clock = || Time::EPOCH + SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is behind 1970");
+        let clock = || {
+            Time::EPOCH
+                + SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .expect("the clock is behind 1970")
+        };
         let store = Arc::new(MemoryStore::with_clock(4, clock));
-        let options = Options { node: "node-1".into(), namespaces: vec!["other".into()], ..Options::default() };
-        let orchestrator = Orchestrator::start(store, options).await.expect("the memory store can be used");
+        let options = Options {
+            node: "node-1".into(),
+            namespaces: vec!["other".into()],
+            ..Options::default()
+        };
+        let orchestrator = Orchestrator::start(store, options)
+            .await
+            .expect("the memory store can be used");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
-        let options = amends_grpc::Options { node: "node-1".into(), ..amends_grpc::Options::default() };
+        let options = amends_grpc::Options {
+            node: "node-1".into(),
+            ..amends_grpc::Options::default()
+        };
         let shutdown = async {
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(amends_grpc::serve(listener, orchestrator.clone(), options, shutdown));
-        let channel = Channel::from_shared(format!("http://{address}")).expect("a URL").connect_lazy();
-        Self { channel, orchestrator, stop: Some(stop), serving }
+        let serving = tokio::spawn(amends_grpc::serve(
+            listener,
+            orchestrator.clone(),
+            options,
+            shutdown,
+        ));
+        let channel = Channel::from_shared(format!("http://{address}"))
+            .expect("a URL")
+            .connect_lazy();
+        Self {
+            channel,
+            orchestrator,
+            stop: Some(stop),
+            serving,
+        }
     }
 
     /// A node that has the definition `order`.
@@ -69,20 +95,44 @@ impl Node {
     }
 
     pub async fn apply(&self, source: &str) -> Result<v1::ApplyDefinitionResponse, Status> {
-        let request = v1::ApplyDefinitionRequest { parent: PARENT.into(), source: source.into(), ..Default::default() };
-        self.definitions().apply_definition(request).await.map(tonic::Response::into_inner)
+        let request = v1::ApplyDefinitionRequest {
+            parent: PARENT.into(),
+            source: source.into(),
+            ..Default::default()
+        };
+        self.definitions()
+            .apply_definition(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     pub async fn start_order(&self, key: &str) -> Result<v1::StartSagaResponse, Status> {
-        let request = v1::StartSagaRequest { key: Some(key.into()), ..order() };
-        self.sagas().start_saga(request).await.map(tonic::Response::into_inner)
+        let request = v1::StartSagaRequest {
+            key: Some(key.into()),
+            ..order()
+        };
+        self.sagas()
+            .start_saga(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     /// Waits until a saga ended or parked.
     pub async fn settled(&self, name: &str) -> v1::Saga {
-        let timeout = Some(prost_types::Duration { seconds: 20, nanos: 0 });
-        let request = v1::WaitSagaRequest { name: name.into(), timeout };
-        let waited = self.sagas().wait_saga(request).await.expect("the saga exists").into_inner();
+        let timeout = Some(prost_types::Duration {
+            seconds: 20,
+            nanos: 0,
+        });
+        let request = v1::WaitSagaRequest {
+            name: name.into(),
+            timeout,
+        };
+        let waited = self
+            .sagas()
+            .wait_saga(request)
+            .await
+            .expect("the saga exists")
+            .into_inner();
         assert!(waited.settled, "{:?}", waited.saga);
         waited.saga.expect("it is part of the answer")
     }
@@ -105,7 +155,10 @@ impl Node {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        self.serving.await.expect("it does not panic").expect("it ends well");
+        self.serving
+            .await
+            .expect("it does not panic")
+            .expect("it ends well");
     }
 }
 
@@ -131,7 +184,9 @@ pub fn nobody(namespace: &str) -> String {
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
     let status = result.expect_err("it is refused");
     let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
     assert_eq!(info.domain, amends_grpc::ERROR_DOMAIN);
     (status.code(), info.reason.clone())
 }

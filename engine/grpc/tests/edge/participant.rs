@@ -21,22 +21,36 @@ impl Participant {
     pub async fn silent(node: &Node) -> Self {
         let (say, said) = mpsc::channel(64);
         let answers = node.participants().attach(ReceiverStream::new(said)).await;
-        Self { say, answers: answers.expect("a stream opens before hello").into_inner() }
+        Self {
+            say,
+            answers: answers.expect("a stream opens before hello").into_inner(),
+        }
     }
 
     /// A stream that was welcomed.
     pub async fn attached(node: &Node, instance: &str) -> Self {
         let mut participant = Self::silent(node).await;
-        participant.say(Say::Hello(v1::Hello { instance: instance.into(), ..hello() })).await;
+        participant
+            .say(Say::Hello(v1::Hello {
+                instance: instance.into(),
+                ..hello()
+            }))
+            .await;
         match participant.answer().await {
-            Ok(Answer::Welcome(welcome)) => assert_eq!((welcome.node.as_str(), welcome.protocol_version), ("node-1", 1)),
+            Ok(Answer::Welcome(welcome)) => assert_eq!(
+                (welcome.node.as_str(), welcome.protocol_version),
+                ("node-1", 1)
+            ),
             other => panic!("{other:?}"),
         }
         participant
     }
 
     pub async fn say(&self, message: Say) {
-        self.say_raw(v1::AttachRequest { message: Some(message) }).await;
+        self.say_raw(v1::AttachRequest {
+            message: Some(message),
+        })
+        .await;
     }
 
     pub async fn say_raw(&self, request: v1::AttachRequest) {
@@ -46,7 +60,9 @@ impl Participant {
     /// The next answer; an end without a status is an error of its own.
     pub async fn answer(&mut self) -> Result<Answer, Status> {
         let response = self.answers.message().await?;
-        response.and_then(|response| response.message).ok_or_else(|| Status::ok("the stream ended"))
+        response
+            .and_then(|response| response.message)
+            .ok_or_else(|| Status::ok("the stream ended"))
     }
 
     /// Says something that ends the stream, and how it ended.
@@ -82,10 +98,15 @@ impl Participant {
     }
 
     /// Answers every command with what `decide` makes of it, until the node or the test ends.
-    pub fn work(mut self, decide: impl Fn(&v1::Command) -> Outcome + Send + 'static) -> tokio::task::JoinHandle<()> {
+    pub fn work(
+        mut self,
+        decide: impl Fn(&v1::Command) -> Outcome + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
         tokio::spawn(async move {
             while let Ok(answer) = self.answer().await {
-                let Answer::Commands(batch) = answer else { continue };
+                let Answer::Commands(batch) = answer else {
+                    continue;
+                };
                 for command in batch.commands {
                     let outcome = outcome(&command, decide(&command));
                     self.outcomes(vec![outcome]).await;
@@ -97,7 +118,10 @@ impl Participant {
 }
 
 pub fn hello() -> v1::Hello {
-    let offer = |action: &str| v1::ActionOffer { action: format!("shop.{action}"), barrier: true };
+    let offer = |action: &str| v1::ActionOffer {
+        action: format!("shop.{action}"),
+        barrier: true,
+    };
     v1::Hello {
         protocol_version: amends_proto::PROTOCOL_VERSION,
         namespace: PARENT.into(),
@@ -121,9 +145,14 @@ pub fn outcome(command: &v1::Command, outcome: Outcome) -> v1::AttemptOutcome {
 }
 
 pub fn succeeded(output: &str) -> Outcome {
-    Outcome::Succeeded(v1::Succeeded { output: output.to_owned().into() })
+    Outcome::Succeeded(v1::Succeeded {
+        output: output.to_owned().into(),
+    })
 }
 
 pub fn rejected(code: &str) -> Outcome {
-    Outcome::Rejected(v1::Rejected { code: code.into(), message: "no".into() })
+    Outcome::Rejected(v1::Rejected {
+        code: code.into(),
+        message: "no".into(),
+    })
 }

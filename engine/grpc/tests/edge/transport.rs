@@ -59,19 +59,35 @@ async fn call(node: &Node, path: &'static str, message: &'static [u8]) -> Result
     let mut client = tonic::client::Grpc::new(node.channel.clone());
     client.ready().await.expect("the node is there");
     let path = http::uri::PathAndQuery::from_static(path);
-    client.unary(Request::new(Bytes::from_static(message)), path, Raw).await.map(tonic::Response::into_inner)
+    client
+        .unary(Request::new(Bytes::from_static(message)), path, Raw)
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 async fn alive(node: &Node) {
-    let found = node.sagas().get_saga(v1::GetSagaRequest { name: nobody("default") }).await;
+    let found = node
+        .sagas()
+        .get_saga(v1::GetSagaRequest {
+            name: nobody("default"),
+        })
+        .await;
     assert_eq!(found.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]
 async fn b19_an_unknown_call_is_unimplemented() {
     let node = Node::start().await;
-    for path in ["/amends.v1.SagaService/DeleteEverything", "/amends.v2.SagaService/StartSaga", "/x/y"] {
-        assert_eq!(call(&node, path, b"").await.unwrap_err().code(), Code::Unimplemented, "{path}");
+    for path in [
+        "/amends.v1.SagaService/DeleteEverything",
+        "/amends.v2.SagaService/StartSaga",
+        "/x/y",
+    ] {
+        assert_eq!(
+            call(&node, path, b"").await.unwrap_err().code(),
+            Code::Unimplemented,
+            "{path}"
+        );
     }
     alive(&node).await;
 }
@@ -79,10 +95,19 @@ async fn b19_an_unknown_call_is_unimplemented() {
 #[tokio::test]
 async fn b21_bytes_that_are_no_message_are_an_invalid_argument_and_the_connection_survives() {
     let node = Node::start().await;
-    let garbage: [&[u8]; 4] = [b"\xff\xff\xff\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x02\xff\xfe", b"\x0a\x05ab"];
+    let garbage: [&[u8]; 4] = [
+        b"\xff\xff\xff\xff",
+        b"\x0a\xff\xff\xff\xff\x0f",
+        b"\x0a\x02\xff\xfe",
+        b"\x0a\x05ab",
+    ];
     for message in garbage {
         let found = refusal(call(&node, "/amends.v1.SagaService/StartSaga", message).await);
-        assert_eq!(found, (Code::InvalidArgument, "MALFORMED_REQUEST".into()), "{message:?}");
+        assert_eq!(
+            found,
+            (Code::InvalidArgument, "MALFORMED_REQUEST".into()),
+            "{message:?}"
+        );
     }
     alive(&node).await;
 }
@@ -100,7 +125,11 @@ async fn b21_a_truncated_frame_and_a_length_beyond_the_body_are_invalid_argument
         let mut channel = node.channel.clone();
         let response = channel.ready().await.unwrap().call(request).await.unwrap();
         let status = Status::from_header_map(response.headers()).expect("it is refused at once");
-        assert_eq!(status.code(), Code::InvalidArgument, "{frame:?}: {status:?}");
+        assert_eq!(
+            status.code(),
+            Code::InvalidArgument,
+            "{frame:?}: {status:?}"
+        );
     }
     alive(&node).await;
 }
@@ -108,10 +137,15 @@ async fn b21_a_truncated_frame_and_a_length_beyond_the_body_are_invalid_argument
 #[tokio::test]
 async fn b22_headers_over_16_kib_are_refused_and_others_are_served() {
     let node = Node::start().await;
-    let mut request = Request::new(v1::GetSagaRequest { name: nobody("default") });
+    let mut request = Request::new(v1::GetSagaRequest {
+        name: nobody("default"),
+    });
     for index in 0..40 {
-        let name = tonic::metadata::MetadataKey::from_bytes(format!("x-filler-{index}").as_bytes()).unwrap();
-        request.metadata_mut().insert(name, MetadataValue::try_from("x".repeat(1_000)).unwrap());
+        let name = tonic::metadata::MetadataKey::from_bytes(format!("x-filler-{index}").as_bytes())
+            .unwrap();
+        request
+            .metadata_mut()
+            .insert(name, MetadataValue::try_from("x".repeat(1_000)).unwrap());
     }
     let code = node.sagas().get_saga(request).await.unwrap_err().code();
     assert_ne!(code, Code::NotFound, "the request reached the service");
@@ -122,8 +156,15 @@ async fn b22_headers_over_16_kib_are_refused_and_others_are_served() {
 async fn health_follows_the_node() {
     let node = Node::start().await;
     let mut health = HealthClient::new(node.channel.clone());
-    for service in ["", "amends.v1.SagaService", "amends.v1.DefinitionService", "amends.v1.ParticipantService"] {
-        let request = HealthCheckRequest { service: service.into() };
+    for service in [
+        "",
+        "amends.v1.SagaService",
+        "amends.v1.DefinitionService",
+        "amends.v1.ParticipantService",
+    ] {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
         let mut states = health.watch(request).await.unwrap().into_inner();
         // The first report may be older than the node's first word.
         loop {
@@ -133,8 +174,13 @@ async fn health_follows_the_node() {
             }
         }
     }
-    let unknown = HealthCheckRequest { service: "amends.v1.Nothing".into() };
-    assert_eq!(health.check(unknown).await.unwrap_err().code(), Code::NotFound);
+    let unknown = HealthCheckRequest {
+        service: "amends.v1.Nothing".into(),
+    };
+    assert_eq!(
+        health.check(unknown).await.unwrap_err().code(),
+        Code::NotFound
+    );
 }
 
 #[tokio::test]
@@ -142,12 +188,35 @@ async fn reflection_names_the_services() {
     let node = Node::start().await;
     let mut reflection = ServerReflectionClient::new(node.channel.clone());
     let question = MessageRequest::ListServices(String::new());
-    let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
-    let mut answers = reflection.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
-    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
-    let MessageResponse::ListServicesResponse(services) = answer else { panic!("{answer:?}") };
-    let names: Vec<&str> = services.service.iter().map(|service| service.name.as_str()).collect();
-    for expected in ["amends.v1.DefinitionService", "amends.v1.SagaService", "amends.v1.ParticipantService"] {
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(question),
+    };
+    let mut answers = reflection
+        .server_reflection_info(tokio_stream::once(request))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers
+        .message()
+        .await
+        .unwrap()
+        .unwrap()
+        .message_response
+        .unwrap();
+    let MessageResponse::ListServicesResponse(services) = answer else {
+        panic!("{answer:?}")
+    };
+    let names: Vec<&str> = services
+        .service
+        .iter()
+        .map(|service| service.name.as_str())
+        .collect();
+    for expected in [
+        "amends.v1.DefinitionService",
+        "amends.v1.SagaService",
+        "amends.v1.ParticipantService",
+    ] {
         assert!(names.contains(&expected), "{names:?}");
     }
 }
