@@ -95,6 +95,19 @@ impl Failure {
         }
     }
 
+    /// Names the file where the server speaks of the request's field: `source:3:5` becomes `a.saga.yaml:3:5`.
+    pub fn in_file(mut self, field: &str, file: &str) -> Self {
+        for detail in &mut self.details {
+            if let Some(place) = detail
+                .strip_prefix(field)
+                .filter(|rest| rest.starts_with(':'))
+            {
+                *detail = format!("{file}{place}");
+            }
+        }
+        self
+    }
+
     /// The code to end with.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -256,6 +269,19 @@ mod tests {
              \x20   - the server asks to come back after 250ms\n\
              \x20 do:  use another key, or the same input to get the saga that has it\n"
         );
+    }
+
+    #[test]
+    fn a_place_in_the_request_becomes_a_place_in_the_file() {
+        let status = Status::with_error_details(
+            Code::InvalidArgument,
+            "no definition",
+            ErrorDetails::with_bad_request_violation("source:3:5", "no such kind"),
+        );
+        let text = Failure::refused("x", &status)
+            .in_file("source", "a.yaml")
+            .render();
+        assert!(text.contains("    - a.yaml:3:5: no such kind\n"), "{text}");
     }
 
     #[test]

@@ -128,12 +128,21 @@ impl Company {
     #[must_use]
     pub fn misfortunes(&self) -> String {
         format!(
-            "the server was killed {} time(s), {} {} time(s), and shipping died {} time(s) after its work was done",
-            self.server_kills,
+            "the server was killed {}, {} {}; services died by themselves {}",
+            times(self.server_kills),
             self.services[self.unlucky].name(),
-            self.service_kills,
-            self.deaths
+            times(self.service_kills),
+            times(self.deaths)
         )
+    }
+}
+
+fn times(count: u32) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
     }
 }
 

@@ -67,15 +67,14 @@ impl Ends {
 
     /// A line for each way to end.
     fn table(&self) -> String {
-        let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+        // In the order of the protocol's states: what completed comes first.
+        let mut counts: BTreeMap<(i32, String), u64> = BTreeMap::new();
         for saga in &self.sagas {
-            *counts
-                .entry((state_word(saga.state), why(saga)))
-                .or_default() += 1;
+            *counts.entry((saga.state, why(saga))).or_default() += 1;
         }
         let rows = counts
             .into_iter()
-            .map(|((end, why), count)| vec![end, why, count.to_string()]);
+            .map(|((end, why), count)| vec![state_word(end), why, count.to_string()]);
         grid(&["END", "BECAUSE", "SAGAS"], rows)
     }
 
@@ -218,8 +217,8 @@ mod tests {
         assert_eq!(
             ends.table(),
             "END          BECAUSE                  SAGAS\n\
-             compensated  CARD_DECLINED at charge  1\n\
-             completed    -                        2\n"
+             completed    -                        2\n\
+             compensated  CARD_DECLINED at charge  1\n"
         );
     }
 }

@@ -52,7 +52,8 @@ pub async fn apply(global: &Global, arguments: &ApplyArguments) -> Result<(), Fa
                 if !view.applied.is_empty() {
                     show(global.output, &view)?;
                 }
-                return Err(Failure::refused(format!("{file} was not applied"), &status));
+                let refused = Failure::refused(format!("{file} was not applied"), &status);
+                return Err(refused.in_file("source", &file));
             }
         }
     }

@@ -250,7 +250,12 @@ impl IncidentView {
 impl StepView {
     fn row(&self) -> Vec<String> {
         let mut row = vec![self.id.clone(), self.kind.clone(), self.action.clone()];
-        for operation in [&self.forward, &self.compensation] {
+        // A compensation that is not owed is nothing to show.
+        let compensation = self
+            .compensation
+            .as_ref()
+            .filter(|operation| operation.state != "waiting");
+        for operation in [self.forward.as_ref(), compensation] {
             match operation {
                 Some(operation) => row.extend([
                     operation.state.clone(),
