@@ -56,10 +56,11 @@ pub fn check(source: &[u8]) -> Checked {
 pub(crate) fn definition(node: &Node, origin: Origin, report: &mut Report) -> Option<Definition> {
     let checked = with_room(|| definition_here(node, origin, report));
     checked.unwrap_or_else(|| {
-        let message = "the machine has no room to check the definition";
+        let message =
+            "the definition was not checked: there was no thread to be had, or the checker failed";
         report
             .error("OUT_OF_RESOURCES", message, 0..0)
-            .help("try again later");
+            .help("try again; if it happens each time, report it with the document");
         None
     })
 }
