@@ -1,7 +1,7 @@
 //! The world of these tests: a memory store on the runtime's (paused) time with faults on demand, a client, participants.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amends_core::journal::SagaState;
@@ -62,6 +62,7 @@ struct Faults {
     lookups: AtomicUsize,
     refuse_poison: AtomicBool,
     refused: AtomicUsize,
+    broken: Mutex<Option<ShardId>>,
 }
 
 impl World {
@@ -109,6 +110,11 @@ impl World {
     /// From now on a batch with the input `{"poison":true}` is refused for its data.
     pub fn refuse_poison(&self) {
         self.faults.refuse_poison.store(true, Ordering::Relaxed);
+    }
+
+    /// The journal of this shard has a gap.
+    pub fn break_journal(&self, shard: ShardId) {
+        *self.faults.broken.lock().unwrap() = Some(shard);
     }
 
     pub fn refused(&self) -> usize {
@@ -348,6 +354,11 @@ impl Lane for FaultyLane {
     }
 
     async fn tails(&mut self, shards: &[ShardId]) -> Result<Vec<u64>, Error> {
+        let broken = *self.faults.broken.lock().unwrap();
+        if let Some(shard) = broken.filter(|shard| shards.contains(shard)) {
+            let detail = "row 3 is missing".into();
+            return Err(Error::Gap { shard, detail });
+        }
         self.lane.tails(shards).await
     }
 
