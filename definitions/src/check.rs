@@ -32,6 +32,14 @@ pub struct Checked {
 }
 
 /// Reads and checks a document in YAML.
+///
+/// ```
+/// let source = b"apiVersion: amends/v1\nname: greet\nsteps: [{id: hello, call: mail.send}]\n";
+/// let checked = amends_definitions::check(source);
+/// assert!(checked.definition.is_none());
+/// assert_eq!(checked.diagnostics[0].code, "COMPENSATION_MISSING");
+/// print!("{}", amends_definitions::render("greet.saga.yaml", source, &checked.diagnostics));
+/// ```
 #[must_use]
 pub fn check(source: &[u8]) -> Checked {
     let mut report = Report::new(source);

@@ -40,3 +40,5 @@ pub use error::Error;
 pub use options::Options;
 pub use orchestrator::Orchestrator;
 pub use refusal::{Kind, Refusal};
+
+pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};

@@ -1,0 +1,208 @@
+//! What a participant says after `hello`. A message that breaks the protocol ends the stream; an outcome that is not sound
+//! is refused by itself, and the stream goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use amends_core::OperationKey;
+use amends_orchestrator::{Refusal, SessionHandle};
+use amends_proto::v1;
+use amends_proto::v1::attach_request::Message as Said;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::{empty_message, hello, no_hello, of_decoder};
+use crate::convert::outcome::{self, Realm};
+use crate::limits::{BATCH_ITEMS_MAX, CREDIT_MAX};
+use crate::status::{invalid, status_of};
+
+/// The reading half of a session.
+pub(super) struct Reader {
+    pub(super) said: Streaming<v1::AttachRequest>,
+    pub(super) handle: SessionHandle,
+    pub(super) realm: Realm,
+    pub(super) credit: Credit,
+    /// Outcomes that are refused here, on their way to the writer.
+    pub(super) refused: mpsc::Sender<Vec<v1::Acknowledgement>>,
+}
+
+impl Reader {
+    /// Reads until the participant leaves, or breaks the protocol.
+    pub(super) async fn run(mut self) -> Result<(), Status> {
+        while let Some(request) = self.said.message().await.map_err(of_decoder)? {
+            let message = request.message.ok_or_else(empty_message);
+            self.take(message.map_err(|refusal| status_of(&refusal))?)
+                .await
+                .map_err(|refusal| status_of(&refusal))?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, said: Said) -> Result<(), Refusal> {
+        match said {
+            Said::Hello(_) => Err(no_hello("it came again")),
+            Said::Credit(credit) => {
+                hello::credit("credit.commands", credit.commands)?;
+                self.credit.grant(credit.commands)?;
+                self.handle.credit(credit.commands);
+                Ok(())
+            }
+            Said::Outcomes(outcomes) => self.outcomes(outcomes.outcomes).await,
+            Said::Heartbeats(heartbeats) => heartbeats_are_sound(&heartbeats.attempts),
+            Said::Drain(_) => {
+                self.handle.drain();
+                Ok(())
+            }
+        }
+    }
+
+    async fn outcomes(&mut self, outcomes: Vec<v1::AttemptOutcome>) -> Result<(), Refusal> {
+        batch("outcomes.outcomes", outcomes.len())?;
+        let (sound, refused) = sort(&self.realm, outcomes);
+        if !refused.is_empty() && self.refused.send(refused).await.is_err() {
+            // The writer has ended, and ends this half.
+            return Ok(());
+        }
+        if !sound.is_empty() {
+            self.handle.outcomes(sound).await;
+        }
+        Ok(())
+    }
+}
+
+/// Room for commands that was given and not used. It is bounded, whatever a participant adds up.
+#[derive(Clone, Debug)]
+pub(super) struct Credit(Arc<AtomicU32>);
+
+impl Credit {
+    pub(super) fn new(commands: u32) -> Self {
+        Self(Arc::new(AtomicU32::new(commands)))
+    }
+
+    fn grant(&self, commands: u32) -> Result<(), Refusal> {
+        let fits = |left: u32| left.checked_add(commands).filter(|sum| *sum <= CREDIT_MAX);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .map(|_| ())
+            .map_err(|left| {
+                let description =
+                    format!("{left} are unused already, and at most {CREDIT_MAX} can be");
+                invalid("CREDIT_INVALID", "credit.commands", description)
+            })
+    }
+
+    /// Commands are about to leave.
+    pub(super) fn spend(&self, commands: usize) {
+        let commands = u32::try_from(commands).unwrap_or(u32::MAX);
+        let spent = |left: u32| Some(left.saturating_sub(commands));
+        // The closure always yields a value.
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent);
+    }
+}
+
+/// Outcomes that are sound, and the answers to those that are not.
+fn sort(
+    realm: &Realm,
+    outcomes: Vec<v1::AttemptOutcome>,
+) -> (
+    Vec<amends_orchestrator::AttemptOutcome>,
+    Vec<v1::Acknowledgement>,
+) {
+    let (mut sound, mut refused) = (Vec::with_capacity(outcomes.len()), Vec::new());
+    for wire in outcomes {
+        match outcome::read(realm, wire) {
+            Ok(outcome) => sound.push(outcome),
+            Err(answer) => refused.push(answer),
+        }
+    }
+    (sound, refused)
+}
+
+fn heartbeats_are_sound(attempts: &[v1::AttemptKey]) -> Result<(), Refusal> {
+    batch("heartbeats.attempts", attempts.len())?;
+    for (index, key) in attempts.iter().enumerate() {
+        if key.attempt == 0 || key.operation_key.parse::<OperationKey>().is_err() {
+            let field = format!("heartbeats.attempts[{index}]");
+            return Err(invalid(
+                "HEARTBEAT_INVALID",
+                &field,
+                "it is no attempt: an operation's key, and a number from 1",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn batch(field: &str, items: usize) -> Result<(), Refusal> {
+    if (1..=BATCH_ITEMS_MAX).contains(&items) {
+        Ok(())
+    } else {
+        Err(invalid(
+            "BATCH_INVALID",
+            field,
+            format!("a message has 1 to {BATCH_ITEMS_MAX} of them, and this one has {items}"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amends_core::Incarnation;
+
+    use super::*;
+
+    #[test]
+    fn credit_adds_up_to_its_bound_and_not_beyond() {
+        let credit = Credit::new(9_000);
+        assert!(credit.grant(1_000).is_ok());
+        assert_eq!(credit.grant(1).unwrap_err().reason, "CREDIT_INVALID");
+        credit.spend(5);
+        assert!(credit.grant(5).is_ok());
+        assert!(credit.grant(u32::MAX).is_err());
+        credit.spend(usize::MAX);
+        assert!(credit.grant(10_000).is_ok());
+    }
+
+    #[test]
+    fn a_batch_has_1_to_128_items() {
+        assert!(batch("x", 1).is_ok() && batch("x", 128).is_ok());
+        for items in [0, 129] {
+            assert_eq!(batch("x", items).unwrap_err().reason, "BATCH_INVALID");
+        }
+        assert!(
+            heartbeats_are_sound(&[v1::AttemptKey {
+                operation_key: "x".into(),
+                attempt: 1
+            }])
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn b40_a_bad_outcome_is_answered_by_itself_and_its_neighbours_are_taken() {
+        let realm = Realm {
+            incarnation: Incarnation(uuid::Uuid::from_u128(7)),
+            namespace: "default".into(),
+        };
+        let key = format!(
+            "{}/default/019aa578-c07b-8abc-bfff-ffffffffffff/charge/0/0/forward",
+            realm.incarnation
+        );
+        let outcome = Some(v1::attempt_outcome::Outcome::Superseded(v1::Superseded {}));
+        let good = v1::AttemptOutcome {
+            operation_key: key,
+            attempt: 1,
+            outcome,
+            ..v1::AttemptOutcome::default()
+        };
+        let bad = v1::AttemptOutcome {
+            attempt: 0,
+            ..good.clone()
+        };
+        let (sound, refused) = sort(&realm, vec![good.clone(), bad, good]);
+        assert_eq!((sound.len(), refused.len()), (2, 1));
+        assert_eq!((refused[0].code, refused[0].attempt), (3, 0));
+    }
+}

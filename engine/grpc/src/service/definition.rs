@@ -1,0 +1,140 @@
+//! DefinitionService.
+
+use amends_orchestrator::{Orchestrator, Refusal};
+use amends_proto::v1;
+use amends_proto::v1::definition_service_server::DefinitionService;
+use tonic::{Request, Response, Status};
+
+use super::page;
+use crate::convert::definition as convert;
+use crate::limits::PAGE_SIZE_DEFAULT;
+use crate::name;
+use crate::status::status_of;
+use crate::token::Query;
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Definitions {
+    orchestrator: Orchestrator,
+}
+
+impl Definitions {
+    pub(crate) fn new(orchestrator: Orchestrator) -> Self {
+        Self { orchestrator }
+    }
+
+    async fn apply(
+        &self,
+        request: v1::ApplyDefinitionRequest,
+    ) -> Result<v1::ApplyDefinitionResponse, Refusal> {
+        let namespace = name::namespace("parent", &request.parent)?;
+        let wanted = Some(request.definition_id.as_str()).filter(|id| !id.is_empty());
+        let wanted = wanted
+            .map(|id| name::definition_id("definition_id", id))
+            .transpose()?;
+        let applied = self
+            .orchestrator
+            .apply_definition(&namespace, &request.source, wanted)
+            .await?;
+        Ok(v1::ApplyDefinitionResponse {
+            definition: Some(convert::full(&applied.record)),
+            created: applied.created,
+            diagnostics: applied
+                .diagnostics
+                .iter()
+                .map(convert::diagnostic)
+                .collect(),
+        })
+    }
+
+    async fn get(
+        &self,
+        request: v1::GetDefinitionRequest,
+    ) -> Result<v1::GetDefinitionResponse, Refusal> {
+        let name = name::definition("name", &request.name)?;
+        let record = self
+            .orchestrator
+            .definition(&name.namespace, &name.id, request.revision)
+            .await?;
+        Ok(v1::GetDefinitionResponse {
+            definition: Some(convert::full(&record)),
+        })
+    }
+
+    async fn list(
+        &self,
+        request: v1::ListDefinitionsRequest,
+    ) -> Result<v1::ListDefinitionsResponse, Refusal> {
+        let namespace = name::namespace("parent", &request.parent)?;
+        let size = page::size(request.page_size, PAGE_SIZE_DEFAULT)?;
+        let query = Query::new(
+            self.orchestrator.incarnation(),
+            "ListDefinitions",
+            &namespace,
+        );
+        let after = query.open(&request.page_token)?;
+        // One more than the page tells whether there is another page.
+        let mut records = self
+            .orchestrator
+            .list_definitions(&namespace, after.as_deref(), size + 1)
+            .await?;
+        let more = records.len() > size;
+        records.truncate(size);
+        let last = records.last().filter(|_| more);
+        Ok(v1::ListDefinitionsResponse {
+            next_page_token: last.map(|last| query.seal(&last.name)).unwrap_or_default(),
+            definitions: records.iter().map(convert::listed).collect(),
+        })
+    }
+
+    fn lint(
+        &self,
+        request: &v1::LintDefinitionRequest,
+    ) -> Result<v1::LintDefinitionResponse, Refusal> {
+        let namespace = name::namespace("parent", &request.parent)?;
+        let diagnostics = self
+            .orchestrator
+            .lint_definition(&namespace, &request.source)?;
+        Ok(v1::LintDefinitionResponse {
+            diagnostics: diagnostics.iter().map(convert::diagnostic).collect(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl DefinitionService for Definitions {
+    async fn apply_definition(
+        &self,
+        request: Request<v1::ApplyDefinitionRequest>,
+    ) -> Result<Response<v1::ApplyDefinitionResponse>, Status> {
+        answer(self.apply(request.into_inner()).await)
+    }
+
+    async fn get_definition(
+        &self,
+        request: Request<v1::GetDefinitionRequest>,
+    ) -> Result<Response<v1::GetDefinitionResponse>, Status> {
+        answer(self.get(request.into_inner()).await)
+    }
+
+    async fn list_definitions(
+        &self,
+        request: Request<v1::ListDefinitionsRequest>,
+    ) -> Result<Response<v1::ListDefinitionsResponse>, Status> {
+        answer(self.list(request.into_inner()).await)
+    }
+
+    async fn lint_definition(
+        &self,
+        request: Request<v1::LintDefinitionRequest>,
+    ) -> Result<Response<v1::LintDefinitionResponse>, Status> {
+        answer(self.lint(request.get_ref()))
+    }
+}
+
+/// An answer or a refusal, as tonic wants it.
+pub(super) fn answer<T>(result: Result<T, Refusal>) -> Result<Response<T>, Status> {
+    result
+        .map(Response::new)
+        .map_err(|refusal| status_of(&refusal))
+}

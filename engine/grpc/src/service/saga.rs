@@ -1,0 +1,416 @@
+//! SagaService: starting, reading, waiting, cancelling. Its streams are in `follow`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use amends_core::journal::SagaState;
+use amends_core::shard::CancelDisposition;
+use amends_core::{SagaId, Time};
+use amends_definitions::limits::KEY_BYTES_MAX;
+use amends_definitions::{Payload, PayloadError};
+use amends_orchestrator::{Kind, ListQuery, Orchestrator, Refusal, SagaView, StartRequest};
+use amends_proto::v1;
+use amends_proto::v1::saga_service_server::SagaService;
+use bytes::Bytes;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use tracing::Span;
+
+use super::definition::answer;
+use super::follow::{self, Following};
+use super::page;
+use crate::convert::time::checked_duration;
+use crate::convert::{history, saga as convert};
+use crate::edge::Admission;
+use crate::limits::{
+    CANCEL_REASON_BYTES_MAX, HISTORY_PAGE_BYTES, HISTORY_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT,
+    WAIT_DEFAULT, WAIT_MAX,
+};
+use crate::name::{self, SagaName};
+use crate::status::{invalid, status_of};
+use crate::token::Query;
+use crate::trace_context::TraceContext;
+
+/// Who cancels, as long as nobody is asked for a name.
+const ANONYMOUS: &str = "anonymous";
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Sagas {
+    orchestrator: Orchestrator,
+    admission: Admission,
+    closed: watch::Receiver<bool>,
+}
+
+impl Sagas {
+    pub(crate) fn new(
+        orchestrator: Orchestrator,
+        admission: Admission,
+        closed: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            orchestrator,
+            admission,
+            closed,
+        }
+    }
+
+    async fn start(
+        &self,
+        request: v1::StartSagaRequest,
+        context: TraceContext,
+    ) -> Result<v1::StartSagaResponse, Refusal> {
+        let request = start_request(request, context)?;
+        let namespace = request.namespace.clone();
+        let started = self.orchestrator.start_saga(request).await?;
+        Span::current().record("saga", tracing::field::display(started.saga));
+        Ok(v1::StartSagaResponse {
+            name: name::of_saga(&namespace, started.saga),
+            created: started.created,
+            revision: started.revision,
+        })
+    }
+
+    async fn get(&self, request: &v1::GetSagaRequest) -> Result<v1::GetSagaResponse, Refusal> {
+        let name = saga_name(&request.name)?;
+        let view = self.orchestrator.saga(&name.namespace, name.id).await?;
+        Ok(v1::GetSagaResponse {
+            saga: Some(convert::view(&view, clock())),
+        })
+    }
+
+    async fn list(&self, request: v1::ListSagasRequest) -> Result<v1::ListSagasResponse, Refusal> {
+        let namespace = name::namespace("parent", &request.parent)?;
+        let size = page::size(request.page_size, PAGE_SIZE_DEFAULT)?;
+        let states = convert::states("states", &request.states)?;
+        let definition = Some(request.definition_id).filter(|id| !id.is_empty());
+        if let Some(id) = &definition {
+            name::definition_id("definition_id", id)?;
+        }
+        let key = Some(request.key)
+            .filter(|key| !key.is_empty())
+            .map(|key| check_key(&key).map(|()| key))
+            .transpose()?;
+        let mut query = Query::new(self.orchestrator.incarnation(), "ListSagas", &namespace)
+            .with(definition.as_deref().unwrap_or_default().as_bytes())
+            .with(key.as_deref().unwrap_or_default().as_bytes());
+        for state in &states {
+            query = query.with(state.as_str().as_bytes());
+        }
+        let before = position(&query, &request.page_token, |last| {
+            last.parse::<SagaId>().ok()
+        })?;
+        let question = ListQuery {
+            namespace,
+            states,
+            definition,
+            key,
+            before,
+            limit: size + 1,
+        };
+        let mut records = self.orchestrator.list_sagas(question).await?;
+        let more = records.len() > size;
+        records.truncate(size);
+        let last = records.last().filter(|_| more);
+        Ok(v1::ListSagasResponse {
+            next_page_token: last
+                .map(|last| query.seal(&last.id.to_string()))
+                .unwrap_or_default(),
+            sagas: records.iter().map(convert::record).collect(),
+        })
+    }
+
+    async fn wait(&self, request: &v1::WaitSagaRequest) -> Result<v1::WaitSagaResponse, Refusal> {
+        let name = saga_name(&request.name)?;
+        let timeout = request.timeout.as_ref();
+        let timeout = timeout.map_or(Ok(WAIT_DEFAULT), |timeout| {
+            checked_duration("timeout", timeout, WAIT_MAX)
+        })?;
+        // Subscribe first, then read: what changes in between is not missed.
+        let mut changes = self.orchestrator.subscribe(name.id);
+        let mut closed = self.closed.clone();
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            let view = self.orchestrator.saga(&name.namespace, name.id).await?;
+            if settled(&view) {
+                return Ok(waited(&view, true));
+            }
+            tokio::select! {
+                changed = settling(&mut changes) => changed?,
+                () = tokio::time::sleep_until(deadline) => return Ok(waited(&view, false)),
+                () = follow::ended(&mut closed) => return Err(follow::leaving()),
+            }
+        }
+    }
+
+    async fn history(
+        &self,
+        request: &v1::ListSagaHistoryRequest,
+    ) -> Result<v1::ListSagaHistoryResponse, Refusal> {
+        let name = saga_name(&request.name)?;
+        let size = page::size(request.page_size, HISTORY_PAGE_SIZE_DEFAULT)?;
+        let query = Query::new(
+            self.orchestrator.incarnation(),
+            "ListSagaHistory",
+            &request.name,
+        );
+        let last = position(&query, &request.page_token, |last| last.parse::<u64>().ok())?;
+        let from = last.map_or(1, |last| last.saturating_add(1));
+        // A row has a fact at least, so as many rows as facts are enough; one more tells whether there is another page.
+        let page = self
+            .orchestrator
+            .history(&name.namespace, name.id, from, size + 1)
+            .await?;
+        let (mut entries, mut bytes, mut last) = (Vec::new(), 0, 0);
+        let mut rows = page.rows.iter().zip(&page.bodies).peekable();
+        while let Some((row, bodies)) = rows.peek() {
+            let row_bytes: usize = bodies.iter().map(String::len).sum();
+            let fits =
+                entries.len() + row.facts.len() <= size && bytes + row_bytes <= HISTORY_PAGE_BYTES;
+            // A row is never split: its facts became durable together. One too large for a page is a page.
+            if !fits && !entries.is_empty() {
+                break;
+            }
+            entries.extend(history::entries(row, bodies, &page.step_ids));
+            (bytes, last) = (bytes + row_bytes, row.position);
+            rows.next();
+        }
+        let next_page_token = rows
+            .peek()
+            .map(|_| query.seal(&last.to_string()))
+            .unwrap_or_default();
+        Ok(v1::ListSagaHistoryResponse {
+            entries,
+            next_page_token,
+        })
+    }
+
+    async fn cancel(
+        &self,
+        request: &v1::CancelSagaRequest,
+    ) -> Result<v1::CancelSagaResponse, Refusal> {
+        let name = saga_name(&request.name)?;
+        let reason = &request.reason;
+        if reason.trim().is_empty()
+            || reason.len() > CANCEL_REASON_BYTES_MAX
+            || reason.contains('\0')
+        {
+            let description =
+                format!("it says why, in 1 to {CANCEL_REASON_BYTES_MAX} bytes without NUL");
+            return Err(invalid("REASON_INVALID", "reason", description));
+        }
+        let disposition = self
+            .orchestrator
+            .cancel(&name.namespace, name.id, ANONYMOUS, reason)
+            .await?;
+        let disposition = match disposition {
+            CancelDisposition::Aborted => v1::cancel_saga_response::Disposition::Aborted,
+            CancelDisposition::AlreadyAborted => {
+                v1::cancel_saga_response::Disposition::AlreadyAborted
+            }
+            CancelDisposition::Pending => v1::cancel_saga_response::Disposition::Pending,
+        };
+        Ok(v1::CancelSagaResponse {
+            disposition: disposition.into(),
+        })
+    }
+
+    /// The saga to follow; refused before the stream begins if it does not exist.
+    async fn following(&self, name: &str) -> Result<Following, Status> {
+        let room = self.admission.long_call()?;
+        let SagaName { namespace, id } = saga_name(name).map_err(|refusal| status_of(&refusal))?;
+        let changes = self.orchestrator.subscribe(id);
+        let first = self
+            .orchestrator
+            .saga(&namespace, id)
+            .await
+            .map_err(|refusal| status_of(&refusal))?;
+        Ok(Following {
+            orchestrator: self.orchestrator.clone(),
+            namespace,
+            id,
+            changes,
+            closed: self.closed.clone(),
+            first: Some(first),
+            _room: room,
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl SagaService for Sagas {
+    type WatchSagaStream = follow::Answers<v1::WatchSagaResponse>;
+    type FollowSagaHistoryStream = follow::Answers<v1::FollowSagaHistoryResponse>;
+
+    async fn start_saga(
+        &self,
+        request: Request<v1::StartSagaRequest>,
+    ) -> Result<Response<v1::StartSagaResponse>, Status> {
+        let context = TraceContext::of(request.metadata());
+        answer(self.start(request.into_inner(), context).await)
+    }
+
+    async fn get_saga(
+        &self,
+        request: Request<v1::GetSagaRequest>,
+    ) -> Result<Response<v1::GetSagaResponse>, Status> {
+        answer(self.get(request.get_ref()).await)
+    }
+
+    async fn list_sagas(
+        &self,
+        request: Request<v1::ListSagasRequest>,
+    ) -> Result<Response<v1::ListSagasResponse>, Status> {
+        answer(self.list(request.into_inner()).await)
+    }
+
+    async fn wait_saga(
+        &self,
+        request: Request<v1::WaitSagaRequest>,
+    ) -> Result<Response<v1::WaitSagaResponse>, Status> {
+        let _room = self.admission.long_call()?;
+        answer(self.wait(request.get_ref()).await)
+    }
+
+    async fn watch_saga(
+        &self,
+        request: Request<v1::WatchSagaRequest>,
+    ) -> Result<Response<Self::WatchSagaStream>, Status> {
+        let following = self.following(&request.get_ref().name).await?;
+        Ok(Response::new(follow::watch(following)))
+    }
+
+    async fn list_saga_history(
+        &self,
+        request: Request<v1::ListSagaHistoryRequest>,
+    ) -> Result<Response<v1::ListSagaHistoryResponse>, Status> {
+        answer(self.history(request.get_ref()).await)
+    }
+
+    async fn follow_saga_history(
+        &self,
+        request: Request<v1::FollowSagaHistoryRequest>,
+    ) -> Result<Response<Self::FollowSagaHistoryStream>, Status> {
+        let following = self.following(&request.get_ref().name).await?;
+        Ok(Response::new(follow::history(following)))
+    }
+
+    async fn cancel_saga(
+        &self,
+        request: Request<v1::CancelSagaRequest>,
+    ) -> Result<Response<v1::CancelSagaResponse>, Status> {
+        answer(self.cancel(request.get_ref()).await)
+    }
+}
+
+/// The time that a reader's clock shows: it only tells an attempt under way from one to come.
+pub(super) fn clock() -> Time {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    Time::EPOCH + since
+}
+
+/// It ended, or a person has to look.
+pub(super) fn settled(view: &SagaView) -> bool {
+    let state = view
+        .saga
+        .as_ref()
+        .map_or(SagaState::Parked, amends_core::saga::Saga::state);
+    state.is_terminal() || state == SagaState::Parked
+}
+
+fn waited(view: &SagaView, settled: bool) -> v1::WaitSagaResponse {
+    v1::WaitSagaResponse {
+        saga: Some(convert::view(view, clock())),
+        settled,
+    }
+}
+
+/// Resolves when the saga may have settled, so that a wait does not read it after every step.
+async fn settling(changes: &mut watch::Receiver<Option<SagaState>>) -> Result<(), Refusal> {
+    let settles = |state: &Option<SagaState>| {
+        state.is_some_and(|state| state.is_terminal() || state == SagaState::Parked)
+    };
+    loop {
+        changes.changed().await.map_err(|_| follow::leaving())?;
+        if settles(&changes.borrow_and_update()) {
+            return Ok(());
+        }
+    }
+}
+
+fn saga_name(text: &str) -> Result<SagaName, Refusal> {
+    let name = name::saga("name", text)?;
+    Span::current().record("saga", tracing::field::display(name.id));
+    Ok(name)
+}
+
+/// Where the token's page begins.
+fn position<T>(
+    query: &Query,
+    token: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Refusal> {
+    let last = query.open(token)?;
+    let unreadable = || {
+        invalid(
+            "PAGE_TOKEN_INVALID",
+            "page_token",
+            "it is not from an earlier answer to this query",
+        )
+    };
+    last.map(|last| read(&last).ok_or_else(unreadable))
+        .transpose()
+}
+
+fn start_request(
+    request: v1::StartSagaRequest,
+    context: TraceContext,
+) -> Result<StartRequest, Refusal> {
+    let namespace = name::namespace("parent", &request.parent)?;
+    let definition = name::definition("definition", &request.definition)?;
+    if definition.namespace != namespace {
+        let description =
+            format!("it is in another namespace than the parent, namespaces/{namespace}");
+        return Err(invalid("NAMESPACE_MISMATCH", "definition", description));
+    }
+    request.key.as_deref().map(check_key).transpose()?;
+    Ok(StartRequest {
+        input: payload("input", request.input)?,
+        namespace,
+        definition: definition.id,
+        revision: request.revision,
+        key: request.key,
+        traceparent: context.traceparent,
+        tracestate: context.tracestate,
+    })
+}
+
+fn check_key(key: &str) -> Result<(), Refusal> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX || key.contains('\0') {
+        return Err(invalid(
+            "KEY_INVALID",
+            "key",
+            format!("it has 1 to {KEY_BYTES_MAX} bytes, none of them NUL"),
+        ));
+    }
+    Ok(())
+}
+
+fn payload(field: &str, bytes: Bytes) -> Result<Payload, Refusal> {
+    if bytes.is_empty() {
+        return Ok(Payload::empty_object());
+    }
+    Payload::check(bytes).map_err(|error| match error {
+        PayloadError::TooLarge { .. } => {
+            let kind = Kind::ResourceExhausted { retry_after: None };
+            Refusal::new(kind, "PAYLOAD_TOO_LARGE", format!("{field}: {error}"))
+                .with_violation(field, error.to_string())
+        }
+        PayloadError::Syntax(message) => invalid("PAYLOAD_INVALID", field, message),
+    })
+}
+
+#[cfg(test)]
+#[path = "saga_tests.rs"]
+mod tests;

@@ -1,0 +1,57 @@
+//! Definitions: applied, read, listed, linted.
+
+use amends_proto::v1;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::node::{Node, ORDER, PARENT, refusal};
+
+#[tokio::test]
+async fn a_definition_is_applied_once_and_read_back() {
+    let node = Node::start().await;
+    let applied = node.apply(ORDER).await.unwrap();
+    assert!(applied.created);
+    let again = node.apply(ORDER).await.unwrap();
+    assert!(!again.created);
+    let changed = node.apply(&ORDER.replace("name: order", "name: order\nversion: second")).await.unwrap();
+    let changed = changed.definition.unwrap();
+    assert_eq!((changed.revision, changed.version.as_str()), (2, "second"));
+    let name = format!("{PARENT}/definitions/order");
+    let mut definitions = node.definitions();
+    let first = v1::GetDefinitionRequest { name: name.clone(), revision: Some(1) };
+    let first = definitions.get_definition(first).await.unwrap().into_inner().definition.unwrap();
+    assert_eq!((first.revision, first.source.as_str(), first.hash.len()), (1, ORDER, 64));
+    assert_eq!(first.step_ids, ["reserve", "charge", "ship"]);
+    let list = v1::ListDefinitionsRequest { parent: PARENT.into(), ..Default::default() };
+    let list = definitions.list_definitions(list).await.unwrap().into_inner().definitions;
+    assert_eq!((list.len(), list[0].revision, list[0].source.as_str()), (1, 2, ""));
+    let zero = v1::GetDefinitionRequest { name, revision: Some(0) };
+    assert_eq!(refusal(definitions.get_definition(zero).await).0, Code::NotFound);
+}
+
+#[tokio::test]
+async fn b27_b30_a_document_with_errors_is_an_invalid_argument_with_a_violation_for_each() {
+    let node = Node::start().await;
+    let broken = "apiVersion: amends/v1\nname: order\nsteps:\n  - {id: a, call: shop.a, retires: 3}\n  - {id: a, call: shop.b}\n";
+    let status = node.apply(broken).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let details = status.get_error_details();
+    assert!(!details.bad_request().unwrap().field_violations.is_empty());
+    let lint = v1::LintDefinitionRequest { parent: PARENT.into(), source: broken.into() };
+    let found = node.definitions().lint_definition(lint).await.unwrap().into_inner().diagnostics;
+    assert!(found.iter().any(|found| found.severity() == v1::diagnostic::Severity::Error && found.line == 4), "{found:?}");
+    let list = v1::ListDefinitionsRequest { parent: PARENT.into(), ..Default::default() };
+    assert!(node.definitions().list_definitions(list).await.unwrap().into_inner().definitions.is_empty());
+}
+
+#[tokio::test]
+async fn b37_a_document_under_another_name_than_its_resource_is_an_invalid_argument() {
+    let node = Node::start().await;
+    for (id, reason) in [("other", None), ("Not A Label", Some("NAME_INVALID"))] {
+        let request =
+            v1::ApplyDefinitionRequest { parent: PARENT.into(), source: ORDER.into(), definition_id: id.into() };
+        let (code, found) = refusal(node.definitions().apply_definition(request).await);
+        assert_eq!(code, Code::InvalidArgument);
+        assert!(reason.is_none_or(|reason| reason == found));
+    }
+}
