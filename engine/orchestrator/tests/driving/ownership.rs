@@ -6,6 +6,7 @@ use amends_core::ShardId;
 use amends_core::journal::SagaState;
 use amends_core::shard::Acknowledged;
 use amends_orchestrator::{Error, Kind, Options, StartRequest};
+use amends_store::AppendError;
 use tokio::time::Instant;
 
 use crate::world::{Participant, World, attachment, ended, request, start, succeeded};
@@ -264,4 +265,38 @@ async fn dropping_the_last_handle_ends_the_sessions() {
     let mut shop = Participant::attach(&node, "shop-1", 10);
     drop(node);
     assert!(shop.session.deliveries.recv().await.is_none());
+}
+
+/// The batch of a start is lost, and before its owner can find out what became of it, the shards have another owner.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_deposed_while_it_finds_out_tells_what_became_of_its_batch_and_no_more() {
+    for landed in [false, true] {
+        let world = World::new(1);
+        let first = world.node("one").await;
+        world.hold_takeovers(true);
+        let source = "injected".into();
+        world
+            .memory
+            .fail_next(AppendError::Unknown { source }, landed);
+        let starting = {
+            let first = first.clone();
+            tokio::spawn(async move { first.start_saga(request("order", "{}")).await })
+        };
+        first.health().wait_for(|healthy| !healthy).await.unwrap();
+        let second = world.another_way_in().node("one").await;
+        world.hold_takeovers(false);
+        let answer = starting.await.unwrap();
+        assert_eq!(answer.is_ok(), landed, "{answer:?}");
+        assert_eq!(world.sagas().await.len(), usize::from(landed));
+        assert!(matches!(
+            first.failed().await,
+            Error::ShardLost { .. } | Error::LeaseLost { .. }
+        ));
+        Participant::attach(&second, "shop-1", 10).succeed_always();
+        let saga = match answer {
+            Ok(answer) => answer.saga,
+            Err(_) => start(&second, "order", "{}").await,
+        };
+        assert_eq!(ended(&second, saga).await, SagaState::Completed);
+    }
 }

@@ -19,6 +19,7 @@ use amends_store::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub const ORDER: &str = r#"
@@ -63,6 +64,7 @@ struct Faults {
     refuse_poison: AtomicBool,
     refused: AtomicUsize,
     broken: Mutex<Option<ShardId>>,
+    takeovers_held: watch::Sender<bool>,
 }
 
 impl World {
@@ -110,6 +112,11 @@ impl World {
     /// From now on a batch with the input `{"poison":true}` is refused for its data.
     pub fn refuse_poison(&self) {
         self.faults.refuse_poison.store(true, Ordering::Relaxed);
+    }
+
+    /// Holds takeovers up until they are let go.
+    pub fn hold_takeovers(&self, held: bool) {
+        self.faults.takeovers_held.send_replace(held);
     }
 
     /// The journal of this shard has a gap.
@@ -363,6 +370,8 @@ impl Lane for FaultyLane {
     }
 
     async fn take_over(&mut self, records: &[Takeover]) -> Result<(), AppendError> {
+        let mut held = self.faults.takeovers_held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
         self.lane.take_over(records).await
     }
 
