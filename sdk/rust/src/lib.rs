@@ -59,3 +59,8 @@ pub use crate::context::{Context, Operation};
 pub use crate::fail::{Fail, FailKind};
 pub use crate::outcome::{Answer, Outcome, Verdict};
 pub use crate::participant::{Participant, ParticipantError, ParticipantOptions};
+
+/// Compiles the examples of the page that people see first.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
