@@ -1,7 +1,7 @@
 //! The codes of all diagnostics, with what each means. They are stable: tools and people quote them.
 
 /// Each code of a [`Diagnostic`](crate::Diagnostic), sorted, with its meaning.
-pub const CODES: [(&str, &str); 58] = [
+pub const CODES: [(&str, &str); 59] = [
     ("ACTION", "an action is not written as participant.action"),
     ("ALIASES_FORBIDDEN", "an anchor, an alias or a merge key"),
     (
@@ -109,6 +109,10 @@ pub const CODES: [(&str, &str); 58] = [
     ("UNKNOWN_POLICY", "a retry policy that does not exist"),
     ("UNKNOWN_ROOT", "a root that does not exist in this place"),
     ("UNKNOWN_STEP", "a step that does not exist"),
+    (
+        "UNQUOTED_EXPRESSION",
+        "an expression without quotes where YAML takes it apart",
+    ),
     (
         "UNQUOTED_TERNARY",
         "a conditional expression without quotes",

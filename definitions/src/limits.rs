@@ -48,6 +48,10 @@ pub const EXPRESSION_PATTERN_BYTES_MAX: usize = 128;
 pub const DEFINITION_PATTERNS_MAX: u32 = 100;
 /// Patterns in an `inputSchema`.
 pub const SCHEMA_PATTERNS_MAX: usize = 100;
+/// The parts of an `inputSchema` with its references followed: a check of a payload visits as many.
+pub const SCHEMA_NODES_MAX: u64 = 100_000;
+/// How deep an `inputSchema` is with its references followed.
+pub const SCHEMA_DEPTH_MAX: usize = 48;
 /// What one compiled pattern of an `inputSchema` may take of memory.
 pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// The product of the counts (`{n,m}`) in the pattern of a `matches`.

@@ -361,6 +361,23 @@ async fn a_lane_whose_backend_ended_says_unknown_and_connects_again() {
 }
 
 #[tokio::test]
+async fn a_lane_writes_to_no_other_life_of_the_database() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let (_, batch) = story();
+    let mut lane = store.open_lane().await.unwrap();
+    let restored = "UPDATE amends.meta SET incarnation = gen_random_uuid()";
+    connect(&url).await.execute(restored).await.unwrap();
+    kill_lanes(&url).await;
+    assert!(lane.append(&batch).await.is_err());
+    let outcome = lane.append(&batch).await;
+    assert!(
+        matches!(outcome, Err(AppendError::Unavailable { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_batch_under_way_when_its_backend_ends_is_unknown() {
     let url = migrated().await;
     let store = open(&url).await;

@@ -28,7 +28,7 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let inventory = Participant::new("inventory").action("reserve", reserve);
-//!     inventory.run("http://127.0.0.1:7233").await?; // until SIGTERM, then drains
+//!     inventory.run("http://127.0.0.1:7707").await?; // until SIGTERM, then drains
 //!     Ok(())
 //! }
 //! ```
@@ -59,3 +59,8 @@ pub use crate::context::{Context, Operation};
 pub use crate::fail::{Fail, FailKind};
 pub use crate::outcome::{Answer, Outcome, Verdict};
 pub use crate::participant::{Participant, ParticipantError, ParticipantOptions};
+
+/// Compiles the examples of the page that people see first.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -18,7 +18,7 @@ struct Arguments {
     /// Which service.
     kind: ParticipantKind,
     /// The server's address.
-    #[arg(long, env = "AMENDS_SERVER", default_value = "http://127.0.0.1:7233")]
+    #[arg(long, env = "AMENDS_SERVER", default_value = "http://127.0.0.1:7707")]
     server: String,
     /// Where it keeps its books: `sqlite:FILE` or `postgres://…`. By default a SQLite file named after the service in
     /// the current directory.

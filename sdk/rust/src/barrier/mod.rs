@@ -49,7 +49,7 @@
 //!     let inventory = Participant::new("inventory")
 //!         .serve("reserve", barrier.action(reserve))
 //!         .serve("release", barrier.compensation(release));
-//!     inventory.run("http://127.0.0.1:7233").await?;
+//!     inventory.run("http://127.0.0.1:7707").await?;
 //!     Ok(())
 //! }
 //! # }

@@ -91,7 +91,7 @@ pub struct ListOptions {
 }
 
 impl Client {
-    /// Connects to a server, such as `http://127.0.0.1:7233`.
+    /// Connects to a server, such as `http://127.0.0.1:7707`.
     ///
     /// # Errors
     /// Where the address is not one, or nobody answers there.

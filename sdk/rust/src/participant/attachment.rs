@@ -95,7 +95,7 @@ impl Attachment {
                         End::Done => return Ok(()),
                         End::Lost(at_least) => pause = at_least,
                     }
-                    if began.elapsed() > last {
+                    if began.elapsed() > FLAPPING_UNDER {
                         backoff.reset();
                     }
                 }
@@ -446,5 +446,7 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION_LEASE_DEFAULT: Duration = Duration::from_secs(30);
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
+/// A stream that lasted longer is no sign of trouble that attaching again would make worse.
+const FLAPPING_UNDER: Duration = Duration::from_millis(250);
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
 const REATTACH_AFTER_MAX: Duration = Duration::from_secs(60);

@@ -82,7 +82,7 @@ pub enum ParticipantError {
         problem: String,
     },
     /// The address cannot be one.
-    #[error("`{address}` is not an address: expected something like http://127.0.0.1:7233")]
+    #[error("`{address}` is not an address: expected something like http://127.0.0.1:7707")]
     Address {
         /// As it was given.
         address: String,

@@ -34,21 +34,8 @@ impl Session {
     }
 
     pub(super) fn report(&self, outcomes: impl IntoIterator<Item = v1::AttemptOutcome>) {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for outcome in outcomes {
-            let size = outcome.encoded_len();
-            let full = batch.len() == BATCH_MAX || bytes + size > BATCH_BYTES_MAX;
-            if full && !batch.is_empty() {
-                let outcomes = std::mem::take(&mut batch);
-                self.send(Request::Outcomes(v1::Outcomes { outcomes }));
-                bytes = 0;
-            }
-            bytes += size;
-            batch.push(outcome);
-        }
-        if !batch.is_empty() {
-            self.send(Request::Outcomes(v1::Outcomes { outcomes: batch }));
+        for batch in batches(outcomes) {
+            self.send(Request::Outcomes(batch));
         }
     }
 
@@ -69,5 +56,62 @@ impl Session {
 pub(super) fn request(message: Request) -> v1::AttachRequest {
     v1::AttachRequest {
         message: Some(message),
+    }
+}
+
+/// Packs outcomes into messages of bounded number and size.
+fn batches(outcomes: impl IntoIterator<Item = v1::AttemptOutcome>) -> Vec<v1::Outcomes> {
+    let mut batches: Vec<v1::Outcomes> = Vec::new();
+    let mut bytes = 0;
+    for outcome in outcomes {
+        let size = outcome.encoded_len();
+        match batches.last_mut() {
+            Some(batch) if batch.outcomes.len() < BATCH_MAX && bytes + size <= BATCH_BYTES_MAX => {
+                bytes += size;
+                batch.outcomes.push(outcome);
+            }
+            _ => {
+                bytes = size;
+                batches.push(v1::Outcomes {
+                    outcomes: vec![outcome],
+                });
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(output_bytes: usize) -> v1::AttemptOutcome {
+        let output = vec![b'x'; output_bytes].into();
+        let succeeded = v1::Succeeded { output };
+        v1::AttemptOutcome {
+            outcome: Some(v1::attempt_outcome::Outcome::Succeeded(succeeded)),
+            ..Default::default()
+        }
+    }
+
+    fn packed(outcomes: Vec<v1::AttemptOutcome>) -> Vec<usize> {
+        let batches = batches(outcomes);
+        batches.iter().map(|batch| batch.outcomes.len()).collect()
+    }
+
+    #[test]
+    fn a_message_holds_128_outcomes_and_the_next_one_begins_another() {
+        assert_eq!(packed(vec![]), Vec::<usize>::new());
+        assert_eq!(packed(vec![outcome(1); BATCH_MAX]), [BATCH_MAX]);
+        assert_eq!(packed(vec![outcome(1); BATCH_MAX + 1]), [BATCH_MAX, 1]);
+    }
+
+    #[test]
+    fn a_message_holds_two_mebibytes_and_one_outcome_at_least() {
+        let overhead = outcome(BATCH_BYTES_MAX / 2).encoded_len() - BATCH_BYTES_MAX / 2;
+        let half = BATCH_BYTES_MAX / 2 - overhead;
+        assert_eq!(packed(vec![outcome(half), outcome(half)]), [2]);
+        assert_eq!(packed(vec![outcome(half), outcome(half + 1)]), [1, 1]);
+        assert_eq!(packed(vec![outcome(BATCH_BYTES_MAX), outcome(1)]), [1, 1]);
     }
 }
