@@ -83,7 +83,7 @@ CREATE VIEW amends.steps AS
 SELECT
     f.saga_id,
     f.shard,
-    coalesce(d.normal_form::json -> 'steps' -> f.step ->> 'id', f.step::text) AS step,
+    coalesce(d.normal_form::json -> 'definition' -> 'steps' -> f.step ->> 'id', f.step::text) AS step,
     f.step AS step_index,
     f.operation,
     (array_agg(f.state ORDER BY f.position DESC, f.place DESC))[1] AS state,
