@@ -189,7 +189,7 @@ async fn b27_duplicate_and_unknown_keys_and_ambiguous_scalars_are_named_with_a_s
     found(
         &stage,
         &steps("  - {id: no, call: shop.a, compensate: {none: \"x\"}}"),
-        "AMBIGUOUS_SCALAR",
+        "NOT_TEXT",
     )
     .await;
     let versioned = step("input: {}").replace("name: bad\n", "name: bad\nversion: 1.10\n");
