@@ -226,6 +226,24 @@ async fn b40_an_outcome_that_cannot_be_is_refused_by_itself_and_the_stream_stays
         let answer = stream.answer(failed(&command, late)).await;
         refusal(&answer, Code::InvalidArgument, "RETRY_AFTER_INVALID");
     }
+    let recorded = stream.answer(succeeded(&command)).await;
+    assert_eq!(
+        recorded.disposition(),
+        Disposition::Recorded,
+        "{recorded:?}"
+    );
+    drop(stream);
+    let _actor = stage.attach_willing();
+    stage.settled_as(&name, SagaState::Completed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b40_words_and_verdicts_that_do_not_fit_are_refused_and_the_stream_stays() {
+    let stage = stage().await;
+    let mut stream = stage.bare_stream().await;
+    stream.greet(hello("one", 10)).await;
+    let name = stage.start("o1").await;
+    let command = stream.command().await;
     let verdict = v1::AttemptOutcome {
         verdict: 99,
         ..succeeded(&command)

@@ -6,6 +6,11 @@
 //! `AMENDS_KILL_SECONDS` says for how long (12 by default, 60 for a full run). The seed is printed with every run, and
 //! `AMENDS_SEED` repeats it: the orders, and the sequence of faults; how they meet is up to the machine.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers as well"
+)]
+
 mod chance;
 mod company;
 mod customers;
