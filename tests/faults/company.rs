@@ -78,6 +78,11 @@ impl<'a> Company<'a> {
         assert!(!log.contains("panicked"), "{log}");
     }
 
+    /// Whether the server said this.
+    pub fn met(&self, mark: &str) -> bool {
+        self.server.ever_said(mark)
+    }
+
     /// Waits for every saga, and checks all that must be true of them.
     pub async fn settle(mut self, placed: &[Placed], faults: usize) {
         let (mut endings, mut reasons) = (BTreeMap::new(), Vec::new());

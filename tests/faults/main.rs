@@ -49,7 +49,7 @@ async fn random_kills_on_sqlite_leave_nothing_lost_doubled_or_half_done() {
         Fault::ServerKilled,
         Fault::ServiceKilled,
     ];
-    run(server, None, &faults).await;
+    run(server, None, &faults, RECOVERED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +61,7 @@ async fn random_kills_on_postgres_leave_nothing_lost_doubled_or_half_done() {
         Fault::ServerKilled,
         Fault::ServiceKilled,
     ];
-    run(server, Some(&cluster), &faults).await;
+    run(server, Some(&cluster), &faults, RECOVERED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,10 +76,11 @@ async fn cut_connections_and_a_crashing_postgres_leave_nothing_lost_doubled_or_h
         Fault::DatabaseCrashed,
         Fault::ServerKilled,
     ];
-    run(server, Some(&cluster), &faults).await;
+    run(server, Some(&cluster), &faults, UNKNOWN_OUTCOME).await;
 }
 
-async fn run(server: Server, cluster: Option<&Cluster>, faults: &[Fault]) {
+/// Has the faults happen under load, for as long as it was asked for, and until the server met what they are for.
+async fn run(server: Server, cluster: Option<&Cluster>, faults: &[Fault], mark: &str) {
     let seed = chance::seed();
     let lasts = duration();
     eprintln!(
@@ -93,7 +94,7 @@ async fn run(server: Server, cluster: Option<&Cluster>, faults: &[Fault]) {
     customers.wait_until_busy().await;
     let began = Instant::now();
     let mut suffered = Vec::new();
-    while began.elapsed() < lasts {
+    while began.elapsed() < lasts || (!company.met(mark) && began.elapsed() < lasts * 5) {
         tokio::time::sleep(dice.between(Duration::from_millis(300), Duration::from_millis(1_500)))
             .await;
         // The first of each kind come in turn, so that a short run has them all.
@@ -105,6 +106,10 @@ async fn run(server: Server, cluster: Option<&Cluster>, faults: &[Fault]) {
         suffered.push(fault);
     }
     eprintln!("suffered {suffered:?}");
+    assert!(
+        company.met(mark),
+        "the server never met what this is for: {mark:?}"
+    );
     let orders = customers.leave().await;
     company.settle(&orders, suffered.len()).await;
 }
@@ -117,5 +122,9 @@ fn duration() -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// What the server says when it takes up sagas that a killed one left.
+const RECOVERED: &str = "active sagas are back in memory";
+/// What the server says when a connection was lost while a batch was on its way.
+const UNKNOWN_OUTCOME: &str = "nobody knows whether a batch was written";
 /// A short lease of sessions, so that a killed service is missed within the run.
 const SETTINGS: [(&str, &str); 1] = [("session_lease_ms", "1000")];

@@ -112,6 +112,13 @@ impl Server {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
+    /// Whether it wrote this since it was first started.
+    #[must_use]
+    pub fn ever_said(&self, text: &str) -> bool {
+        let log = std::fs::read(self.log_file()).unwrap_or_default();
+        String::from_utf8_lossy(&log).contains(text)
+    }
+
     /// The process.
     ///
     /// # Panics
@@ -158,7 +165,7 @@ impl Server {
     }
 }
 
-/// `amends server`, without anything else, and without what the environment of the test would tell it.
+/// `amends server`, without anything else.
 #[must_use]
 pub fn server_program() -> Program {
     Program::of_workspace("amends").args(["server"])
