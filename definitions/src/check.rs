@@ -32,6 +32,14 @@ pub struct Checked {
 }
 
 /// Reads and checks a document in YAML.
+///
+/// ```
+/// let source = b"apiVersion: amends/v1\nname: greet\nsteps: [{id: hello, call: mail.send}]\n";
+/// let checked = amends_definitions::check(source);
+/// assert!(checked.definition.is_none());
+/// assert_eq!(checked.diagnostics[0].code, "COMPENSATION_MISSING");
+/// print!("{}", amends_definitions::render("greet.saga.yaml", source, &checked.diagnostics));
+/// ```
 #[must_use]
 pub fn check(source: &[u8]) -> Checked {
     let mut report = Report::new(source);
@@ -48,10 +56,11 @@ pub fn check(source: &[u8]) -> Checked {
 pub(crate) fn definition(node: &Node, origin: Origin, report: &mut Report) -> Option<Definition> {
     let checked = with_room(|| definition_here(node, origin, report));
     checked.unwrap_or_else(|| {
-        let message = "the machine has no room to check the definition";
+        let message =
+            "the definition was not checked: there was no thread to be had, or the checker failed";
         report
             .error("OUT_OF_RESOURCES", message, 0..0)
-            .help("try again later");
+            .help("try again; if it happens each time, report it with the document");
         None
     })
 }

@@ -169,6 +169,10 @@ impl Expression {
         let Some(reference) = self.references.first() else {
             return Err(self.failed("nothing is referred to"));
         };
+        let bytes = reference::bytes_of(scope, &reference.root, |id| {
+            reference.fields.first().is_some_and(|first| first == id)
+        });
+        charge::debit_scan(bytes).map_err(|_| self.cost_exceeded())?;
         reference
             .look_up(scope)
             .map_err(|error| self.failed(&error))
@@ -184,10 +188,14 @@ impl Expression {
     ) -> Result<(), EvaluationError> {
         let mut context = Context::with_env(charge::ENV.clone());
         for (root, wanted) in roots {
-            let bytes = reference::bytes_of(scope, root, wanted);
-            charge::debit(charge::units_of(bytes)).map_err(|_| self.cost_exceeded())?;
-            let value =
-                reference::root_value(scope, root, wanted).map_err(|error| self.failed(&error))?;
+            let bytes = reference::bytes_of(scope, root, |id| wanted.field(id).is_some());
+            charge::debit_scan(bytes).map_err(|_| self.cost_exceeded())?;
+            let value = reference::root_value(scope, root, wanted).map_err(|error| {
+                if charge::exhausted() {
+                    return self.cost_exceeded();
+                }
+                self.failed(&error)
+            })?;
             context.add_variable_as_val(root.as_str(), value);
         }
         let value = cel::Value::resolve_val(tree, &context);

@@ -10,6 +10,8 @@
 
 #[cfg(feature = "document")]
 mod check;
+#[cfg(feature = "document")]
+mod codes;
 pub mod definition;
 #[cfg(feature = "document")]
 mod diagnostic;
@@ -28,6 +30,8 @@ mod suggestion;
 
 #[cfg(feature = "document")]
 pub use check::{Checked, check};
+#[cfg(feature = "document")]
+pub use codes::CODES;
 pub use definition::{
     ActionName, Compensation, CompensationCall, CompensationOrder, CompensationPolicy, Definition,
     DefinitionHash, Kind, RetryPolicy, Step, StepIndex, Timeouts,

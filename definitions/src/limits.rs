@@ -33,14 +33,27 @@ pub const EXPRESSION_DEPTH_MAX: usize = 32;
 /// Comprehensions (`all`, `exists`, `exists_one`, `map`, `filter`) within each other.
 pub const EXPRESSION_COMPREHENSIONS_MAX: usize = 2;
 /// What the evaluation of one expression or mapping may cost: a unit is a node of the syntax tree inside a comprehension
-/// evaluated once, a value looked at, or [`EXPRESSION_UNIT_BYTES`] bytes read, compared or copied.
+/// evaluated once, a value read or looked at, [`EXPRESSION_UNIT_BYTES`] bytes compared or copied, or
+/// [`EXPRESSION_SCAN_BYTES`] bytes of a payload searched for a reference.
 pub const EXPRESSION_UNITS_MAX: u64 = 200_000;
-/// Bytes that cost one unit.
+/// Bytes compared or copied that cost one unit.
 pub const EXPRESSION_UNIT_BYTES: usize = 64;
-/// What one `matches` costs in units: its pattern is compiled each time.
-pub const EXPRESSION_MATCH_UNITS: u32 = 2_000;
+/// Bytes searched that cost one unit.
+pub const EXPRESSION_SCAN_BYTES: usize = 1024;
+/// What one `matches` with the simplest pattern costs in units: its pattern is compiled each time.
+pub const EXPRESSION_MATCH_UNITS: u32 = 500;
 /// The pattern of a `matches`.
 pub const EXPRESSION_PATTERN_BYTES_MAX: usize = 128;
+/// Uses of `matches` in a definition: checking compiles each pattern.
+pub const DEFINITION_PATTERNS_MAX: u32 = 100;
+/// Patterns in an `inputSchema`.
+pub const SCHEMA_PATTERNS_MAX: usize = 100;
+/// The parts of an `inputSchema` with its references followed: a check of a payload visits as many.
+pub const SCHEMA_NODES_MAX: u64 = 100_000;
+/// How deep an `inputSchema` is with its references followed.
+pub const SCHEMA_DEPTH_MAX: usize = 48;
+/// What one compiled pattern of an `inputSchema` may take of memory.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// The product of the counts (`{n,m}`) in the pattern of a `matches`.
 pub const EXPRESSION_PATTERN_REPEATS_MAX: u64 = 64;
 /// A business key.

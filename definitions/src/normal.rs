@@ -153,8 +153,8 @@ fn step(definition: &Definition, place: usize, step: &Step) -> String {
     object(fields)
 }
 
-fn call<'f>(
-    fields: &mut BTreeMap<&'f str, String>,
+fn call(
+    fields: &mut BTreeMap<&str, String>,
     action: &str,
     input: Option<&Mapping>,
     retry: &RetryPolicy,

@@ -1,7 +1,15 @@
 //! JSON Schema, with the crate behind a wall. A schema refers to nothing outside itself, and its patterns run in linear time.
 
 use crate::limits::SCHEMA_VIOLATIONS_MAX;
+#[cfg(feature = "document")]
+use crate::limits::{
+    SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX, SCHEMA_PATTERN_BYTES_MAX, SCHEMA_PATTERNS_MAX,
+};
 use crate::payload::Payload;
+#[cfg(feature = "document")]
+use serde_json::Value;
+#[cfg(feature = "document")]
+use std::collections::BTreeMap;
 
 /// A compiled JSON Schema.
 pub struct Schema {
@@ -30,8 +38,14 @@ impl Schema {
     pub(crate) fn compile(source: String) -> Result<Self, (String, String)> {
         let schema: serde_json::Value =
             serde_json::from_str(&source).map_err(|error| (String::new(), error.to_string()))?;
+        if patterns(&schema) > SCHEMA_PATTERNS_MAX {
+            let message = format!("it has more than {SCHEMA_PATTERNS_MAX} patterns");
+            return Err((String::new(), message));
+        }
+        Measure::of(&schema)?;
+        let patterns = jsonschema::PatternOptions::regex().size_limit(SCHEMA_PATTERN_BYTES_MAX);
         let validator = jsonschema::options()
-            .with_pattern_options(jsonschema::PatternOptions::regex())
+            .with_pattern_options(patterns)
             .build(&schema)
             .map_err(|error| {
                 let message = match error.kind() {
@@ -74,6 +88,130 @@ impl Schema {
     }
 }
 
+/// How much a schema grows when its references are followed: a check of a payload does as much.
+#[cfg(feature = "document")]
+struct Measure<'s> {
+    root: &'s Value,
+    /// The size and depth of each target that was measured, or none while it is.
+    known: BTreeMap<&'s str, Option<Size>>,
+}
+
+#[cfg(feature = "document")]
+#[derive(Clone, Copy)]
+struct Size {
+    nodes: u64,
+    depth: usize,
+}
+
+#[cfg(feature = "document")]
+impl<'s> Measure<'s> {
+    fn of(root: &'s Value) -> Result<(), (String, String)> {
+        let known = BTreeMap::from([("#", None)]);
+        let size = Self { root, known }.measure(root, &mut String::new(), 0)?;
+        if size.nodes > SCHEMA_NODES_MAX {
+            let message =
+                format!("with its references followed it has more than {SCHEMA_NODES_MAX} parts");
+            return Err((String::new(), message));
+        }
+        Ok(())
+    }
+
+    fn measure(
+        &mut self,
+        node: &'s Value,
+        path: &mut String,
+        above: usize,
+    ) -> Result<Size, (String, String)> {
+        if above > SCHEMA_DEPTH_MAX {
+            return Err(too_deep());
+        }
+        let mut size = Size { nodes: 1, depth: 1 };
+        let mut add = |inner: Size| {
+            size.nodes = size.nodes.saturating_add(inner.nodes);
+            size.depth = size.depth.max(inner.depth + 1);
+        };
+        let length = path.len();
+        match node {
+            Value::Array(items) => {
+                for (nth, item) in items.iter().enumerate() {
+                    path.push_str(&format!("/{nth}"));
+                    add(self.measure(item, path, above + 1)?);
+                    path.truncate(length);
+                }
+            }
+            Value::Object(entries) => {
+                for (key, value) in entries {
+                    path.push('/');
+                    path.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                    let refers = matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef");
+                    match value {
+                        Value::String(target) if refers => add(self.target(target, path, above)?),
+                        value => add(self.measure(value, path, above + 1)?),
+                    }
+                    path.truncate(length);
+                }
+            }
+            _ => {}
+        }
+        Ok(size)
+    }
+
+    fn target(
+        &mut self,
+        target: &'s str,
+        path: &mut String,
+        above: usize,
+    ) -> Result<Size, (String, String)> {
+        let node = target
+            .strip_prefix('#')
+            .and_then(|pointer| self.root.pointer(pointer));
+        let Some(node) = node else {
+            let message = format!(
+                "`{}` refers to nothing in the schema, and a schema stands by itself: `#/$defs/…`",
+                crate::json::shortened(target)
+            );
+            return Err((path.clone(), message));
+        };
+        match self.known.get(target) {
+            // A reference back: what it leads to goes on with a smaller payload.
+            Some(None) => return Ok(Size { nodes: 1, depth: 1 }),
+            Some(Some(size)) if above + size.depth > SCHEMA_DEPTH_MAX => return Err(too_deep()),
+            Some(Some(size)) => return Ok(*size),
+            None => {}
+        }
+        self.known.insert(target, None);
+        let size = self.measure(node, path, above + 1)?;
+        self.known.insert(target, Some(size));
+        Ok(size)
+    }
+}
+
+#[cfg(feature = "document")]
+fn too_deep() -> (String, String) {
+    let message = format!("with its references followed it is deeper than {SCHEMA_DEPTH_MAX}");
+    (String::new(), message)
+}
+
+/// The patterns in a schema, generously: a property that is called `pattern` counts as well.
+#[cfg(feature = "document")]
+fn patterns(schema: &serde_json::Value) -> usize {
+    match schema {
+        serde_json::Value::Array(items) => items.iter().map(patterns).sum(),
+        serde_json::Value::Object(entries) => entries
+            .iter()
+            .map(|(key, value)| {
+                let own = match (key.as_str(), value) {
+                    ("pattern", _) => 1,
+                    ("patternProperties", serde_json::Value::Object(entries)) => entries.len(),
+                    _ => 0,
+                };
+                own + patterns(value)
+            })
+            .sum(),
+        _ => 0,
+    }
+}
+
 #[cfg(all(test, feature = "document"))]
 mod tests {
     use super::*;
@@ -113,12 +251,84 @@ mod tests {
     }
 
     #[test]
+    fn patterns_are_bounded_in_number_and_in_size() {
+        let many = |n: usize| {
+            format!(
+                "{{\"allOf\":[{}]}}",
+                vec![r#"{"pattern":"a"}"#; n].join(",")
+            )
+        };
+        assert!(Schema::compile(many(SCHEMA_PATTERNS_MAX)).is_ok());
+        assert!(Schema::compile(many(SCHEMA_PATTERNS_MAX + 1)).is_err());
+        assert!(Schema::compile(r#"{"pattern":"^[a-z]{1,64}$"}"#.to_owned()).is_ok());
+        assert!(Schema::compile(r#"{"pattern":"(\\pL{1000}){1000}"}"#.to_owned()).is_err());
+    }
+
+    #[test]
     fn the_draft_that_a_schema_names_is_the_one_that_counts() {
         // In draft 4 `exclusiveMinimum` is a bool, since draft 6 a number.
         let number = r#""exclusiveMinimum":1"#;
         let draft_4 = r#""$schema":"http://json-schema.org/draft-04/schema#""#;
         assert!(Schema::compile(format!("{{{number}}}")).is_ok());
         assert!(Schema::compile(format!("{{{draft_4},{number}}}")).is_err());
+    }
+
+    #[test]
+    fn a_schema_that_multiplies_itself_is_refused() {
+        let multiplying = |levels: usize, times: usize| {
+            let mut definitions = String::new();
+            for level in 0..levels {
+                let next = format!("{{\"$ref\":\"#/$defs/a{}\"}}", level + 1);
+                definitions.push_str(&format!(
+                    "\"a{level}\":{{\"allOf\":[{}]}},",
+                    vec![next; times].join(",")
+                ));
+            }
+            format!(
+                "{{\"$defs\":{{{definitions}\"a{levels}\":{{\"type\":\"integer\"}}}},\"$ref\":\"#/$defs/a0\"}}"
+            )
+        };
+        assert!(Schema::compile(multiplying(4, 4)).is_ok());
+        let (_, message) = Schema::compile(multiplying(6, 8)).expect_err("too much");
+        assert!(message.contains("100000"), "{message}");
+    }
+
+    #[test]
+    fn chains_of_references_are_bounded() {
+        let chain = |links: usize| {
+            let mut definitions = String::new();
+            for link in 0..links {
+                definitions.push_str(&format!(
+                    "\"a{link}\":{{\"$ref\":\"#/$defs/a{}\"}},",
+                    link + 1
+                ));
+            }
+            format!(
+                "{{\"$defs\":{{{definitions}\"a{links}\":{{\"properties\":{{\"a\":{{\"$ref\":\"#\"}}}}}}}},\"$ref\":\"#/$defs/a0\"}}"
+            )
+        };
+        // The deepest payload on the longest chain fits the stack of a worker, which is that of a test.
+        let schema = schema(&chain(SCHEMA_DEPTH_MAX - 8));
+        let deep = format!("{}1{}", "{\"a\":".repeat(60), "}".repeat(60));
+        assert_eq!(violations(&schema, &deep), []);
+        assert!(Schema::compile(chain(SCHEMA_DEPTH_MAX)).is_err());
+        assert!(Schema::compile(chain(5_000)).is_err());
+    }
+
+    #[test]
+    fn a_reference_stays_inside() {
+        for outside in [
+            "https://example.com/a",
+            "other.json",
+            "#anchor",
+            "#/$defs/nothing",
+        ] {
+            let (pointer, message) =
+                Schema::compile(format!("{{\"items\":{{\"$ref\":\"{outside}\"}}}}"))
+                    .expect_err("outside");
+            assert_eq!(pointer, "/items/$ref");
+            assert!(message.contains(outside), "{message}");
+        }
     }
 
     #[test]

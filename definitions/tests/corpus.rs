@@ -2,10 +2,11 @@
 //! their diagnostics as text. The expected text lies beside each document; `AMENDS_UPDATE_EXPECT=1` writes it anew, and a
 //! human reads the difference.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use amends_definitions::{Severity, check, from_normal_form, render, to_normal_form};
+use amends_definitions::{CODES, Severity, check, from_normal_form, render, to_normal_form};
 
 #[test]
 fn accepted_documents_are_definitions_with_the_expected_normal_form() {
@@ -40,6 +41,22 @@ fn rejected_documents_get_the_expected_diagnostics() {
         assert!(errors.count() > 0, "{}", path.display());
         expect(&path, &render(&name(&path), &source, &checked.diagnostics));
     }
+}
+
+#[test]
+fn the_corpus_and_the_list_of_codes_name_the_same_codes() {
+    let mut met = BTreeSet::new();
+    for path in documents("accepted")
+        .into_iter()
+        .chain(documents("rejected"))
+    {
+        let source = fs::read(&path).expect("the document is readable");
+        met.extend(check(&source).diagnostics.iter().map(|found| found.code));
+    }
+    // These take a large document, and a machine without room: not files to keep.
+    met.extend(["DOCUMENT_TOO_LARGE", "OUT_OF_RESOURCES"]);
+    let listed: Vec<&str> = CODES.iter().map(|(code, _)| *code).collect();
+    assert_eq!(met.into_iter().collect::<Vec<_>>(), listed);
 }
 
 fn documents(folder: &str) -> Vec<PathBuf> {

@@ -82,9 +82,13 @@ proptest! {
         let at = at.index(normal_form.len());
         let end = (at + removed).min(normal_form.len());
         let mutated = format!("{}{inserted}{}", &normal_form[..at], &normal_form[end..]);
-        if let Ok(read) = from_normal_form(mutated.as_bytes()) {
-            let again = to_normal_form(&read);
-            prop_assert_eq!(from_normal_form(again.as_bytes()).expect("it reads back").hash(), read.hash());
+        match from_normal_form(mutated.as_bytes()) {
+            Ok(read) => {
+                let again = to_normal_form(&read);
+                let again = from_normal_form(again.as_bytes()).expect("it reads back");
+                prop_assert_eq!(again.hash(), read.hash());
+            }
+            Err(error) => prop_assert!(!error.to_string().contains("OUT_OF_RESOURCES")),
         }
     }
 
@@ -115,7 +119,7 @@ proptest! {
 fn documents_made_to_hurt_are_refused_fast() {
     let flow = |depth: usize| format!("a: {}{}", "[".repeat(depth), "]".repeat(depth));
     let keys: String = (0..1_000_000).fold(String::new(), |mut keys, n| {
-        write!(keys, "k{n}: 1\n").expect("writing to a string cannot fail");
+        writeln!(keys, "k{n}: 1").expect("writing to a string cannot fail");
         keys
     });
     let laughs = (0..20).fold("a0: &a0 [x, x]\n".to_owned(), |mut laughs, n| {
@@ -202,6 +206,72 @@ fn limits_of_documents_hold_at_n_and_not_at_n_plus_1() {
 }
 
 #[test]
+fn limits_of_texts_hold_at_n() {
+    use amends_definitions::limits::{
+        DESCRIPTION_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX,
+    };
+    let text = |bytes: usize| "a".repeat(bytes);
+    let entries = |value: &str| {
+        let entries: Vec<String> = (0..ENTRIES_MAX).map(|n| format!("e{n}: {value}")).collect();
+        format!("{{{}}}", entries.join(", "))
+    };
+    // One more of each is in the corpus.
+    let source = format!(
+        "apiVersion: amends/v1\nname: {}\nversion: {}\ndescription: {}\nlabels: {}\nretryPolicies: {}\nsteps: [{{id: {}, call: {}.{}, compensate: {{none: {}}}}}]\n",
+        text(NAME_BYTES_MAX),
+        text(LABEL_BYTES_MAX),
+        text(DESCRIPTION_BYTES_MAX),
+        entries(&text(LABEL_BYTES_MAX)),
+        entries("{maxAttempts: 1000000, backoff: 1000, jitter: 1, maxElapsed: 3650d}"),
+        text(ID_BYTES_MAX),
+        text(ID_BYTES_MAX),
+        text(ID_BYTES_MAX),
+        text(DESCRIPTION_BYTES_MAX),
+    );
+    let checked = check(source.as_bytes());
+    assert!(checked.definition.is_some(), "{:?}", checked.diagnostics);
+}
+
+#[test]
+fn patterns_are_bounded_in_number() {
+    use amends_definitions::limits::DEFINITION_PATTERNS_MAX;
+    let source = |n: u32| {
+        let uses: Vec<&str> = (0..n).map(|_| "\"${{ 'a'.matches('a') }}\"").collect();
+        format!(
+            "apiVersion: amends/v1\nname: test\nsteps: [{{id: a, call: p.a, compensate: {{none: x}}, input: [{}]}}]\n",
+            uses.join(", ")
+        )
+    };
+    assert!(
+        check(source(DEFINITION_PATTERNS_MAX).as_bytes())
+            .definition
+            .is_some()
+    );
+    let found = check(source(DEFINITION_PATTERNS_MAX + 1).as_bytes()).diagnostics;
+    assert_eq!(
+        found.iter().map(|found| found.code).collect::<Vec<_>>(),
+        ["EXPRESSION_PATTERN"]
+    );
+}
+
+#[test]
+fn diagnostics_are_bounded_in_number() {
+    use amends_definitions::limits::DIAGNOSTICS_MAX;
+    let unknown = |n: usize| {
+        (0..n).fold(
+            "apiVersion: amends/v1\nname: test\nsteps: []\n".to_owned(),
+            |mut keys, n| {
+                writeln!(keys, "unknown{n}: 1").expect("writing to a string cannot fail");
+                keys
+            },
+        )
+    };
+    let found = |n: usize| check(unknown(n).as_bytes()).diagnostics.len();
+    assert_eq!(found(DIAGNOSTICS_MAX - 1), DIAGNOSTICS_MAX);
+    assert_eq!(found(DIAGNOSTICS_MAX), DIAGNOSTICS_MAX);
+}
+
+#[test]
 fn the_hash_sees_what_matters_and_not_how_it_is_written() {
     let hash = |source: &str| {
         let checked = check(source.as_bytes());
@@ -258,10 +328,22 @@ fn a_diagnostic_is_json() {
     }
 }
 
+#[test]
+fn a_definition_is_shared_between_threads() {
+    fn is_shared<T: Send + Sync + 'static>(_: &T) {}
+    let definition = check(PLACE_ORDER.as_bytes())
+        .definition
+        .expect("a definition");
+    is_shared(&definition);
+}
+
 /// Checks and renders, and insists that a rejection says why.
 fn checked(source: &[u8]) -> Checked {
     let checked = check(source);
     let _text = render("test.saga.yaml", source, &checked.diagnostics);
+    // The checker has a thread of its own: this is how a panic there looks from here.
+    let mut codes = checked.diagnostics.iter().map(|found| found.code);
+    assert!(codes.all(|code| code != "OUT_OF_RESOURCES"));
     assert!(checked.definition.is_some() || !checked.diagnostics.is_empty());
     checked
 }

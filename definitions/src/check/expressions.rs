@@ -315,6 +315,14 @@ impl<'a, 'n> Checker<'a, 'n> {
             path = format!("{path}.{field}");
             schema = properties.get(field.as_str());
         }
+        let kind = schema.and_then(|schema| schema.get("type"));
+        if reference.beside_double && kind.and_then(Value::as_str) == Some("integer") {
+            let message =
+                format!("`{path}` is an integer, and arithmetic does not mix int and double");
+            self.report
+                .error("MIXED_NUMBERS", message, span)
+                .help(format!("write `double({path})`"));
+        }
     }
 }
 

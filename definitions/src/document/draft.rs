@@ -71,7 +71,7 @@ pub(crate) struct CompensateDraft<'n> {
 pub(crate) enum CompensateBody<'n> {
     /// Nothing to do, and why.
     None(Option<Spanned<String>>),
-    Call(CallDraft<'n>),
+    Call(Box<CallDraft<'n>>),
 }
 
 const TOP: [&str; 12] = [
@@ -392,7 +392,7 @@ fn compensate<'n>(node: &'n Node, report: &mut Report) -> Option<CompensateDraft
         let call = fields.require("call", "`compensate`", &at, report);
         return Some(CompensateDraft {
             span,
-            body: CompensateBody::Call(read_call(fields, call, report)),
+            body: CompensateBody::Call(Box::new(read_call(fields, call, report))),
         });
     };
     for other in &known[1..] {

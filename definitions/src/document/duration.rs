@@ -59,7 +59,7 @@ pub(crate) fn format(duration: Duration) -> String {
         (60_000, "m"),
         (1000, "s"),
     ] {
-        if ms > 0 && ms % unit_ms == 0 {
+        if ms > 0 && ms.is_multiple_of(unit_ms) {
             return format!("{}{unit}", ms / unit_ms);
         }
     }

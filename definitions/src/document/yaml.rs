@@ -120,6 +120,14 @@ fn scan_error(text: &str, error: &ScanError, report: &mut Report) {
                 at..at,
             )
             .help("write the expression in quotes: \"${{ a ? b : c }}\"");
+    } else if line.contains("${{") {
+        report
+            .error(
+                "UNQUOTED_EXPRESSION",
+                "`{`, `}`, `,` and `: ` of an unquoted expression are read as YAML here",
+                at..at,
+            )
+            .help("write the value in quotes: \"${{ … }}\"");
     } else {
         report.error("SYNTAX", error.info().to_string(), at..at);
     }

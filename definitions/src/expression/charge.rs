@@ -13,7 +13,7 @@ use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
 use super::value::BigInteger;
-use crate::limits::{EXPRESSION_UNIT_BYTES, EXPRESSION_UNITS_MAX};
+use crate::limits::{EXPRESSION_SCAN_BYTES, EXPRESSION_UNIT_BYTES, EXPRESSION_UNITS_MAX};
 
 /// `amends_charge(range, body)`: pays for a comprehension over `range` whose body has `body` nodes. A map becomes the sorted
 /// list of its keys: its own order is random.
@@ -62,13 +62,18 @@ pub(super) fn debit(units: u64) -> Result<(), ExecutionError> {
     }
 }
 
+/// Takes what searching a payload costs.
+pub(super) fn debit_scan(bytes: usize) -> Result<(), ExecutionError> {
+    debit(1 + (bytes / EXPRESSION_SCAN_BYTES) as u64)
+}
+
 /// If the budget was met since [`begin`]. CEL absorbs errors (`error || true`), so success does not tell.
 pub(super) fn exhausted() -> bool {
     EXHAUSTED.get()
 }
 
 /// Units for a number of bytes.
-pub(super) fn units_of(bytes: usize) -> u64 {
+fn units_of(bytes: usize) -> u64 {
     (bytes / EXPRESSION_UNIT_BYTES) as u64
 }
 

@@ -36,6 +36,11 @@ pub(crate) fn with_room<T: Send>(run: impl FnOnce() -> T + Send) -> Option<T> {
     })
 }
 
+thread_local! {
+    /// Patterns compiled by this thread: [`with_room`] begins with a new one for each definition.
+    static PATTERNS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// An overflow needs several times the longest source: a test runs the deepest ones. Memory that is not touched costs nothing.
 const STACK_BYTES: usize = 32 * 1024 * 1024;
 
@@ -155,9 +160,22 @@ fn rewrite_call(call: &mut CallExpr) {
     }
     if call.func_name == "matches"
         && let Some(target) = call.target.as_deref_mut()
+        && let Some(Expr::Literal(LiteralValue::String(pattern))) =
+            call.args.first().map(|pattern| &pattern.expr)
     {
-        wrap(target, TOLL, Some(EXPRESSION_MATCH_UNITS));
+        wrap(target, TOLL, Some(match_units(pattern.inner())));
     }
+}
+
+/// What one `matches` costs. The pattern is compiled each time, and what compiling it takes grows with its classes (`\pL` is
+/// hundreds of states) and its counts.
+fn match_units(pattern: &str) -> u32 {
+    let classes = pattern
+        .chars()
+        .filter(|char| matches!(char, '\\' | '[' | '.'))
+        .count() as u64;
+    let weight = syntax::repeats(pattern).saturating_mul(1 + classes) / 4;
+    EXPRESSION_MATCH_UNITS.saturating_mul(u32::try_from(1 + weight).unwrap_or(u32::MAX))
 }
 
 /// Makes looking at a whole value cost its weight.
@@ -191,6 +209,12 @@ fn wrap(expr: &mut IdedExpr, function: &str, units: Option<u32>) {
 
 fn nodes(expr: &IdedExpr) -> u32 {
     1 + syntax::children(expr).map(nodes).sum::<u32>()
+}
+
+/// Counts a pattern of the definition that is being checked; no, if it is one too many.
+pub(super) fn count_pattern() -> bool {
+    PATTERNS.set(PATTERNS.get().saturating_add(1));
+    PATTERNS.get() <= crate::limits::DEFINITION_PATTERNS_MAX
 }
 
 /// Evaluates a constant pattern once, to know that it is one.

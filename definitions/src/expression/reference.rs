@@ -19,6 +19,8 @@ pub(crate) struct Reference {
     pub(crate) fields: Vec<String>,
     /// Inside `has(…)`: only asked for its presence.
     pub(crate) test: bool,
+    /// An operand of arithmetic whose other operand is a constant double.
+    pub(crate) beside_double: bool,
     /// Where in the expression's source, in bytes.
     pub(crate) at: Range<usize>,
 }
@@ -161,21 +163,21 @@ pub(super) fn root_value<'v>(
     }
 }
 
-/// The payload bytes that reading the parts of a root goes through.
-pub(super) fn bytes_of(scope: &Scope<'_>, root: &str, wanted: &Projection) -> usize {
+/// The payload bytes that looking for parts of a root goes through. Of the steps, only the wanted ones are looked at.
+pub(super) fn bytes_of(scope: &Scope<'_>, root: &str, wanted: impl Fn(&str) -> bool) -> usize {
+    let len = |payload: Option<&crate::Payload>| payload.map_or(0, |some| some.as_bytes().len());
     match root {
-        "input" => scope.input.as_bytes().len(),
+        "input" => len(Some(scope.input)),
         "steps" => scope
             .steps
             .iter()
-            .filter(|step| wanted.field(step.id).is_some())
-            .filter_map(|step| step.output)
-            .map(|output| output.as_bytes().len())
+            .filter(|step| wanted(step.id))
+            .map(|step| len(step.output))
             .sum(),
-        "self" => scope.itself.as_ref().map_or(0, |itself| {
-            itself.input.as_bytes().len()
-                + itself.output.map_or(0, |output| output.as_bytes().len())
-        }),
+        "self" => {
+            let itself = scope.itself.as_ref();
+            itself.map_or(0, |itself| len(Some(itself.input)) + len(itself.output))
+        }
         _ => 0,
     }
 }

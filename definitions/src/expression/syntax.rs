@@ -132,8 +132,10 @@ fn explain(source: &str, message: &str, (line, column): (isize, isize)) -> Fault
     let unexpected = message
         .split_once("input '")
         .or_else(|| message.split_once("error at: '"))
-        .and_then(|(_, rest)| rest.split_once('\''))
-        .map(|(unexpected, _)| unexpected);
+        .map(|(_, rest)| rest.split(" expecting").next().unwrap_or(rest))
+        .and_then(|rest| rest.rsplit_once('\''))
+        .map(|(unexpected, _)| unexpected)
+        .filter(|unexpected| !unexpected.is_empty());
     if unexpected == Some("<EOF>") {
         let end = source.len();
         return syntax_fault("the expression ends where a value is expected", end..end);
@@ -203,13 +205,17 @@ impl<'a> Scan<'a> {
                     root: root.to_owned(),
                     fields: fields.into_iter().map(str::to_owned).collect(),
                     test,
+                    beside_double: false,
                     at,
                 });
             }
             return Ok(());
         }
         match &expr.expr {
-            Expr::Call(call) => self.check_call(expr, call)?,
+            Expr::Call(call) => {
+                self.check_call(expr, call)?;
+                return self.visit_arguments(expr, call);
+            }
             Expr::Comprehension(comprehension) => {
                 self.visit(&comprehension.iter_range)?;
                 return self.visit_body(expr, comprehension);
@@ -221,6 +227,47 @@ impl<'a> Scan<'a> {
             _ => {}
         }
         children(expr).try_for_each(|child| self.visit(child))
+    }
+
+    fn visit_arguments(&mut self, expr: &'a IdedExpr, call: &'a CallExpr) -> Result<(), Fault> {
+        let arithmetic = matches!(
+            call.func_name.as_str(),
+            operators::ADD
+                | operators::SUBSTRACT
+                | operators::MULTIPLY
+                | operators::DIVIDE
+                | operators::MODULO
+        );
+        let constant = |wanted: fn(&LiteralValue) -> bool| {
+            arithmetic
+                && call.args.iter().any(|arg| match &arg.expr {
+                    Expr::Literal(literal) => wanted(literal),
+                    _ => false,
+                })
+        };
+        let double = constant(|literal| matches!(literal, LiteralValue::Double(_)));
+        let int = constant(|literal| matches!(literal, LiteralValue::Int(_)));
+        if double && int {
+            return Err(Fault {
+                help: Some("write both as doubles, such as `2.0`, or both as integers".into()),
+                ..fault(
+                    "MIXED_NUMBERS",
+                    "arithmetic does not mix int and double",
+                    self.place(expr, ""),
+                )
+            });
+        }
+        for child in children(expr) {
+            let known = self.references.len();
+            self.visit(child)?;
+            if double
+                && path_of(child).is_some()
+                && let Some(reference) = self.references.get_mut(known)
+            {
+                reference.beside_double = true;
+            }
+        }
+        Ok(())
     }
 
     fn visit_body(
@@ -315,6 +362,12 @@ impl<'a> Scan<'a> {
                 "the counts `{{n}}` of the pattern multiply to more than {EXPRESSION_PATTERN_REPEATS_MAX}"
             ));
         }
+        if !compile::count_pattern() {
+            return refuse(format!(
+                "the definition uses `matches` more than {} times",
+                crate::limits::DEFINITION_PATTERNS_MAX
+            ));
+        }
         if !compile::is_pattern(pattern) {
             return refuse("the pattern is not a regular expression".into());
         }
@@ -356,7 +409,7 @@ impl<'a> Scan<'a> {
 }
 
 /// The product of a pattern's counted repetitions, an upper bound of how much it grows.
-fn repeats(pattern: &str) -> u64 {
+pub(super) fn repeats(pattern: &str) -> u64 {
     pattern
         .split('{')
         .skip(1)

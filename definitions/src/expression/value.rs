@@ -10,6 +10,7 @@ use cel::common::types::{
 };
 use cel::common::value::{StaticVal, Val};
 
+use super::charge;
 use super::reference::Projection;
 use crate::json::{self, Fault, Reader};
 use crate::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX};
@@ -163,6 +164,9 @@ fn read<'v>(
 ) -> Result<Value<'v>, Fault> {
     if depth > PAYLOAD_DEPTH_MAX {
         return reader.fault("nested too deep");
+    }
+    if charge::debit(1).is_err() {
+        return reader.fault("more values than the budget allows");
     }
     if let Projection::Presence = wanted {
         reader.skip()?;

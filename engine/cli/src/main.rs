@@ -1,2 +1,61 @@
-//! The one binary.
-fn main() {}
+//! The one binary: reads the command line, does what it says, ends with a documented code. Deliberately not here: the
+//! commands themselves (`verbs`), the demo (`demo`) and the measurements (`bench`).
+
+mod arguments;
+mod bench;
+mod children;
+mod connection;
+mod demo;
+mod exit;
+mod failure;
+mod output;
+mod verbs;
+mod view;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Cli, Command};
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::wrong("the process cannot start its threads").because(error))
+        .and_then(|runtime| runtime.block_on(run(&cli)));
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            // Nobody may be listening; the exit code says it too.
+            let _ = std::io::stderr()
+                .lock()
+                .write_all(failure.render().as_bytes());
+            failure.exit().into()
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<Exit, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Apply(arguments) => verbs::definition::apply(global, arguments).await.map(done),
+        Command::Definition(command) => verbs::definition::run(global, command).await.map(done),
+        Command::Saga(command) => verbs::saga::run(global, command).await,
+        Command::Lint(arguments) => verbs::lint::run(arguments),
+        Command::Dev(arguments) => verbs::serve::dev(arguments).await.map(done),
+        Command::Server(arguments) => verbs::serve::server(arguments).await.map(done),
+        Command::Migrate(arguments) => verbs::migrate::run(global, arguments).await.map(done),
+        Command::Demo(arguments) => demo::run(global, arguments).await,
+        Command::DemoParticipant(arguments) => demo::participant(global, arguments).await,
+        Command::Bench(arguments) => bench::run(global, arguments).await,
+    }
+}
+
+fn done((): ()) -> Exit {
+    Exit::Ok
+}

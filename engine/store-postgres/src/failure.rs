@@ -20,10 +20,18 @@ impl Failure {
             Class::PositionTaken => Self::PositionTaken(error),
             Class::LockTimeout => Self::LockTimeout(error),
             Class::KeyTaken => Self::Other(AppendError::KeyTaken),
-            Class::Again => Self::Other(AppendError::Again { source: error.into() }),
-            Class::Data => Self::Other(AppendError::Data { source: error.into() }),
-            Class::Unavailable => Self::Other(AppendError::Unavailable { source: error.into() }),
-            Class::Unknown => Self::Other(AppendError::Unknown { source: error.into() }),
+            Class::Again => Self::Other(AppendError::Again {
+                source: error.into(),
+            }),
+            Class::Data => Self::Other(AppendError::Data {
+                source: error.into(),
+            }),
+            Class::Unavailable => Self::Other(AppendError::Unavailable {
+                source: error.into(),
+            }),
+            Class::Unknown => Self::Other(AppendError::Unknown {
+                source: error.into(),
+            }),
         }
     }
 }
@@ -35,7 +43,10 @@ pub(crate) fn is_usable_after(error: &sqlx::Error) -> bool {
 
 /// The error of anything but a batch.
 pub(crate) fn unavailable<E: Into<Cause>>(what: &'static str) -> impl FnOnce(E) -> Error {
-    move |error| Error::Unavailable { what, source: error.into() }
+    move |error| Error::Unavailable {
+        what,
+        source: error.into(),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +64,13 @@ fn class_of(error: &sqlx::Error) -> Class {
     match database_error(error) {
         Some(error) => class(error.code(), error.constraint(), is_fatal(error.severity())),
         // Nothing was sent yet.
-        None if matches!(error, sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_)) => Class::Data,
+        None if matches!(
+            error,
+            sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_)
+        ) =>
+        {
+            Class::Data
+        }
         None => Class::Unknown,
     }
 }
@@ -116,7 +133,11 @@ mod tests {
             ("08006", None, false, Class::Unknown),
             ("", None, false, Class::Unavailable),
         ] {
-            assert_eq!(class(code, constraint, fatal), expected, "{code} {constraint:?} {fatal}");
+            assert_eq!(
+                class(code, constraint, fatal),
+                expected,
+                "{code} {constraint:?} {fatal}"
+            );
         }
     }
 
@@ -125,6 +146,9 @@ mod tests {
         let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
         assert!(!is_usable_after(&lost));
         assert_eq!(class_of(&lost), Class::Unknown);
-        assert_eq!(class_of(&sqlx::Error::Encode("too long".into())), Class::Data);
+        assert_eq!(
+            class_of(&sqlx::Error::Encode("too long".into())),
+            Class::Data
+        );
     }
 }

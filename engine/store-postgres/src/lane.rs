@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::failure::{Failure, is_usable_after, unavailable};
 use crate::timestamp::Timestamp;
-use crate::{revision_number, rows, signed, sql};
+use crate::{CONNECT_TIMEOUT, CONNECTING, revision_number, rows, signed, sql};
 
 pub(crate) struct PostgresLane {
     options: PgConnectOptions,
@@ -37,7 +37,12 @@ impl PostgresLane {
         incarnation: Incarnation,
         readers: PgPool,
     ) -> Result<Self, Error> {
-        let mut lane = Self { options: options.application_name(LANE_NAME), incarnation, readers, link: None };
+        let mut lane = Self {
+            options: options.application_name(LANE_NAME),
+            incarnation,
+            readers,
+            link: None,
+        };
         let link = lane.link().await?;
         lane.link = Some(link);
         Ok(lane)
@@ -48,13 +53,21 @@ impl PostgresLane {
     async fn link(&mut self) -> Result<Link, Error> {
         match self.link.take() {
             Some(link) => Ok(link),
-            None => timeout(CONNECT_TIMEOUT, self.connect()).await.map_err(unavailable(CONNECTING))?,
+            None => timeout(CONNECT_TIMEOUT, self.connect())
+                .await
+                .map_err(unavailable(CONNECTING))?,
         }
     }
 
     async fn connect(&self) -> Result<Link, Error> {
-        let mut connection = self.options.connect().await.map_err(unavailable(CONNECTING))?;
-        let set = sqlx::raw_sql(sql::LANE_SESSION).execute(&mut connection).await;
+        let mut connection = self
+            .options
+            .connect()
+            .await
+            .map_err(unavailable(CONNECTING))?;
+        let set = sqlx::raw_sql(sql::LANE_SESSION)
+            .execute(&mut connection)
+            .await;
         set.map_err(unavailable(CONNECTING))?;
         let greeting = sqlx::query(sql::GREETING).fetch_one(&mut connection).await;
         let greeting = greeting.map_err(unavailable(CONNECTING))?;
@@ -63,9 +76,14 @@ impl PostgresLane {
             return Err(unavailable(CONNECTING)(what));
         }
         if self.incarnation != Incarnation(rows::get(&greeting, 2)?) {
-            return Err(unavailable(CONNECTING)("the URL leads to another database than before"));
+            return Err(unavailable(CONNECTING)(
+                "the URL leads to another database than before",
+            ));
         }
-        Ok(Link { backend: rows::get(&greeting, 1)?, connection })
+        Ok(Link {
+            backend: rows::get(&greeting, 1)?,
+            connection,
+        })
     }
 
     async fn fetch(&mut self, query: Query<'_>, what: &'static str) -> Result<Vec<PgRow>, Error> {
@@ -79,23 +97,35 @@ impl PostgresLane {
     }
 
     /// A batch is gapless, so a shard is lost if its journal reaches the batch's first position.
-    async fn whose_is_taken(&mut self, firsts: &[(ShardId, u64)], cause: sqlx::Error) -> AppendError {
-        let (shards, firsts): (Vec<i16>, Vec<i64>) =
-            firsts.iter().map(|(shard, first)| (shard_number(*shard), signed(*first))).unzip();
+    async fn whose_is_taken(
+        &mut self,
+        firsts: &[(ShardId, u64)],
+        cause: sqlx::Error,
+    ) -> AppendError {
+        let (shards, firsts): (Vec<i16>, Vec<i64>) = firsts
+            .iter()
+            .map(|(shard, first)| (shard_number(*shard), signed(*first)))
+            .unzip();
         let query = sqlx::query(sql::TAKEN).bind(shards).bind(firsts);
         let taken = self.fetch(query, "reading the ends of journals").await;
         match taken.and_then(|rows| rows.iter().map(rows::shard).collect::<Result<Vec<_>, _>>()) {
             // Nobody else wrote there: the batch has a position twice.
-            Ok(taken) if taken.is_empty() => AppendError::Data { source: cause.into() },
+            Ok(taken) if taken.is_empty() => AppendError::Data {
+                source: cause.into(),
+            },
             Ok(taken) => AppendError::PositionTaken(taken),
             // Nothing was written, and the same batch will meet the same conflict.
-            Err(error) => AppendError::Again { source: error.into() },
+            Err(error) => AppendError::Again {
+                source: error.into(),
+            },
         }
     }
 
     /// One try to write takeover records. After a while without an answer, whoever holds the positions is ended.
     async fn try_take_over(&self, link: &mut Link, records: &[Takeover]) -> sqlx::Result<()> {
-        sqlx::query(sql::LOCK_TIMEOUT_ON).execute(&mut link.connection).await?;
+        sqlx::query(sql::LOCK_TIMEOUT_ON)
+            .execute(&mut link.connection)
+            .await?;
         let backend = link.backend;
         let outcome = {
             let mut written = std::pin::pin!(takeover_query(records).execute(&mut link.connection));
@@ -108,15 +138,25 @@ impl PostgresLane {
             }
         };
         // After an error that ends the connection this fails as well, and the first error is the one to tell.
-        let reset = sqlx::query(sql::LOCK_TIMEOUT_OFF).execute(&mut link.connection).await;
+        let reset = sqlx::query(sql::LOCK_TIMEOUT_OFF)
+            .execute(&mut link.connection)
+            .await;
         outcome.and(reset).map(|_| ())
     }
 
     async fn end_blockers(&self, backend: i32) {
-        let ended = sqlx::query(sql::END_BLOCKERS).bind(backend).fetch_all(&self.readers).await;
+        let ended = sqlx::query(sql::END_BLOCKERS)
+            .bind(backend)
+            .fetch_all(&self.readers)
+            .await;
         match ended {
-            Ok(ended) => tracing::warn!(backends = ended.len(), "ended backends that held a journal's position"),
-            Err(error) => tracing::warn!(%error, "could not end the backends that hold a journal's position"),
+            Ok(ended) => tracing::warn!(
+                backends = ended.len(),
+                "ended backends that held a journal's position"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "could not end the backends that hold a journal's position")
+            }
         }
     }
 }
@@ -125,34 +165,60 @@ impl PostgresLane {
 impl Lane for PostgresLane {
     async fn append(&mut self, batch: &Batch) -> Result<(), AppendError> {
         let mut link = self.link().await.map_err(not_connected)?;
-        let written = timeout(ANSWER_TIMEOUT, append_query(batch).execute(&mut link.connection)).await;
+        let written = timeout(
+            ANSWER_TIMEOUT,
+            append_query(batch).execute(&mut link.connection),
+        )
+        .await;
         let error = match written {
             Ok(Ok(_)) => {
                 self.link = Some(link);
                 return Ok(());
             }
             Ok(Err(error)) => error,
-            Err(elapsed) => return Err(AppendError::Unknown { source: elapsed.into() }),
+            Err(elapsed) => {
+                return Err(AppendError::Unknown {
+                    source: elapsed.into(),
+                });
+            }
         };
         if is_usable_after(&error) {
             self.link = Some(link);
         }
         match Failure::of(error) {
             Failure::PositionTaken(cause) => {
-                let firsts = batch.shards.iter().filter_map(|b| Some((b.shard, b.rows.first()?.position)));
-                Err(self.whose_is_taken(&firsts.collect::<Vec<_>>(), cause).await)
+                let firsts = batch
+                    .shards
+                    .iter()
+                    .filter_map(|b| Some((b.shard, b.rows.first()?.position)));
+                Err(self
+                    .whose_is_taken(&firsts.collect::<Vec<_>>(), cause)
+                    .await)
             }
-            Failure::LockTimeout(error) => Err(AppendError::Again { source: error.into() }),
+            Failure::LockTimeout(error) => Err(AppendError::Again {
+                source: error.into(),
+            }),
             Failure::Other(error) => Err(error),
         }
     }
 
     async fn tails(&mut self, shards: &[ShardId]) -> Result<Vec<u64>, Error> {
         let numbers: Vec<i16> = shards.iter().map(|shard| shard_number(*shard)).collect();
-        let found = self.fetch(sqlx::query(sql::TAILS).bind(numbers), "reading the ends of journals").await?;
+        let found = self
+            .fetch(
+                sqlx::query(sql::TAILS).bind(numbers),
+                "reading the ends of journals",
+            )
+            .await?;
         let tail = |(shard, row): (&ShardId, &PgRow)| {
             let (last, epoch) = (rows::position(row, 0)?, rows::position(row, 1)?);
-            Tail { shard: *shard, last, epoch, rows: rows::position(row, 2)? }.checked()
+            Tail {
+                shard: *shard,
+                last,
+                epoch,
+                rows: rows::position(row, 2)?,
+            }
+            .checked()
         };
         shards.iter().zip(&found).map(tail).collect()
     }
@@ -168,14 +234,21 @@ impl Lane for PostgresLane {
                     return Ok(());
                 }
                 Ok(Err(error)) => error,
-                Err(elapsed) => return Err(AppendError::Unknown { source: elapsed.into() }),
+                Err(elapsed) => {
+                    return Err(AppendError::Unknown {
+                        source: elapsed.into(),
+                    });
+                }
             };
             if is_usable_after(&error) {
                 self.link = Some(link);
             }
             match Failure::of(error) {
                 Failure::PositionTaken(cause) => {
-                    let firsts: Vec<_> = records.iter().map(|record| (record.shard, record.position)).collect();
+                    let firsts: Vec<_> = records
+                        .iter()
+                        .map(|record| (record.shard, record.position))
+                        .collect();
                     return Err(self.whose_is_taken(&firsts, cause).await);
                 }
                 Failure::LockTimeout(error) => last = Some(error),
@@ -183,25 +256,36 @@ impl Lane for PostgresLane {
             }
         }
         Err(match last {
-            Some(error) => AppendError::Again { source: error.into() },
-            None => AppendError::Again { source: "the positions stayed locked".into() },
+            Some(error) => AppendError::Again {
+                source: error.into(),
+            },
+            None => AppendError::Again {
+                source: "the positions stayed locked".into(),
+            },
         })
     }
 
     async fn author(&mut self, shard: ShardId, position: u64) -> Result<Option<Author>, Error> {
-        let query = sqlx::query(sql::AUTHOR).bind(shard_number(shard)).bind(signed(position));
+        let query = sqlx::query(sql::AUTHOR)
+            .bind(shard_number(shard))
+            .bind(signed(position));
         let found = self.fetch(query, "reading who wrote a row").await?;
         found.first().map(rows::author).transpose()
     }
 }
 
 fn not_connected(error: Error) -> AppendError {
-    AppendError::Unavailable { source: error.into() }
+    AppendError::Unavailable {
+        source: error.into(),
+    }
 }
 
 fn append_query(batch: &Batch) -> Query<'_> {
-    let rows: Vec<(&ShardBatch, &JournalRow)> =
-        batch.shards.iter().flat_map(|b| b.rows.iter().map(move |row| (b, row))).collect();
+    let rows: Vec<(&ShardBatch, &JournalRow)> = batch
+        .shards
+        .iter()
+        .flat_map(|b| b.rows.iter().map(move |row| (b, row)))
+        .collect();
     let query = sqlx::query(sql::APPEND)
         .bind(column(&rows, |(b, _)| shard_number(b.shard)))
         .bind(column(&rows, |(_, row)| signed(row.position)))
@@ -210,9 +294,30 @@ fn append_query(batch: &Batch) -> Query<'_> {
         .bind(column(&rows, |(_, row)| Timestamp(row.at)))
         .bind(column(&rows, |(_, row)| record::encode(&row.facts)))
         .bind(batch.id);
-    let query = bind_inserts(query, &batch.shards.iter().flat_map(|b| &b.inserts).collect::<Vec<_>>());
-    let query = bind_updates(query, &batch.shards.iter().flat_map(|b| &b.updates).collect::<Vec<_>>());
-    bind_keys(query, &batch.shards.iter().flat_map(|b| &b.keys).collect::<Vec<_>>())
+    let query = bind_inserts(
+        query,
+        &batch
+            .shards
+            .iter()
+            .flat_map(|b| &b.inserts)
+            .collect::<Vec<_>>(),
+    );
+    let query = bind_updates(
+        query,
+        &batch
+            .shards
+            .iter()
+            .flat_map(|b| &b.updates)
+            .collect::<Vec<_>>(),
+    );
+    bind_keys(
+        query,
+        &batch
+            .shards
+            .iter()
+            .flat_map(|b| &b.keys)
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn bind_inserts<'q>(query: Query<'q>, sagas: &[&'q SagaInsert]) -> Query<'q> {
@@ -252,11 +357,36 @@ fn bind_keys<'q>(query: Query<'q>, keys: &[&'q KeyInsert]) -> Query<'q> {
 
 fn takeover_query(records: &[Takeover]) -> Query<'static> {
     sqlx::query(sql::TAKE_OVER)
-        .bind(records.iter().map(|record| shard_number(record.shard)).collect::<Vec<i16>>())
-        .bind(records.iter().map(|record| signed(record.position)).collect::<Vec<i64>>())
-        .bind(records.iter().map(|record| record.batch).collect::<Vec<Uuid>>())
-        .bind(records.iter().map(|record| Timestamp(record.at)).collect::<Vec<Timestamp>>())
-        .bind(records.iter().map(|record| record::encode_takeover(&record.node)).collect::<Vec<Vec<u8>>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| shard_number(record.shard))
+                .collect::<Vec<i16>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| signed(record.position))
+                .collect::<Vec<i64>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| record.batch)
+                .collect::<Vec<Uuid>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| Timestamp(record.at))
+                .collect::<Vec<Timestamp>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| record::encode_takeover(&record.node))
+                .collect::<Vec<Vec<u8>>>(),
+        )
 }
 
 /// An array parameter: one column of the rows.
@@ -269,11 +399,8 @@ pub(crate) fn shard_number(shard: ShardId) -> i16 {
 }
 
 const LANE_NAME: &str = "amends-lane";
-const CONNECTING: &str = "connecting to PostgreSQL";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without an answer for so long, the connection counts as lost, and the outcome as unknown.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a takeover waits for whoever holds its position, before it ends them.
 const PATIENCE: Duration = Duration::from_millis(500);
 const TAKEOVER_TRIES: u32 = 5;
-

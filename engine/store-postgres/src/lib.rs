@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use amends_core::{Incarnation, SagaId, ShardId, Time};
 use amends_store::{
-    DefinitionQuery, DefinitionRecord, Error, Identity, KeyFound, KeyLookup, Lane, ListQuery, NewDefinition, NodeLease,
-    SagaHistory, SagaRecord, Store, histories,
+    DefinitionQuery, DefinitionRecord, Error, Identity, KeyFound, KeyLookup, Lane, ListQuery,
+    NewDefinition, NodeLease, SagaHistory, SagaRecord, Store, histories,
 };
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::failure::unavailable;
@@ -39,7 +41,10 @@ impl PostgresOptions {
     /// The defaults for a database.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), pool_size: POOL_SIZE_DEFAULT }
+        Self {
+            url: url.into(),
+            pool_size: POOL_SIZE_DEFAULT,
+        }
     }
 }
 
@@ -56,20 +61,34 @@ impl PostgresStore {
     /// # Errors
     /// [`Error::Schema`] for a replica or another schema, with what to do; [`Error::Unavailable`] if it cannot be reached.
     pub async fn open(options: PostgresOptions) -> Result<Self, Error> {
-        let connect: PgConnectOptions =
-            options.url.parse().map_err(unavailable("reading the database URL"))?;
-        let connect = connect.application_name(READER_NAME).statement_cache_capacity(STATEMENTS_CACHED);
-        let pool = PgPoolOptions::new().max_connections(options.pool_size.max(1)).acquire_timeout(ACQUIRE_TIMEOUT);
-        let pool = pool.after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(sql::READER_SESSION).execute(connection).await.map(|_| ()) })
-        });
-        let readers = pool.connect_with(connect.clone()).await.map_err(unavailable("connecting to PostgreSQL"))?;
-        let mut connection = readers.acquire().await.map_err(unavailable("connecting to PostgreSQL"))?;
+        let connect = connect_options(&options.url)?;
+        let connect = connect
+            .application_name(READER_NAME)
+            .statement_cache_capacity(STATEMENTS_CACHED);
+        // Not through the pool, which would hide the reason behind a timeout of its own.
+        let connection = timeout(CONNECT_TIMEOUT, connect.connect());
+        let connection = connection.await.map_err(unavailable(CONNECTING))?;
+        let mut connection = connection.map_err(unavailable(CONNECTING))?;
         migrations::refuse_replica(&mut connection).await?;
         migrations::check(&mut connection).await?;
-        drop(connection);
+        // A farewell that fails changes nothing.
+        drop(connection.close().await);
+        let readers = PgPoolOptions::new()
+            .max_connections(options.pool_size.max(1))
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    let set = sqlx::raw_sql(sql::READER_SESSION).execute(connection);
+                    set.await.map(|_| ())
+                })
+            })
+            .connect_lazy_with(connect.clone());
         let incarnation = identity(&readers).await?.incarnation;
-        Ok(Self { options: connect, incarnation, readers })
+        Ok(Self {
+            options: connect,
+            incarnation,
+            readers,
+        })
     }
 
     async fn read<T>(
@@ -78,13 +97,25 @@ impl PostgresStore {
         what: &'static str,
         map: impl Fn(&PgRow) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let rows = query.fetch_all(&self.readers).await.map_err(unavailable(what))?;
+        let rows = query
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable(what))?;
         rows.iter().map(map).collect()
     }
 
-    async fn newest_definition(&self, namespace: &str, name: &str) -> Result<Option<DefinitionRecord>, Error> {
-        let query = sqlx::query(sql::DEFINITION_NEWEST).bind(namespace).bind(name);
-        Ok(self.read(query, "reading a definition", rows::definition).await?.pop())
+    async fn newest_definition(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DefinitionRecord>, Error> {
+        let query = sqlx::query(sql::DEFINITION_NEWEST)
+            .bind(namespace)
+            .bind(name);
+        Ok(self
+            .read(query, "reading a definition", rows::definition)
+            .await?
+            .pop())
     }
 }
 
@@ -95,25 +126,41 @@ impl Store for PostgresStore {
     }
 
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {
-        let lane = PostgresLane::open(self.options.clone(), self.incarnation, self.readers.clone()).await?;
+        let lane = PostgresLane::open(self.options.clone(), self.incarnation, self.readers.clone())
+            .await?;
         Ok(Box::new(lane))
     }
 
     async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error> {
         let shards: Vec<i16> = shards.iter().map(|shard| shard_number(*shard)).collect();
-        let rows = claim(&self.readers, node, &shards).await.map_err(unavailable("claiming shards"))?;
+        let rows = claim(&self.readers, node, &shards)
+            .await
+            .map_err(unavailable("claiming shards"))?;
         rows.iter().map(rows::shard).collect()
     }
 
     async fn renew(&self, node: &NodeLease) -> Result<Time, Error> {
-        let query = sqlx::query(sql::RENEW).bind(&node.name).bind(node.process).bind(node.lease.as_secs_f64());
-        let renewed = self.read(query, "renewing a lease", |row| rows::time(row, 0)).await?.pop();
-        renewed.ok_or_else(|| Error::LeaseLost { node: node.name.clone() })
+        let query = sqlx::query(sql::RENEW)
+            .bind(&node.name)
+            .bind(node.process)
+            .bind(node.lease.as_secs_f64());
+        let renewed = self
+            .read(query, "renewing a lease", |row| rows::time(row, 0))
+            .await?
+            .pop();
+        renewed.ok_or_else(|| Error::LeaseLost {
+            node: node.name.clone(),
+        })
     }
 
     async fn release(&self, node: &NodeLease) -> Result<(), Error> {
-        let query = sqlx::query(sql::RELEASE).bind(&node.name).bind(node.process);
-        query.execute(&self.readers).await.map_err(unavailable("releasing a lease"))?;
+        let query = sqlx::query(sql::RELEASE)
+            .bind(&node.name)
+            .bind(node.process);
+        query
+            .execute(&self.readers)
+            .await
+            .map_err(unavailable("releasing a lease"))?;
         Ok(())
     }
 
@@ -126,15 +173,36 @@ impl Store for PostgresStore {
     ) -> Result<Vec<SagaHistory>, Error> {
         // Every id is above the nil UUID.
         let after = after.map_or(Uuid::nil(), SagaId::as_uuid);
-        let query = sqlx::query(sql::ACTIVE).bind(shard_number(shard)).bind(after).bind(Timestamp(awake_before));
-        let sagas = self.read(query.bind(count(limit)), "reading active sagas", rows::saga).await?;
-        let ids: Vec<Uuid> = sagas.iter().map(|saga: &SagaRecord| saga.id.as_uuid()).collect();
-        let query = sqlx::query(sql::ACTIVE_ROWS).bind(shard_number(shard)).bind(ids);
-        let rows = self.read(query, "reading the histories of active sagas", rows::stored_row).await?;
+        let query = sqlx::query(sql::ACTIVE)
+            .bind(shard_number(shard))
+            .bind(after)
+            .bind(Timestamp(awake_before));
+        let sagas = self
+            .read(query.bind(count(limit)), "reading active sagas", rows::saga)
+            .await?;
+        let ids: Vec<Uuid> = sagas
+            .iter()
+            .map(|saga: &SagaRecord| saga.id.as_uuid())
+            .collect();
+        let query = sqlx::query(sql::ACTIVE_ROWS)
+            .bind(shard_number(shard))
+            .bind(ids);
+        let rows = self
+            .read(
+                query,
+                "reading the histories of active sagas",
+                rows::stored_row,
+            )
+            .await?;
         Ok(histories(sagas, rows))
     }
 
-    async fn history(&self, saga: SagaId, from: u64, limit: usize) -> Result<Option<SagaHistory>, Error> {
+    async fn history(
+        &self,
+        saga: SagaId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Option<SagaHistory>, Error> {
         let shard = shard_number(saga.shard());
         let query = sqlx::query(sql::SAGA).bind(shard).bind(saga.as_uuid());
         let sagas = self.read(query, "reading a saga", rows::saga).await?;
@@ -143,18 +211,34 @@ impl Store for PostgresStore {
         }
         let query = sqlx::query(sql::HISTORY).bind(shard).bind(saga.as_uuid());
         let query = query.bind(signed(from)).bind(count(limit));
-        let rows = self.read(query, "reading a saga's history", rows::stored_row).await?;
+        let rows = self
+            .read(query, "reading a saga's history", rows::stored_row)
+            .await?;
         Ok(histories(sagas, rows).pop())
     }
 
     async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error> {
         let query = sqlx::query(sql::LOOKUP_KEYS)
-            .bind(keys.iter().map(|key| &*key.namespace).collect::<Vec<&str>>())
-            .bind(keys.iter().map(|key| &*key.definition).collect::<Vec<&str>>())
-            .bind(keys.iter().map(|key| &key.key_hash.0[..]).collect::<Vec<&[u8]>>());
+            .bind(
+                keys.iter()
+                    .map(|key| &*key.namespace)
+                    .collect::<Vec<&str>>(),
+            )
+            .bind(
+                keys.iter()
+                    .map(|key| &*key.definition)
+                    .collect::<Vec<&str>>(),
+            )
+            .bind(
+                keys.iter()
+                    .map(|key| &key.key_hash.0[..])
+                    .collect::<Vec<&[u8]>>(),
+            );
         let mut found = vec![None; keys.len()];
         for (place, key) in self.read(query, "looking keys up", rows::key_found).await? {
-            let index = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
+            let index = usize::try_from(place)
+                .ok()
+                .and_then(|place| place.checked_sub(1));
             if let Some(slot) = index.and_then(|index| found.get_mut(index)) {
                 *slot = Some(key);
             }
@@ -174,10 +258,18 @@ impl Store for PostgresStore {
         self.read(sql, "listing sagas", rows::saga).await
     }
 
-    async fn put_definition(&self, definition: &NewDefinition) -> Result<(DefinitionRecord, bool), Error> {
+    async fn put_definition(
+        &self,
+        definition: &NewDefinition,
+    ) -> Result<(DefinitionRecord, bool), Error> {
         for _ in 0..PUT_TRIES {
-            let newest = self.newest_definition(&definition.namespace, &definition.name).await?;
-            if let Some(same) = newest.as_ref().filter(|newest| newest.hash == definition.hash) {
+            let newest = self
+                .newest_definition(&definition.namespace, &definition.name)
+                .await?;
+            if let Some(same) = newest
+                .as_ref()
+                .filter(|newest| newest.hash == definition.hash)
+            {
                 return Ok((same.clone(), false));
             }
             let revision = newest.map_or(1, |newest| newest.revision + 1);
@@ -188,26 +280,43 @@ impl Store for PostgresStore {
                 .bind(&definition.hash.0[..])
                 .bind(&definition.source)
                 .bind(&definition.normal_form);
-            let applied = self.read(query, "storing a definition", |row| rows::time(row, 0)).await?.pop();
+            let applied = self
+                .read(query, "storing a definition", |row| rows::time(row, 0))
+                .await?
+                .pop();
             // Otherwise another took the number: it is the newest then.
             if let Some(applied_at) = applied {
                 return Ok((definition.at_revision(revision, applied_at), true));
             }
         }
         let what = "storing a definition";
-        Err(Error::Unavailable { what, source: "others store revisions of it without end".into() })
+        Err(Error::Unavailable {
+            what,
+            source: "others store revisions of it without end".into(),
+        })
     }
 
     async fn definition(&self, query: &DefinitionQuery) -> Result<Option<DefinitionRecord>, Error> {
         let query = match query {
-            DefinitionQuery::Newest { namespace, name } => return self.newest_definition(namespace, name).await,
-            DefinitionQuery::Revision { namespace, name, revision } => {
-                let query = sqlx::query(sql::DEFINITION_REVISION).bind(namespace).bind(name);
+            DefinitionQuery::Newest { namespace, name } => {
+                return self.newest_definition(namespace, name).await;
+            }
+            DefinitionQuery::Revision {
+                namespace,
+                name,
+                revision,
+            } => {
+                let query = sqlx::query(sql::DEFINITION_REVISION)
+                    .bind(namespace)
+                    .bind(name);
                 query.bind(revision_number(*revision))
             }
             DefinitionQuery::Hash(hash) => sqlx::query(sql::DEFINITION_HASH).bind(&hash.0[..]),
         };
-        Ok(self.read(query, "reading a definition", rows::definition).await?.pop())
+        Ok(self
+            .read(query, "reading a definition", rows::definition)
+            .await?
+            .pop())
     }
 
     async fn list_definitions(
@@ -216,9 +325,26 @@ impl Store for PostgresStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DefinitionRecord>, Error> {
-        let query = sqlx::query(sql::DEFINITIONS).bind(namespace).bind(after).bind(count(limit));
-        self.read(query, "listing definitions", rows::definition).await
+        let query = sqlx::query(sql::DEFINITIONS)
+            .bind(namespace)
+            .bind(after)
+            .bind(count(limit));
+        self.read(query, "listing definitions", rows::definition)
+            .await
     }
+}
+
+/// The driver takes any scheme; this does not, so that a mistaken URL is told apart from a dead server.
+fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
+    let reading = "reading the database URL";
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        let what = "it does not begin with `postgres://`";
+        return Err(unavailable(reading)(what));
+    }
+    url.parse().map_err(unavailable::<sqlx::Error>(reading))
 }
 
 async fn identity(readers: &PgPool) -> Result<Identity, Error> {
@@ -228,11 +354,28 @@ async fn identity(readers: &PgPool) -> Result<Identity, Error> {
 
 async fn claim(readers: &PgPool, node: &NodeLease, shards: &[i16]) -> sqlx::Result<Vec<PgRow>> {
     let mut transaction = readers.begin().await?;
-    sqlx::query(sql::CLAIM_LOCK).bind(shards).execute(&mut *transaction).await?;
-    let query = sqlx::query(sql::CLAIM_NODE).bind(&node.name).bind(node.process).bind(&node.address);
-    query.bind(node.lease.as_secs_f64()).execute(&mut *transaction).await?;
-    sqlx::query(sql::CLAIM_SHARDS).bind(&node.name).bind(shards).execute(&mut *transaction).await?;
-    let claimed = sqlx::query(sql::CLAIMED).bind(&node.name).bind(shards).fetch_all(&mut *transaction).await?;
+    sqlx::query(sql::CLAIM_LOCK)
+        .bind(shards)
+        .execute(&mut *transaction)
+        .await?;
+    let query = sqlx::query(sql::CLAIM_NODE)
+        .bind(&node.name)
+        .bind(node.process)
+        .bind(&node.address);
+    query
+        .bind(node.lease.as_secs_f64())
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(sql::CLAIM_SHARDS)
+        .bind(&node.name)
+        .bind(shards)
+        .execute(&mut *transaction)
+        .await?;
+    let claimed = sqlx::query(sql::CLAIMED)
+        .bind(&node.name)
+        .bind(shards)
+        .fetch_all(&mut *transaction)
+        .await?;
     transaction.commit().await?;
     Ok(claimed)
 }
@@ -251,9 +394,13 @@ fn count(number: usize) -> i64 {
 }
 
 const POOL_SIZE_DEFAULT: u32 = 4;
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECTING: &str = "connecting to PostgreSQL";
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More than there are statements.
 const STATEMENTS_CACHED: usize = 128;
 const READER_NAME: &str = "amends-reader";
 /// Each try fails only because another's succeeded.
 const PUT_TRIES: u32 = 100;
+
+#[cfg(test)]
+mod tests;

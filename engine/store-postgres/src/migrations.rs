@@ -1,17 +1,15 @@
 //! The schema's numbered migrations, up and down, each run under a lock in one transaction with its record. A server never runs
 //! them: it refuses to start on a schema that it does not know.
 
-use std::time::Duration;
-
 use amends_core::Time;
 use amends_core::limits::SHARDS_MAX;
 use amends_store::Error;
-use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use crate::failure::unavailable;
-use crate::{rows, sql};
+use crate::{CONNECT_TIMEOUT, CONNECTING, connect_options, rows, sql};
 
 /// What the database has of the schema, and what this binary knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,24 +43,45 @@ pub struct MigrationStatus {
 /// [`Error::Unavailable`] if the database cannot be reached.
 pub async fn migrate(url: &str, shard_count: u16) -> Result<SchemaStatus, Error> {
     if !(1..=SHARDS_MAX).contains(&shard_count) {
-        return Err(Error::Schema(format!("a database has 1 to {SHARDS_MAX} shards, not {shard_count}")));
+        return Err(Error::Schema(format!(
+            "a database has 1 to {SHARDS_MAX} shards, not {shard_count}"
+        )));
     }
     let mut connection = connect(url).await?;
     let mut transaction = connection.begin().await.map_err(refusal)?;
     for sql in [LOCK_TIMEOUT, LOCK, CREATE] {
-        sqlx::raw_sql(sql).execute(&mut *transaction).await.map_err(refusal)?;
+        sqlx::raw_sql(sql)
+            .execute(&mut *transaction)
+            .await
+            .map_err(refusal)?;
     }
     let before = read(&mut transaction).await?;
     refuse_newer(&before)?;
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > before.version) {
-        tracing::info!(version = migration.version, name = migration.name, "migrating up");
-        sqlx::raw_sql(migration.up).execute(&mut *transaction).await.map_err(refusal)?;
-        let query = sqlx::query(RECORD).bind(number(migration.version)).bind(migration.name);
+    for migration in MIGRATIONS
+        .iter()
+        .filter(|migration| migration.version > before.version)
+    {
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "migrating up"
+        );
+        sqlx::raw_sql(migration.up)
+            .execute(&mut *transaction)
+            .await
+            .map_err(refusal)?;
+        let query = sqlx::query(RECORD)
+            .bind(number(migration.version))
+            .bind(migration.name);
         query.execute(&mut *transaction).await.map_err(refusal)?;
     }
     let shards = i16::try_from(shard_count).unwrap_or(i16::MAX);
     for sql in [INITIALISE_META, INITIALISE_SHARDS] {
-        sqlx::query(sql).bind(shards).execute(&mut *transaction).await.map_err(refusal)?;
+        sqlx::query(sql)
+            .bind(shards)
+            .execute(&mut *transaction)
+            .await
+            .map_err(refusal)?;
     }
     let after = read(&mut transaction).await?;
     if let Some(stored) = after.shard_count.filter(|stored| *stored != shard_count) {
@@ -82,7 +101,10 @@ pub async fn migrate_down(url: &str, to: u32) -> Result<SchemaStatus, Error> {
     let mut connection = connect(url).await?;
     let mut transaction = connection.begin().await.map_err(refusal)?;
     for sql in [LOCK_TIMEOUT, LOCK] {
-        sqlx::raw_sql(sql).execute(&mut *transaction).await.map_err(refusal)?;
+        sqlx::raw_sql(sql)
+            .execute(&mut *transaction)
+            .await
+            .map_err(refusal)?;
     }
     let before = read(&mut transaction).await?;
     refuse_newer(&before)?;
@@ -95,10 +117,20 @@ pub async fn migrate_down(url: &str, to: u32) -> Result<SchemaStatus, Error> {
             ));
         }
     }
-    let down = MIGRATIONS.iter().rev().filter(|m| m.version > to && m.version <= before.version);
+    let down = MIGRATIONS
+        .iter()
+        .rev()
+        .filter(|m| m.version > to && m.version <= before.version);
     for migration in down {
-        tracing::info!(version = migration.version, name = migration.name, "migrating down");
-        sqlx::raw_sql(migration.down).execute(&mut *transaction).await.map_err(refusal)?;
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "migrating down"
+        );
+        sqlx::raw_sql(migration.down)
+            .execute(&mut *transaction)
+            .await
+            .map_err(refusal)?;
         let query = sqlx::query(FORGET).bind(number(migration.version));
         query.execute(&mut *transaction).await.map_err(refusal)?;
     }
@@ -121,11 +153,15 @@ pub(crate) async fn check(connection: &mut PgConnection) -> Result<(), Error> {
     refuse_newer(&status)?;
     let command = "run `amends migrate up --database-url ...`";
     if status.version == 0 {
-        return Err(Error::Schema(format!("this database has no schema of amends: {command}")));
+        return Err(Error::Schema(format!(
+            "this database has no schema of amends: {command}"
+        )));
     }
     if status.version < status.known {
         let (version, known) = (status.version, status.known);
-        return Err(Error::Schema(format!("this database has schema {version}, and {known} is needed: {command}")));
+        return Err(Error::Schema(format!(
+            "this database has schema {version}, and {known} is needed: {command}"
+        )));
     }
     Ok(())
 }
@@ -149,26 +185,41 @@ async fn connect(url: &str) -> Result<PgConnection, Error> {
 /// Nothing can be written to a replica, and what it says may be old.
 pub(crate) async fn refuse_replica(connection: &mut PgConnection) -> Result<(), Error> {
     if scalar(connection, sql::IN_RECOVERY).await? {
-        return Err(Error::Schema("the database URL leads to a replica: name the primary".to_owned()));
+        return Err(Error::Schema(
+            "the database URL leads to a replica: name the primary".to_owned(),
+        ));
     }
     Ok(())
 }
 
 async fn connect_to_any(url: &str) -> Result<Box<PgConnection>, Error> {
-    let options: PgConnectOptions = url.parse().map_err(unavailable("reading the database URL"))?;
-    let options = options.application_name(MIGRATE_NAME);
-    let connected = timeout(CONNECT_TIMEOUT, options.connect()).await.map_err(unavailable("connecting"))?;
-    connected.map(Box::new).map_err(unavailable("connecting to PostgreSQL"))
+    let options = connect_options(url)?.application_name(MIGRATE_NAME);
+    let connected = timeout(CONNECT_TIMEOUT, options.connect())
+        .await
+        .map_err(unavailable(CONNECTING))?;
+    connected.map(Box::new).map_err(unavailable(CONNECTING))
 }
 
 async fn read(connection: &mut PgConnection) -> Result<SchemaStatus, Error> {
     let mut migrations: Vec<MigrationStatus> = Vec::new();
     if scalar(connection, HAS_MIGRATIONS).await? {
-        let applied = sqlx::query(APPLIED).fetch_all(&mut *connection).await.map_err(refusal)?;
-        migrations = applied.iter().map(applied_migration).collect::<Result<_, _>>()?;
+        let applied = sqlx::query(APPLIED)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(refusal)?;
+        migrations = applied
+            .iter()
+            .map(applied_migration)
+            .collect::<Result<_, _>>()?;
     }
-    let version = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let pending = MIGRATIONS.iter().filter(|migration| migration.version > version);
+    let version = migrations
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0);
+    let pending = MIGRATIONS
+        .iter()
+        .filter(|migration| migration.version > version);
     migrations.extend(pending.map(|migration| MigrationStatus {
         version: migration.version,
         name: migration.name.to_owned(),
@@ -176,7 +227,10 @@ async fn read(connection: &mut PgConnection) -> Result<SchemaStatus, Error> {
     }));
     let mut shard_count = None;
     if scalar(connection, HAS_META).await? {
-        let row = sqlx::query(SHARD_COUNT).fetch_optional(connection).await.map_err(refusal)?;
+        let row = sqlx::query(SHARD_COUNT)
+            .fetch_optional(connection)
+            .await
+            .map_err(refusal)?;
         shard_count = row.map(|row| rows::get::<i16>(&row, 0)).transpose()?;
     }
     let known = MIGRATIONS.last().map_or(0, |newest| newest.version);
@@ -191,20 +245,26 @@ async fn read(connection: &mut PgConnection) -> Result<SchemaStatus, Error> {
 fn applied_migration(row: &PgRow) -> Result<MigrationStatus, Error> {
     let version: i32 = rows::get(row, 0)?;
     Ok(MigrationStatus {
-        version: u32::try_from(version).map_err(|_| Error::Corrupt(format!("migration {version}")))?,
+        version: u32::try_from(version)
+            .map_err(|_| Error::Corrupt(format!("migration {version}")))?,
         name: rows::get(row, 1)?,
         applied_at: Some(rows::time(row, 2)?),
     })
 }
 
 async fn scalar(connection: &mut PgConnection, sql: &'static str) -> Result<bool, Error> {
-    let row = sqlx::query(sql).fetch_one(connection).await.map_err(refusal)?;
+    let row = sqlx::query(sql)
+        .fetch_one(connection)
+        .await
+        .map_err(refusal)?;
     rows::get(&row, 0)
 }
 
 /// A lack of privileges will not become better by waiting.
 fn refusal(error: sqlx::Error) -> Error {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     if code.is_some_and(|code| code == "42501") {
         return Error::Schema(format!("the database's role may not do this: {error}"));
     }
@@ -229,8 +289,7 @@ const MIGRATIONS: &[Migration] = &[Migration {
     down: include_str!("../migrations/0001_tables.down.sql"),
 }];
 
-pub(crate) const MIGRATE_NAME: &str = "amends-migrate";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MIGRATE_NAME: &str = "amends-migrate";
 
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 /// One migration at a time; the number is this application's name in ASCII.

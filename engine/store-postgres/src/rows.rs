@@ -5,8 +5,9 @@ use std::sync::Arc;
 use amends_core::journal::SagaState;
 use amends_core::key::Hash128;
 use amends_core::{Incarnation, SagaId, Time};
-use amends_definitions::DefinitionHash;
-use amends_store::{Author, DefinitionRecord, Error, Identity, KeyFound, SagaRecord, StoredRow};
+use amends_store::{
+    Author, DefinitionHash, DefinitionRecord, Error, Identity, KeyFound, SagaRecord, StoredRow,
+};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -17,7 +18,8 @@ pub(crate) fn identity(row: &PgRow) -> Result<Identity, Error> {
     let shard_count: i16 = get(row, 1)?;
     Ok(Identity {
         incarnation: Incarnation(get(row, 0)?),
-        shard_count: u16::try_from(shard_count).map_err(|_| corrupt("a shard count", &shard_count))?,
+        shard_count: u16::try_from(shard_count)
+            .map_err(|_| corrupt("a shard count", &shard_count))?,
         now: time(row, 2)?,
     })
 }
@@ -40,16 +42,27 @@ pub(crate) fn saga(row: &PgRow) -> Result<SagaRecord, Error> {
 }
 
 pub(crate) fn stored_row(row: &PgRow) -> Result<StoredRow, Error> {
-    Ok(StoredRow { saga: saga_id(row, 0)?, position: position(row, 1)?, at: time(row, 2)?, body: get(row, 3)? })
+    Ok(StoredRow {
+        saga: saga_id(row, 0)?,
+        position: position(row, 1)?,
+        at: time(row, 2)?,
+        body: get(row, 3)?,
+    })
 }
 
 pub(crate) fn author(row: &PgRow) -> Result<Author, Error> {
-    Ok(Author { epoch: position(row, 0)?, batch: get::<Uuid>(row, 1)? })
+    Ok(Author {
+        epoch: position(row, 0)?,
+        batch: get::<Uuid>(row, 1)?,
+    })
 }
 
 /// The place of a key among those asked for, from 1, and what was found.
 pub(crate) fn key_found(row: &PgRow) -> Result<(u64, KeyFound), Error> {
-    let found = KeyFound { saga: saga_id(row, 1)?, input_hash: Hash128(bytes(row, 2)?) };
+    let found = KeyFound {
+        saga: saga_id(row, 1)?,
+        input_hash: Hash128(bytes(row, 2)?),
+    };
     Ok((position(row, 0)?, found))
 }
 
@@ -72,7 +85,9 @@ pub(crate) fn position(row: &PgRow, column: usize) -> Result<u64, Error> {
 
 pub(crate) fn shard(row: &PgRow) -> Result<amends_core::ShardId, Error> {
     let shard: i16 = get(row, 0)?;
-    u16::try_from(shard).map(amends_core::ShardId).map_err(|_| corrupt("a shard", &shard))
+    u16::try_from(shard)
+        .map(amends_core::ShardId)
+        .map_err(|_| corrupt("a shard", &shard))
 }
 
 pub(crate) fn time(row: &PgRow, column: usize) -> Result<Time, Error> {
@@ -83,7 +98,8 @@ pub(crate) fn get<'r, T>(row: &'r PgRow, column: usize) -> Result<T, Error>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
-    row.try_get(column).map_err(|error| Error::Corrupt(error.to_string()))
+    row.try_get(column)
+        .map_err(|error| Error::Corrupt(error.to_string()))
 }
 
 fn maybe_time(row: &PgRow, column: usize) -> Result<Option<Time>, Error> {
@@ -102,7 +118,9 @@ fn revision(row: &PgRow, column: usize) -> Result<u32, Error> {
 
 fn bytes<const N: usize>(row: &PgRow, column: usize) -> Result<[u8; N], Error> {
     let bytes: &[u8] = get(row, column)?;
-    bytes.try_into().map_err(|_| corrupt("bytes of length", &bytes.len()))
+    bytes
+        .try_into()
+        .map_err(|_| corrupt("bytes of length", &bytes.len()))
 }
 
 fn corrupt(what: &str, value: &dyn std::fmt::Debug) -> Error {

@@ -8,10 +8,12 @@ pub(crate) const LANE_SESSION: &str = "SET enable_seqscan = off; SET enable_hash
 pub(crate) const READER_SESSION: &str = "SET enable_seqscan = off";
 
 /// Whose connection this is: a replica's? which backend's? which database's?
-pub(crate) const GREETING: &str = "SELECT pg_is_in_recovery(), pg_backend_pid(), incarnation FROM amends.meta";
+pub(crate) const GREETING: &str =
+    "SELECT pg_is_in_recovery(), pg_backend_pid(), incarnation FROM amends.meta";
 pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
 
-pub(crate) const IDENTITY: &str = "SELECT incarnation, shard_count, clock_timestamp() FROM amends.meta";
+pub(crate) const IDENTITY: &str =
+    "SELECT incarnation, shard_count, clock_timestamp() FROM amends.meta";
 
 /// A batch: one statement, so one round trip and one outcome.
 pub(crate) const APPEND: &str = "\
@@ -54,7 +56,8 @@ pub(crate) const TAILS: &str = "SELECT coalesce(t.position, 0), coalesce(t.epoch
 pub(crate) const TAKEN: &str = "SELECT n.shard FROM UNNEST($1::int2[], $2::int8[]) AS n (shard, first) \
     CROSS JOIN LATERAL (SELECT 1 FROM amends.journal AS j WHERE j.shard = n.shard AND j.position >= n.first LIMIT 1) \
     AS t ORDER BY n.shard";
-pub(crate) const AUTHOR: &str = "SELECT epoch, batch_id FROM amends.journal WHERE shard = $1 AND position = $2";
+pub(crate) const AUTHOR: &str =
+    "SELECT epoch, batch_id FROM amends.journal WHERE shard = $1 AND position = $2";
 
 /// Locks first, so that the statements that follow see what the claim before this one left.
 pub(crate) const CLAIM_LOCK: &str =

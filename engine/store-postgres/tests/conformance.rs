@@ -28,13 +28,24 @@ struct OnCluster {
 #[async_trait]
 impl Database for OnCluster {
     async fn open(&self) -> Result<Arc<dyn Store>, Cause> {
-        Ok(Arc::new(PostgresStore::open(PostgresOptions::new(&self.url)).await?))
+        Ok(Arc::new(
+            PostgresStore::open(PostgresOptions::new(&self.url)).await?,
+        ))
     }
 
-    async fn overwrite_body(&self, shard: ShardId, position: u64, body: &[u8]) -> Result<(), Cause> {
+    async fn overwrite_body(
+        &self,
+        shard: ShardId,
+        position: u64,
+        body: &[u8],
+    ) -> Result<(), Cause> {
         let mut connection = sqlx::PgConnection::connect(&self.url).await?;
-        let query = sqlx::query("UPDATE amends.journal SET body = $3 WHERE shard = $1 AND position = $2");
-        let query = query.bind(i16::try_from(shard.0)?).bind(i64::try_from(position)?).bind(body);
+        let query =
+            sqlx::query("UPDATE amends.journal SET body = $3 WHERE shard = $1 AND position = $2");
+        let query = query
+            .bind(i16::try_from(shard.0)?)
+            .bind(i64::try_from(position)?)
+            .bind(body);
         query.execute(&mut connection).await?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amends_core::limits::SHARDS_MAX;
 use amends_core::{Incarnation, SagaId, ShardId, Time};
 use amends_store::{
     DefinitionQuery, DefinitionRecord, Error, Identity, KeyFound, KeyLookup, Lane, ListQuery,
@@ -51,6 +52,11 @@ impl SqliteStore {
     /// [`Error::Schema`] if the file is no database, belongs to another application, has a newer schema or another number of shards;
     /// [`Error::Unavailable`] if it cannot be opened or written.
     pub async fn open(path: impl AsRef<Path>, shard_count: u16) -> Result<Self, Error> {
+        if !(1..=SHARDS_MAX).contains(&shard_count) {
+            return Err(Error::Schema(format!(
+                "a database has 1 to {SHARDS_MAX} shards, not {shard_count}"
+            )));
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use amends_core::journal::SagaState;
 use amends_core::key::Hash128;
 use amends_core::{SagaId, Time};
-use amends_definitions::DefinitionHash;
-use amends_store::{AppendError, DefinitionRecord, Error, KeyFound, SagaRecord, StoredRow};
+use amends_store::{
+    AppendError, DefinitionHash, DefinitionRecord, Error, KeyFound, SagaRecord, StoredRow,
+};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 

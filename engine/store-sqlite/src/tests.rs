@@ -3,12 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use amends_core::fact::{AttemptEnded, Started};
-use amends_core::journal::{JournalRow, SagaInsert, SagaState, ShardBatch};
-use amends_core::{Fact, OperationKind, Outcome, SagaId};
-use amends_definitions::{DefinitionHash, Payload, StepIndex};
-use amends_store::Batch;
-use bytes::Bytes;
+use amends_store::conformance::{STORY_STEPS, story};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _};
 use tempfile::TempDir;
 
@@ -110,110 +105,15 @@ async fn no_statement_of_the_hot_path_scans_a_table() {
     }
 }
 
-fn json(text: &'static str) -> Payload {
-    Payload::trusted(Bytes::from_static(text.as_bytes()))
-}
-
-fn ended(operation: OperationKind, attempt: u32, outcome: Outcome, retry_at: Option<Time>) -> Fact {
-    Fact::AttemptEnded(AttemptEnded {
-        step: StepIndex(1),
-        operation,
-        attempt,
-        outcome,
-        verdict: None,
-        instance: None,
-        sent_at: None,
-        retry_at,
-    })
-}
-
-/// One saga: its first step is skipped, its second retried, done, and undone.
-fn story(saga: SagaId, hash: DefinitionHash) -> Batch {
-    let at = Time::from_micros(1_763_712_000_000_000);
-    let (step, input) = (StepIndex(1), json("{}"));
-    let failed = Outcome::Failed {
-        code: "BUSY".into(),
-        message: "later".into(),
-        retry_after: None,
-    };
-    let succeeded = Outcome::Succeeded {
-        output: json("{\"id\":7}"),
-    };
-    let (forward, compensate) = (OperationKind::Forward, OperationKind::Compensate);
-    let started = Fact::Started(Started {
-        namespace: "default".into(),
-        definition: "order".into(),
-        revision: 1,
-        hash,
-        key: None,
-        input: input.clone(),
-        traceparent: None,
-        tracestate: None,
-    });
-    let scheduled = |operation| Fact::Scheduled {
-        step,
-        operation,
-        input: input.clone(),
-    };
-    let transitions = vec![
-        vec![
-            started,
-            Fact::Skipped { step: StepIndex(0) },
-            scheduled(forward),
-        ],
-        vec![ended(forward, 1, failed, Some(at))],
-        vec![ended(forward, 2, succeeded, None)],
-        vec![scheduled(compensate)],
-    ];
-    let rows = (1..).zip(transitions).map(|(position, facts)| JournalRow {
-        position,
-        saga,
-        at,
-        facts,
-    });
-    let insert = SagaInsert {
-        id: saga,
-        namespace: "default".into(),
-        definition: "order".into(),
-        revision: 1,
-        hash,
-        key: None,
-        state: SagaState::Running,
-        wake_at: None,
-        started_at: at,
-        updated_at: at,
-        ended_at: None,
-    };
-    let of_shard = ShardBatch {
-        shard: saga.shard(),
-        epoch: 0,
-        rows: rows.collect(),
-        inserts: vec![insert],
-        updates: vec![],
-        keys: vec![],
-    };
-    Batch {
-        id: Uuid::nil(),
-        shards: vec![of_shard],
-    }
-}
-
 #[tokio::test]
 async fn the_steps_of_a_saga_are_read_in_sql() {
     let file = File::new();
     let store = file.store().await;
-    let hash = DefinitionHash([1; 32]);
-    let definition = NewDefinition {
-        namespace: "default".into(),
-        name: "order".into(),
-        hash,
-        source: String::new(),
-        normal_form: "{\"steps\":[{\"id\":\"greet\"},{\"id\":\"reserve\"}]}".into(),
-    };
+    let (definition, batch) = story();
     store.put_definition(&definition).await.unwrap();
-    let saga = SagaId::new(Time::EPOCH, ShardId(3), 1);
     let mut lane = store.open_lane().await.unwrap();
-    lane.append(&story(saga, hash)).await.unwrap();
+    lane.append(&batch).await.unwrap();
+    let saga = batch.shards[0].inserts[0].id;
     let mut connection = file.connect().await;
     let sql = "SELECT step, operation, state, attempts, last_code, output, began_at FROM steps WHERE saga_id = ? \
         ORDER BY step_index, operation DESC";
@@ -226,26 +126,19 @@ async fn the_steps_of_a_saga_are_read_in_sql() {
         .iter()
         .map(|row| {
             let text = |column| row.get::<Option<String>, _>(column).unwrap_or("-".into());
+            assert_eq!(text(6), "2025-11-21T08:00:00.000Z");
             let attempts: i64 = row.get(3);
             format!(
-                "{} {} {} {attempts} {} {} {}",
+                "{} {} {} {attempts} {} {}",
                 text(0),
                 text(1),
                 text(2),
                 text(4),
-                text(5),
-                text(6)
+                text(5)
             )
         })
         .collect();
-    assert_eq!(
-        rows,
-        [
-            "greet forward skipped 0 - - 2025-11-21T08:00:00.000Z",
-            "reserve forward succeeded 2 BUSY {\"id\":7} 2025-11-21T08:00:00.000Z",
-            "reserve compensate scheduled 0 - - 2025-11-21T08:00:00.000Z",
-        ]
-    );
+    assert_eq!(rows, STORY_STEPS);
 }
 
 #[tokio::test]
@@ -310,6 +203,9 @@ async fn another_number_of_shards_is_refused() {
     drop(file.store().await);
     let message = file.refusal(SHARDS + 1).await;
     assert!(message.contains("16 shards, not 17"), "{message}");
+    for shards in [0, 4_097] {
+        assert!(file.refusal(shards).await.contains("1 to 4096 shards"));
+    }
     file.store().await;
 }
 

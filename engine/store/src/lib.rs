@@ -25,6 +25,8 @@ pub mod record;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+// Records and queries name revisions by it: whoever implements the seam needs it, and nothing else of that package.
+pub use amends_definitions::DefinitionHash;
 pub use batch::{Author, Batch, Takeover};
 pub use definition::{DefinitionQuery, DefinitionRecord, NewDefinition};
 pub use error::{AppendError, Cause, Error};

@@ -545,3 +545,6 @@ fn data(what: &str) -> AppendError {
 const FIRST_NOW: Time = Time::from_micros(1_763_712_000_000_000);
 const INCARNATION: Incarnation =
     Incarnation(Uuid::from_u128(0x0a3e_0d5e_0000_4000_8000_0000_0000_0001));
+
+#[cfg(test)]
+mod tests;

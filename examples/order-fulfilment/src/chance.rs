@@ -1,5 +1,5 @@
-//! Chance that repeats: the same seed and the same words always fall the same way, in every process. It is no secret and
-//! of no cryptographic use.
+//! Chance that repeats: the same seed and the same words always fall the same way, in every process. It is no secret
+//! and of no cryptographic use.
 
 /// A sequence of pseudo-random numbers (splitmix64).
 #[derive(Debug, Clone)]

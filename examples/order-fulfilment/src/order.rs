@@ -1,4 +1,5 @@
-//! Orders as a shop would get them: several items, customers who come back, some of whom cannot pay, some with an email.
+//! Orders as a shop would get them: several items, customers who come back, some of whom cannot pay, some with an
+//! email.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +76,8 @@ pub fn generate_orders(seed: u64, count: usize) -> Vec<Order> {
         .collect()
 }
 
-/// Stock and balances for these orders: most of them can be served, but some articles run out and some customers run dry.
+/// Stock and balances for these orders: most of them can be served, but some articles run out and some customers run
+/// dry.
 #[must_use]
 pub fn opening_for(seed: u64, count: usize) -> Opening {
     let mut dice = Dice::of(seed, &["opening"]);

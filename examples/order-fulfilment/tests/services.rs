@@ -1,5 +1,5 @@
-//! The four services on both databases: the checks that every participant owes, then a whole day of orders, driven by the
-//! test in place of an engine with every command delivered twice, and the audit after it.
+//! The four services on both databases: the checks that every participant owes, then a whole day of orders, driven by
+//! the test in place of an engine with every command delivered twice, and the audit after it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

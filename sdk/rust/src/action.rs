@@ -28,9 +28,9 @@ impl Action {
     /// An action from a plain async function with typed input and output.
     ///
     /// It stands behind no barrier: the server may deliver a command twice, and may deliver a compensation before its
-    /// action. An output that is above 1 MiB, or that JSON cannot hold, means "effect yes, output unusable": the attempt
-    /// is reported as succeeded with an output that the server refuses, which never retries it and compensates a step
-    /// that can be. Behind a barrier the effect is taken back instead, and the outcome is *fatal*.
+    /// action. An output that is above 1 MiB, or that JSON cannot hold, means "effect yes, output unusable": the
+    /// attempt is reported as succeeded with an output that the server refuses, which never retries it and
+    /// compensates a step that can be. Behind a barrier the effect is taken back instead, and the outcome is *fatal*.
     #[must_use]
     pub fn new<F, R, I, O>(handler: F) -> Self
     where
@@ -46,9 +46,9 @@ impl Action {
         })
     }
 
-    /// Runs `prepare` before each attempt, outside of the barrier's transaction: to wait for a turn, or to refuse what this
-    /// process cannot do at the moment. Where it fails, the attempt ends with that, and nothing is recorded; so it has to
-    /// be *failed*, never a business "no".
+    /// Runs `prepare` before each attempt, outside of the barrier's transaction: to wait for a turn, or to refuse
+    /// what this process cannot do at the moment. Where it fails, the attempt ends with that, and nothing is
+    /// recorded; so it has to be *failed*, never a business "no".
     #[must_use]
     pub fn before<F, R>(self, prepare: F) -> Self
     where

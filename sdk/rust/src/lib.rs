@@ -28,14 +28,14 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let inventory = Participant::new("inventory").action("reserve", reserve);
-//!     inventory.run("http://127.0.0.1:7233").await?; // until SIGTERM, then drains
+//!     inventory.run("http://127.0.0.1:7707").await?; // until SIGTERM, then drains
 //!     Ok(())
 //! }
 //! ```
 //!
 //! Delivery is at least once, and a compensation may arrive for an action that never ran, or before it. The `barrier`
-//! (with feature `sqlite` or `postgres`) settles all of that in the participant's own database; [`testing`] has the checks
-//! that every participant owes.
+//! (with feature `sqlite` or `postgres`) settles all of that in the participant's own database; [`testing`] has the
+//! checks that every participant owes.
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod barrier;
@@ -59,3 +59,8 @@ pub use crate::context::{Context, Operation};
 pub use crate::fail::{Fail, FailKind};
 pub use crate::outcome::{Answer, Outcome, Verdict};
 pub use crate::participant::{Participant, ParticipantError, ParticipantOptions};
+
+/// Compiles the examples of the page that people see first.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

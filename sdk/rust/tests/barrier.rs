@@ -130,7 +130,11 @@ async fn sqlite_shop() -> Shop {
 }
 
 async fn postgres_shop() -> Shop {
-    let url = Cluster::shared().create_database().unwrap();
+    postgres_shop_in(Cluster::shared()).await
+}
+
+async fn postgres_shop_in(cluster: &Cluster) -> Shop {
+    let url = cluster.create_database().unwrap();
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .connect(&url)
@@ -511,4 +515,25 @@ async fn pruned_rows_are_gone_and_others_stay() {
         assert_eq!((shop.prune)().await, 0);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_database_that_crashes_is_an_attempt_that_failed_and_what_was_recorded_stays() {
+    let cluster = Cluster::start().unwrap();
+    let shop = postgres_shop_in(&cluster).await;
+    let first = shop.run("take", Call::forward("a"), "").await;
+    cluster.crash_and_restart().unwrap();
+    let mut attempt = 1;
+    let again = loop {
+        attempt += 1;
+        let again = shop
+            .run("take", Call::forward("a").attempt(attempt), "")
+            .await;
+        if again.code() != Some("BARRIER_UNAVAILABLE") {
+            break again;
+        }
+        assert!(attempt < 20, "{again:?}");
+    };
+    assert_eq!(again, Answer::new(first.outcome, Verdict::Duplicate));
+    assert_eq!(shop.stock().await, 7);
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use amends_sdk::{Client, StartOptions, proto};
 use proto::saga_service_server::{SagaService, SagaServiceServer};
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -19,6 +20,8 @@ struct Script {
     answers: Arc<Mutex<VecDeque<Result<(), Status>>>>,
     starts: Arc<Mutex<Vec<Start>>>,
     waits: Arc<Mutex<u32>>,
+    /// If set, a read says so here and never answers.
+    hangs: Option<mpsc::UnboundedSender<()>>,
 }
 
 /// A start, and the `traceparent` that came with it.
@@ -52,6 +55,10 @@ impl SagaService for Script {
         &self,
         request: Request<proto::GetSagaRequest>,
     ) -> Result<Response<proto::GetSagaResponse>, Status> {
+        if let Some(hangs) = &self.hangs {
+            hangs.send(()).unwrap();
+            std::future::pending::<()>().await;
+        }
         self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))?;
         let name = request.into_inner().name;
         let saga = Some(proto::Saga {
@@ -134,12 +141,17 @@ async fn serve(answers: impl IntoIterator<Item = Result<(), Status>>) -> (Script
     script.answers.lock().unwrap().extend(answers);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let serving = tonic::transport::Server::builder()
-        .add_service(SagaServiceServer::new(script.clone()))
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tokio::spawn(serving);
+    tokio::spawn(serve_on(listener, script.clone()));
     let client = Client::connect(&address).await.unwrap();
     (script, client)
+}
+
+async fn serve_on(listener: tokio::net::TcpListener, script: Script) {
+    tonic::transport::Server::builder()
+        .add_service(SagaServiceServer::new(script))
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await
+        .unwrap();
 }
 
 fn unavailable() -> Result<(), Status> {
@@ -296,5 +308,36 @@ async fn a_server_that_is_not_there_is_an_error_that_says_so() {
     assert_eq!(
         lazy.get("1").await.unwrap_err().code(),
         Some(Code::Unavailable)
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_under_a_call_is_asked_again_once_it_is_back() {
+    let (hangs, mut reached) = mpsc::unbounded_channel();
+    let killed = Script {
+        hangs: Some(hangs),
+        ..Script::default()
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let process = tokio::runtime::Runtime::new().unwrap();
+    process.spawn(async move {
+        serve_on(tokio::net::TcpListener::from_std(listener).unwrap(), killed).await;
+    });
+    let client = Client::connect(&address.to_string()).await.unwrap();
+    let impatient = client.clone().retry_for(Duration::ZERO);
+    let asked = tokio::spawn(async move { client.get("1").await });
+    let asked_once = tokio::spawn(async move { impatient.get("1").await });
+    reached.recv().await.unwrap();
+    reached.recv().await.unwrap();
+    process.shutdown_background();
+    let lost = asked_once.await.unwrap().unwrap_err();
+    assert_eq!(lost.code(), Some(Code::Unavailable), "{lost}");
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    tokio::spawn(serve_on(listener, Script::default()));
+    assert_eq!(
+        asked.await.unwrap().unwrap().name,
+        "namespaces/default/sagas/1"
     );
 }

@@ -455,6 +455,12 @@ async fn a_server_that_is_not_there_yet_is_waited_for_and_one_that_refuses_is_no
 
 #[tokio::test]
 async fn a_participant_that_is_not_well_formed_does_not_start() {
+    let many = |count: usize| {
+        let served = (0..count).map(|number| format!("a{number}"));
+        served.fold(Participant::new("inventory"), |p, name| {
+            p.action(name, nothing)
+        })
+    };
     let cases = [
         (Participant::new("inventory"), "serves nothing"),
         (
@@ -474,6 +480,16 @@ async fn a_participant_that_is_not_well_formed_does_not_start() {
                 }),
             "concurrency",
         ),
+        (many(1_001), "too many actions"),
+        (
+            Participant::new("inventory")
+                .action("a", nothing)
+                .options(ParticipantOptions {
+                    instance: "x".repeat(129),
+                    ..options()
+                }),
+            "instance",
+        ),
     ];
     for (participant, text) in cases {
         let error = participant
@@ -482,6 +498,16 @@ async fn a_participant_that_is_not_well_formed_does_not_start() {
             .unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
     }
+    let at_the_bounds = many(1_000).options(ParticipantOptions {
+        concurrency: 10_000,
+        instance: "x".repeat(128),
+        ..options()
+    });
+    // Nobody is there, and it is asked to end at once.
+    at_the_bounds
+        .run_until("127.0.0.1:1", async {})
+        .await
+        .unwrap();
     let inventory = Participant::new("inventory").action("a", nothing);
     let error = inventory
         .run_until("not an address", async {})
@@ -491,12 +517,44 @@ async fn a_participant_that_is_not_well_formed_does_not_start() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_of_a_handler_is_sent_at_once() {
+    let inventory =
+        Participant::new("inventory").action("long", |context: Context, _: Value| async move {
+            context.heartbeat();
+            context.cancellation().cancelled().await;
+            Ok(())
+        });
+    // Heartbeats by themselves come every ten seconds in this lease.
+    let mut server = FakeServer::start().await.with_lease_seconds(60);
+    let _running = run(inventory.options(options()), &server);
+    let mut session = server.session().await;
+    session.command([command("a", "long")]);
+    let beat = async {
+        loop {
+            if let Some(Request::Heartbeats(beat)) = session.next().await {
+                return beat;
+            }
+        }
+    };
+    let beat = tokio::time::timeout(Duration::from_secs(5), beat)
+        .await
+        .unwrap();
+    assert_eq!(beat.attempts[0].operation_key, "a");
+}
+
+#[tokio::test]
 async fn a_preparation_that_fails_ends_the_attempt_before_its_handler() {
     let ready = Arc::new(AtomicU32::new(0));
     let asked = ready.clone();
     let action = Action::new(nothing).before(move |_| {
         let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
-        async move { if first { Err(Fail::failed("NOT_YET")) } else { Ok(()) } }
+        async move {
+            if first {
+                Err(Fail::failed("NOT_YET"))
+            } else {
+                Ok(())
+            }
+        }
     });
     let inventory = Participant::new("inventory").serve("nothing", action);
     let (_server, mut session, _running) = attached(inventory).await;

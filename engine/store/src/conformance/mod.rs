@@ -13,8 +13,13 @@ mod append;
 mod definitions;
 mod leases;
 mod made;
+mod rate;
 mod reading;
+mod story;
 mod takeover;
+
+pub use rate::append_rate;
+pub use story::{STORY_STEPS, story};
 
 /// A kind of store that is to be checked.
 #[async_trait]

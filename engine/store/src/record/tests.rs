@@ -260,7 +260,10 @@ fn a_payload_comes_back_as_the_text_that_it_was() {
         let fact = Fact::Completed {
             output: payload(text),
         };
-        assert_eq!(decode(1, &encode(std::slice::from_ref(&fact))), Ok(vec![fact]));
+        assert_eq!(
+            decode(1, &encode(std::slice::from_ref(&fact))),
+            Ok(vec![fact])
+        );
     }
 }
 

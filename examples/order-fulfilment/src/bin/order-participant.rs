@@ -1,5 +1,6 @@
 //! One of the four services as a process. All it does is read its command line; the services are in the library.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ struct Arguments {
     /// Which service.
     kind: ParticipantKind,
     /// The server's address.
-    #[arg(long, env = "AMENDS_SERVER", default_value = "http://127.0.0.1:7233")]
+    #[arg(long, env = "AMENDS_SERVER", default_value = "http://127.0.0.1:7707")]
     server: String,
-    /// Where it keeps its books: `sqlite:FILE` or `postgres://…`. By default a SQLite file named after the service in the
-    /// current directory.
+    /// Where it keeps its books: `sqlite:FILE` or `postgres://…`. By default a SQLite file named after the service in
+    /// the current directory.
     #[arg(long, env = "DATABASE_URL")]
     database_url: Option<String>,
     /// Chooses how chance falls, and the stock and balances of empty books.
@@ -56,6 +57,7 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let arguments = Arguments::parse();
     let kind = arguments.kind;

@@ -32,7 +32,7 @@ pub enum ParticipantKind {
 /// How a service runs.
 #[derive(Debug, Clone)]
 pub struct ParticipantOptions {
-    /// The server's address, such as `http://127.0.0.1:7233`.
+    /// The server's address, such as `http://127.0.0.1:7707`.
     pub server_addr: String,
     /// Where it keeps its books: `sqlite:FILE` or `postgres://…`.
     pub database_url: String,
@@ -51,7 +51,7 @@ pub struct ParticipantOptions {
 impl Default for ParticipantOptions {
     fn default() -> Self {
         Self {
-            server_addr: "http://127.0.0.1:7233".to_owned(),
+            server_addr: "http://127.0.0.1:7707".to_owned(),
             database_url: String::new(),
             seed: 1,
             orders: 300,

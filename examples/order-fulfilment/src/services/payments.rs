@@ -1,5 +1,5 @@
-//! Cards. An authorization takes the amount off the customer's account and holds it; a void gives it back; a capture hands
-//! it to the shop, less a fee, and cannot be undone.
+//! Cards. An authorization takes the amount off the customer's account and holds it; a void gives it back; a capture
+//! hands it to the shop, less a fee, and cannot be undone.
 
 use std::sync::Arc;
 

@@ -115,8 +115,8 @@ async fn record_intent<DB: BarrierDatabase>(
     })
 }
 
-/// Commits that the action is being undone, so that none of its attempts begins any more. An answer if there is nothing to
-/// undo, or it had been undone.
+/// Commits that the action is being undone, so that none of its attempts begins any more. An answer if there is
+/// nothing to undo, or it had been undone.
 async fn record_undoing<DB: BarrierDatabase>(
     barrier: &Barrier<DB>,
     context: &Context,

@@ -1,22 +1,23 @@
-//! The barrier: settles duplicates, compensations without an action, and late actions, in the participant's own database.
+//! The barrier: settles duplicates, compensations without an action, and late actions, in the participant's own
+//! database.
 //!
-//! Commands are delivered at least once, and an outcome may get lost after its effect. So a participant sees an action
-//! twice, a compensation whose action never arrived, and an action after its compensation. The barrier keeps one row for
-//! each operation in the table `amends_barrier`, keyed by the operation's key and written in the *same transaction* as
-//! the effect:
+//! Commands are delivered at least once, and an outcome may get lost after its effect. So a participant sees an
+//! action twice, a compensation whose action never arrived, and an action after its compensation. The barrier keeps
+//! one row for each operation in the table `amends_barrier`, keyed by the operation's key and written in the *same
+//! transaction* as the effect:
 //!
 //! - A duplicate is answered with the recorded outcome, byte for byte; a concurrent one waits for the first.
-//! - A compensation without an effect to undo does not call the handler. It leaves a tombstone under the action's key and
-//!   reports *nothing to undo*.
+//! - A compensation without an effect to undo does not call the handler. It leaves a tombstone under the action's key
+//!   and reports *nothing to undo*.
 //! - An action behind its compensation is refused as *superseded*.
-//! - *Rejected* takes the business effect back and records the rejection: it is final for the action. *Fatal* is recorded
-//!   for the attempt and those before it, and so are both for a compensation: a later attempt, which an operator asked
-//!   for, runs again.
+//! - *Rejected* takes the business effect back and records the rejection: it is final for the action. *Fatal* is
+//!   recorded for the attempt and those before it, and so are both for a compensation: a later attempt, which an
+//!   operator asked for, runs again.
 //! - *Failed* records nothing.
 //!
 //! What it cannot do: take back an effect outside of the transaction. For those there is the second mode,
-//! [`Barrier::intent`] and [`Barrier::intent_compensation`]: the intent is recorded and committed first, then the effect
-//! is performed, and from then on the compensation always runs.
+//! [`Barrier::intent`] and [`Barrier::intent_compensation`]: the intent is recorded and committed first, then the
+//! effect is performed, and from then on the compensation always runs.
 //!
 //! ```no_run
 //! # #[cfg(feature = "sqlite")]
@@ -48,7 +49,7 @@
 //!     let inventory = Participant::new("inventory")
 //!         .serve("reserve", barrier.action(reserve))
 //!         .serve("release", barrier.compensation(release));
-//!     inventory.run("http://127.0.0.1:7233").await?;
+//!     inventory.run("http://127.0.0.1:7707").await?;
 //!     Ok(())
 //! }
 //! # }
@@ -130,8 +131,8 @@ impl<DB: BarrierDatabase> Barrier<DB> {
         DB::migrate(&self.pool).await
     }
 
-    /// Deletes rows older than this, and returns how many. Keep them for longer than any command may be under way and any
-    /// saga may take: an operation whose row is gone runs again when it is delivered again.
+    /// Deletes rows older than this, and returns how many. Keep them for longer than any command may be under way and
+    /// any saga may take: an operation whose row is gone runs again when it is delivered again.
     ///
     /// # Errors
     /// Where the database refuses.
@@ -175,10 +176,10 @@ impl<DB: BarrierDatabase> Barrier<DB> {
         })
     }
 
-    /// An action whose effect is outside of the database, such as a call to a carrier. The intent is committed before the
-    /// handler runs; duplicates of a success are answered from the record; but a handler whose outcome got lost runs
-    /// again, so hand [`Context::operation_key`] on as the idempotency key. It is offered to the server as an action
-    /// without a barrier, because that cannot know what happened outside.
+    /// An action whose effect is outside of the database, such as a call to a carrier. The intent is committed before
+    /// the handler runs; duplicates of a success are answered from the record; but a handler whose outcome got lost
+    /// runs again, so hand [`Context::operation_key`] on as the idempotency key. It is offered to the server as an
+    /// action without a barrier, because that cannot know what happened outside.
     #[must_use]
     pub fn intent<F, R, I, O>(&self, handler: F) -> Action
     where
@@ -194,7 +195,8 @@ impl<DB: BarrierDatabase> Barrier<DB> {
         })
     }
 
-    /// The compensation of an [`Barrier::intent`] action: it runs whenever the intent was recorded, whatever came of it.
+    /// The compensation of an [`Barrier::intent`] action: it runs whenever the intent was recorded, whatever came of
+    /// it.
     #[must_use]
     pub fn intent_compensation<F, R, I, O>(&self, handler: F) -> Action
     where

@@ -1,5 +1,5 @@
-//! The barrier's statements for PostgreSQL. The unique key is the lock: a concurrent insert of the same key waits for the
-//! first to commit or roll back.
+//! The barrier's statements for PostgreSQL. The unique key is the lock: a concurrent insert of the same key waits for
+//! the first to commit or roll back.
 
 use sqlx::postgres::{PgConnection, PgPool, Postgres};
 use sqlx::{Row as _, Transaction};

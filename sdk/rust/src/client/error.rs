@@ -2,6 +2,7 @@
 //! violations field by field.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tonic_types::StatusExt as _;
 #[non_exhaustive]
 pub enum ClientError {
     /// The address cannot be one.
-    #[error("`{address}` is not an address: expected something like http://127.0.0.1:7233")]
+    #[error("`{address}` is not an address: expected something like http://127.0.0.1:7707")]
     Address {
         /// As it was given.
         address: String,
@@ -121,6 +122,9 @@ impl From<Status> for ClientError {
 
 impl From<Status> for RpcError {
     fn from(status: Status) -> Self {
+        if let Some(lost) = lost_connection(&status) {
+            return lost;
+        }
         let details = status.get_error_details();
         let info = details.error_info();
         let violations = details.bad_request().map(|bad| &bad.field_violations);
@@ -142,6 +146,29 @@ impl From<Status> for RpcError {
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
         }
     }
+}
+
+/// A status that a transport made on this side has a cause, unlike one that a server sent. Whatever code it carries, it
+/// says that the connection broke before the answer was here.
+fn lost_connection(status: &Status) -> Option<RpcError> {
+    let codes = [
+        Code::Unavailable,
+        Code::Unknown,
+        Code::Internal,
+        Code::Cancelled,
+    ];
+    let mut cause = status.source().filter(|_| codes.contains(&status.code()))?;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Some(RpcError {
+        code: Code::Unavailable,
+        message: format!("the server cannot be reached, or was lost before it answered: {cause}"),
+        reason: None,
+        metadata: BTreeMap::new(),
+        violations: Vec::new(),
+        retry_after: None,
+    })
 }
 
 impl fmt::Display for RpcError {

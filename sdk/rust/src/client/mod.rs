@@ -1,6 +1,7 @@
 //! Starting, observing and cancelling sagas, and applying definitions. Answers are the wire's own messages: the client
 //! adds names, retries and typed errors, and interprets nothing.
 
+mod definitions;
 mod error;
 
 use std::future::Future;
@@ -90,7 +91,7 @@ pub struct ListOptions {
 }
 
 impl Client {
-    /// Connects to a server, such as `http://127.0.0.1:7233`.
+    /// Connects to a server, such as `http://127.0.0.1:7707`.
     ///
     /// # Errors
     /// Where the address is not one, or nobody answers there.
@@ -130,7 +131,8 @@ impl Client {
         self
     }
 
-    /// For how long a call is repeated while the server is unavailable or overloaded. Zero for not at all. Defaults to 30 s.
+    /// For how long a call is repeated while the server is unavailable or overloaded. Zero for not at all. Defaults
+    /// to 30 s.
     #[must_use]
     pub fn retry_for(mut self, retry_for: Duration) -> Self {
         self.retry_for = retry_for;
@@ -284,8 +286,8 @@ impl Client {
         }
     }
 
-    /// Follows a saga's history: what is recorded, then what is committed next. The stream ends with the saga, or with the
-    /// connection.
+    /// Follows a saga's history: what is recorded, then what is committed next. The stream ends with the saga, or
+    /// with the connection.
     ///
     /// # Errors
     /// Whatever the server answers.
@@ -320,83 +322,6 @@ impl Client {
         self.repeat(true, || {
             let (mut sagas, message) = (self.sagas.clone(), message.clone());
             async move { sagas.cancel_saga(message).await }
-        })
-        .await
-    }
-
-    /// Checks a YAML document and stores it as the newest revision of its name.
-    ///
-    /// # Errors
-    /// Whatever the server answers; diagnostics are in [`RpcError::violations`].
-    pub async fn apply_definition(
-        &self,
-        source: &str,
-    ) -> Result<v1::ApplyDefinitionResponse, ClientError> {
-        let message = v1::ApplyDefinitionRequest {
-            parent: self.parent(),
-            source: source.to_owned(),
-            definition_id: String::new(),
-        };
-        self.repeat(true, || {
-            let (mut definitions, message) = (self.definitions.clone(), message.clone());
-            async move { definitions.apply_definition(message).await }
-        })
-        .await
-    }
-
-    /// Checks a YAML document and stores nothing.
-    ///
-    /// # Errors
-    /// Whatever the server answers.
-    pub async fn lint_definition(&self, source: &str) -> Result<Vec<v1::Diagnostic>, ClientError> {
-        let message = v1::LintDefinitionRequest {
-            parent: self.parent(),
-            source: source.to_owned(),
-        };
-        let answer = self.repeat(true, || {
-            let (mut definitions, message) = (self.definitions.clone(), message.clone());
-            async move { definitions.lint_definition(message).await }
-        });
-        Ok(answer.await?.diagnostics)
-    }
-
-    /// Reads a revision of a definition, the newest if none is given.
-    ///
-    /// # Errors
-    /// Whatever the server answers.
-    pub async fn get_definition(
-        &self,
-        definition: &str,
-        revision: Option<u32>,
-    ) -> Result<v1::Definition, ClientError> {
-        let message = v1::GetDefinitionRequest {
-            name: self.definition_name(definition),
-            revision,
-        };
-        let answer = self.repeat(true, || {
-            let (mut definitions, message) = (self.definitions.clone(), message.clone());
-            async move { definitions.get_definition(message).await }
-        });
-        present(answer.await?.definition)
-    }
-
-    /// Lists the newest revision of each definition, one page at a time.
-    ///
-    /// # Errors
-    /// Whatever the server answers.
-    pub async fn list_definitions(
-        &self,
-        page_size: u32,
-        page_token: &str,
-    ) -> Result<v1::ListDefinitionsResponse, ClientError> {
-        let message = v1::ListDefinitionsRequest {
-            parent: self.parent(),
-            page_size,
-            page_token: page_token.to_owned(),
-        };
-        self.repeat(true, || {
-            let (mut definitions, message) = (self.definitions.clone(), message.clone());
-            async move { definitions.list_definitions(message).await }
         })
         .await
     }

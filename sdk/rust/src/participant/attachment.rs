@@ -1,29 +1,31 @@
 //! The stream to the server: attach, take commands, report outcomes, attach again. One task owns the ledger; handlers
 //! run in tasks of their own and report to it. What an attempt comes to is decided in `action` and the barrier.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use amends_proto::v1;
 use amends_proto::v1::acknowledgement::Disposition;
 use amends_proto::v1::attach_request::Message as Request;
 use amends_proto::v1::attach_response::Message as Response;
 use amends_proto::v1::participant_service_client::ParticipantServiceClient;
-use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tracing::Instrument as _;
 
 use crate::backoff::Backoff;
-use crate::context::{AttemptKey, Context};
-use crate::fail::Fail;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_MAX};
-use crate::outcome::{Answer, duration_from_wire};
+use crate::context::AttemptKey;
+use crate::limits::BATCH_MAX;
+use crate::outcome::duration_from_wire;
+use crate::participant::attempt::Attempt;
 use crate::participant::ledger::{Decision, Ledger, into_wire};
+use crate::participant::session::{Leaving, Session, request};
 use crate::participant::{Participant, ParticipantError};
 
 /// Runs a participant until `shutdown`, across as many streams as it takes.
@@ -45,6 +47,7 @@ pub(super) async fn run(
         heartbeats,
         heartbeats_from,
         incarnation: None,
+        failures: 0,
         drain_until: None,
     };
     attachment.run(pin!(shutdown)).await
@@ -61,25 +64,10 @@ struct Attachment {
     heartbeats_from: mpsc::UnboundedReceiver<AttemptKey>,
     /// The database that answered last; absent before the first welcome.
     incarnation: Option<String>,
+    /// How often attaching failed in a row.
+    failures: u32,
     /// Set once the participant was asked to end.
     drain_until: Option<Instant>,
-}
-
-/// An open stream. The sender is unbounded; credit bounds what can be in it.
-struct Session {
-    outgoing: mpsc::UnboundedSender<v1::AttachRequest>,
-    incoming: Streaming<v1::AttachResponse>,
-    heartbeat_interval: Duration,
-    /// Set once the server said goodbye.
-    leaving: Option<Leaving>,
-}
-
-/// A stream that the server is about to close: it gets no more credit, and is left once nothing is in hand. The
-/// outcomes of what runs may still be recorded by the server that asked.
-#[derive(Debug, Clone, Copy)]
-struct Leaving {
-    by: Instant,
-    reattach_after: Duration,
 }
 
 /// How a session ended.
@@ -107,7 +95,7 @@ impl Attachment {
                         End::Done => return Ok(()),
                         End::Lost(at_least) => pause = at_least,
                     }
-                    if began.elapsed() > last {
+                    if began.elapsed() > FLAPPING_UNDER {
                         backoff.reset();
                     }
                 }
@@ -172,6 +160,7 @@ impl Attachment {
             node = welcome.node,
             "attached"
         );
+        self.failures = 0;
         let incarnation = Some(welcome.incarnation);
         if self.incarnation != incarnation {
             self.ledger.forget_epochs();
@@ -209,7 +198,7 @@ impl Attachment {
 
     /// A server that is not there is waited for; one that refuses is not, unless it had accepted before: then somebody
     /// is changing it.
-    fn refused(&self, status: Status) -> Result<(), ParticipantError> {
+    fn refused(&mut self, status: Status) -> Result<(), ParticipantError> {
         let hopeless = matches!(
             status.code(),
             Code::InvalidArgument
@@ -225,7 +214,13 @@ impl Attachment {
                 status: Box::new(status),
             });
         }
-        tracing::warn!(participant = self.participant.name, %status, "cannot attach, trying again");
+        self.failures = self.failures.saturating_add(1);
+        // Somebody who looks has to see it, and a night without a server must not fill a disk.
+        if self.failures.is_power_of_two() {
+            let (participant, failures) = (&self.participant.name, self.failures);
+            let error = said(&status);
+            tracing::warn!(participant, failures, error, "cannot attach, trying again");
+        }
         Ok(())
     }
 
@@ -259,6 +254,7 @@ impl Attachment {
             session.send(Request::Drain(v1::Drain {}));
         }
         let mut beat = tokio::time::interval(session.heartbeat_interval);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = Vec::new();
         let mut alive = Vec::new();
         loop {
@@ -312,7 +308,8 @@ impl Attachment {
             Ok(Some(message)) => message.message,
             Ok(None) => return Some(End::Lost(session.reattach_after())),
             Err(status) => {
-                tracing::warn!(participant, %status, "the stream is lost, attaching again");
+                let error = said(&status);
+                tracing::warn!(participant, error, "the stream is lost, attaching again");
                 return Some(End::Lost(session.reattach_after()));
             }
         };
@@ -365,41 +362,24 @@ impl Attachment {
     }
 
     fn start(&self, command: v1::Command, cancellation: CancellationToken) {
-        let span = tracing::info_span!(
-            "attempt",
-            saga = command.saga,
-            step = command.step,
-            action = command.action,
-            attempt = command.attempt,
-            operation_key = command.operation_key,
-            traceparent = command.traceparent,
-        );
         let prefix = format!("{}.", self.participant.name);
         let action = command.action.strip_prefix(&prefix);
-        let action = action.and_then(|name| self.participant.get(name)).cloned();
+        let attempt = Attempt {
+            action: action.and_then(|name| self.participant.get(name)).cloned(),
+            command,
+            cancellation,
+            heartbeats: self.heartbeats.clone(),
+            abandon_after: self.participant.options.abandon_after,
+        };
         let (places, finished) = (self.places.clone(), self.finished.clone());
-        let heartbeats = self.heartbeats.clone();
-        let abandon_after = self.participant.options.abandon_after;
-        let attempt = async move {
-            let (operation_key, attempt) = (command.operation_key.clone(), command.attempt);
+        let span = attempt.span();
+        let running = async move {
             // The place is there unless a stream began while the participant was full.
             let _place = places.acquire_owned().await;
-            let begin_time = Some(SystemTime::now().into());
-            let answer = perform(command, action, cancellation, heartbeats, abandon_after).await;
-            tracing::debug!(outcome = ?answer.outcome, verdict = ?answer.verdict, "attempt ended");
-            let (outcome, verdict) = answer.into_wire();
-            let outcome = v1::AttemptOutcome {
-                operation_key,
-                attempt,
-                outcome: Some(outcome),
-                verdict: verdict.into(),
-                begin_time,
-                end_time: Some(SystemTime::now().into()),
-            };
             // A receiver that is gone belongs to a participant that has ended.
-            let _ = finished.send(outcome);
+            let _ = finished.send(attempt.run().await);
         };
-        tokio::spawn(attempt.instrument(span));
+        tokio::spawn(running.instrument(span));
     }
 
     fn acknowledged(&mut self, answer: v1::Acknowledgement) {
@@ -443,81 +423,15 @@ impl Attachment {
     }
 }
 
-impl Session {
-    /// A receiver that is gone belongs to a stream whose end `incoming` is about to report.
-    fn send(&self, message: Request) {
-        let _ = self.outgoing.send(request(message));
+/// What a status says, and what caused it at the root, on one line.
+fn said(status: &Status) -> String {
+    let mut cause = status.source();
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
     }
-
-    fn report(&self, outcomes: impl IntoIterator<Item = v1::AttemptOutcome>) {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for outcome in outcomes {
-            let size = outcome.encoded_len();
-            let full = batch.len() == BATCH_MAX || bytes + size > BATCH_BYTES_MAX;
-            if full && !batch.is_empty() {
-                let outcomes = std::mem::take(&mut batch);
-                self.send(Request::Outcomes(v1::Outcomes { outcomes }));
-                bytes = 0;
-            }
-            bytes += size;
-            batch.push(outcome);
-        }
-        if !batch.is_empty() {
-            self.send(Request::Outcomes(v1::Outcomes { outcomes: batch }));
-        }
-    }
-
-    fn beat(&self, attempts: impl Iterator<Item = v1::AttemptKey>) {
-        let attempts: Vec<_> = attempts.collect();
-        for batch in attempts.chunks(BATCH_MAX) {
-            let attempts = batch.to_vec();
-            self.send(Request::Heartbeats(v1::Heartbeats { attempts }));
-        }
-    }
-
-    fn reattach_after(&self) -> Duration {
-        self.leaving
-            .map_or(Duration::ZERO, |leaving| leaving.reattach_after)
-    }
-}
-
-/// Runs the handler, cancels it at its deadline, and drops it a while later.
-async fn perform(
-    command: v1::Command,
-    action: Option<crate::action::Action>,
-    cancellation: CancellationToken,
-    heartbeats: mpsc::UnboundedSender<AttemptKey>,
-    abandon_after: Duration,
-) -> Answer {
-    let (input, name) = (command.input.clone(), command.action.clone());
-    let Some(action) = action else {
-        let text = format!("this participant does not serve `{name}`");
-        return Answer::fail(Fail::fatal("NO_SUCH_ACTION").message(text));
-    };
-    let context = Context::from_command(command, cancellation.clone(), Some(heartbeats));
-    let Some(context) = context else {
-        let text = "the command does not say which operation it asks for";
-        return Answer::fail(Fail::fatal("NO_SUCH_OPERATION").message(text));
-    };
-    let deadline = context.deadline();
-    let mut handler = pin!(action.invoke(context, input));
-    if let Ok(answer) = tokio::time::timeout_at(deadline.into(), &mut handler).await {
-        return answer;
-    }
-    cancellation.cancel();
-    match tokio::time::timeout(abandon_after, handler).await {
-        Ok(answer) => answer,
-        Err(_) => Answer::fail(
-            Fail::failed("DEADLINE_EXCEEDED")
-                .message("the handler ran on behind its deadline and was dropped"),
-        ),
-    }
-}
-
-fn request(message: Request) -> v1::AttachRequest {
-    v1::AttachRequest {
-        message: Some(message),
+    match cause {
+        Some(cause) => format!("{}: {cause}", status.message()),
+        None => status.message().to_owned(),
     }
 }
 
@@ -532,5 +446,7 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION_LEASE_DEFAULT: Duration = Duration::from_secs(30);
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
+/// A stream that lasted longer is no sign of trouble that attaching again would make worse.
+const FLAPPING_UNDER: Duration = Duration::from_millis(250);
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
 const REATTACH_AFTER_MAX: Duration = Duration::from_secs(60);

@@ -1,8 +1,10 @@
-//! A participant: what it serves, how it is configured, and running it. The stream is in `attachment`, the books about
-//! commands in hand in `ledger`.
+//! A participant: what it serves, how it is configured, and running it. Attaching again and again is in `attachment`,
+//! one stream in `session`, one attempt in `attempt`, the books about commands in hand in `ledger`.
 
 mod attachment;
+mod attempt;
 mod ledger;
+mod session;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -33,8 +35,8 @@ pub struct Participant {
 pub struct ParticipantOptions {
     /// The namespace whose sagas it serves. Defaults to `default`.
     pub namespace: String,
-    /// This process, unique among its like, 1 to 128 bytes. Defaults to a random one; a name that survives a restart lets
-    /// the new process replace the stream of the old one at once.
+    /// This process, unique among its like, 1 to 128 bytes. Defaults to a random one; a name that survives a restart
+    /// lets the new process replace the stream of the old one at once.
     pub instance: String,
     /// Attempts that run at once, 1 to 10,000. Defaults to 64.
     pub concurrency: usize,
@@ -43,8 +45,8 @@ pub struct ParticipantOptions {
     /// How long after its deadline an attempt is dropped, so that a hanging handler does not keep its place for ever.
     /// Defaults to 30 s.
     pub abandon_after: Duration,
-    /// Pause before attaching again: it doubles from the first to the second, each with full jitter. Defaults to 50 ms and
-    /// 2 s.
+    /// Pause before attaching again: it doubles from the first to the second, each with full jitter. Defaults to 50
+    /// ms and 2 s.
     pub backoff: (Duration, Duration),
     /// How often a silent connection is probed. Defaults to 1 s.
     pub keep_alive_interval: Duration,
@@ -80,7 +82,7 @@ pub enum ParticipantError {
         problem: String,
     },
     /// The address cannot be one.
-    #[error("`{address}` is not an address: expected something like http://127.0.0.1:7233")]
+    #[error("`{address}` is not an address: expected something like http://127.0.0.1:7707")]
     Address {
         /// As it was given.
         address: String,

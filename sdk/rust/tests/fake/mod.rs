@@ -16,6 +16,7 @@ use tonic::{Status, Streaming};
 pub struct FakeServer {
     pub address: String,
     sessions: mpsc::UnboundedReceiver<Session>,
+    lease_seconds: i64,
 }
 
 /// One stream, in the test's hands.
@@ -51,7 +52,18 @@ impl FakeServer {
             .add_service(service)
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(serving);
-        Self { address, sessions }
+        Self {
+            address,
+            sessions,
+            lease_seconds: 3,
+        }
+    }
+
+    pub fn with_lease_seconds(self, lease_seconds: i64) -> Self {
+        Self {
+            lease_seconds,
+            ..self
+        }
     }
 
     /// The next stream, after its hello and welcome.
@@ -62,7 +74,7 @@ impl FakeServer {
             incarnation: "one".to_owned(),
             node: "fake".to_owned(),
             session_lease: Some(prost_types::Duration {
-                seconds: 3,
+                seconds: self.lease_seconds,
                 nanos: 0,
             }),
         }));

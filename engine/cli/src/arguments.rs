@@ -1,0 +1,479 @@
+//! The command line, as clap reads it. Deliberately not here: doing anything.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+use crate::output::Format;
+
+/// Saga orchestration: business transactions over several services that end fully done or fully undone.
+///
+/// Data goes to standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "amends", version, after_help = Exit::table(), max_term_width = 120)]
+pub struct Cli {
+    /// Where the server is, and how to write.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The server's address, as http://HOST:PORT
+    #[arg(
+        long,
+        global = true,
+        env = "AMENDS_SERVER",
+        default_value = "http://127.0.0.1:7707",
+        value_name = "URL"
+    )]
+    pub server: String,
+    /// The namespace
+    #[arg(
+        long,
+        global = true,
+        env = "AMENDS_NAMESPACE",
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    pub namespace: String,
+    /// How to write data
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub output: Format,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a server and an embedded database for a laptop
+    Dev(DevArguments),
+    /// Run a server
+    Server(ServerArguments),
+    /// Create, check or remove the schema of a database
+    Migrate(MigrateArguments),
+    /// Check definitions, without a server
+    Lint(LintArguments),
+    /// Check definitions and make them the newest revisions
+    Apply(ApplyArguments),
+    /// Read definitions
+    #[command(subcommand)]
+    Definition(DefinitionCommand),
+    /// Start, observe and cancel sagas
+    #[command(subcommand)]
+    Saga(SagaCommand),
+    /// Run a few hundred orders over four services, kill servers and services meanwhile, and audit the books
+    Demo(DemoArguments),
+    /// Measure sagas per second in a closed loop
+    Bench(BenchArguments),
+    /// One participant of the demo
+    #[command(hide = true)]
+    DemoParticipant(DemoParticipantArguments),
+}
+
+/// Options of `dev`.
+#[derive(Clone, Debug, Args)]
+pub struct DevArguments {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7707", value_name = "ADDRESS")]
+    pub listen: String,
+    /// Where the embedded database is kept
+    #[arg(long, default_value = ".amends", value_name = "DIR")]
+    pub data: PathBuf,
+}
+
+/// Options of `server`; each wins over the configuration file and the environment.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServerArguments {
+    /// A configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// The database: postgres://USER@HOST/DATABASE or sqlite:PATH
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// This node's name, unique among those of the database
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Listen beyond loopback without TLS and authentication: whoever reaches the port can do everything
+    #[arg(long)]
+    pub insecure_listen: bool,
+    /// End when standard input does: for whoever runs this as a child process
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+/// Options of `migrate`.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArguments {
+    /// What to do
+    #[arg(value_enum)]
+    pub action: MigrateAction,
+    /// The database: postgres://USER@HOST/DATABASE or sqlite:PATH
+    #[arg(
+        long,
+        env = "AMENDS__DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub database_url: String,
+}
+
+/// What `migrate` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MigrateAction {
+    /// Bring the schema to the version of this binary
+    Up,
+    /// Remove the schema with everything in it
+    Down,
+    /// Say which version there is
+    Status,
+}
+
+/// Options of `lint`.
+#[derive(Clone, Debug, Args)]
+pub struct LintArguments {
+    /// The documents; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How to write what was found
+    #[arg(long, value_enum, default_value_t = LintFormat::Text, value_name = "FORMAT")]
+    pub format: LintFormat,
+}
+
+/// How `lint` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LintFormat {
+    /// The source line with a caret
+    Text,
+    /// An object with all diagnostics
+    Json,
+}
+
+/// Options of `apply`.
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArguments {
+    /// The documents; `-` is standard input
+    #[arg(short = 'f', long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Reading definitions.
+#[derive(Debug, Subcommand)]
+pub enum DefinitionCommand {
+    /// List the newest revisions
+    List,
+    /// Print a revision's YAML, or with -o all that is known of it
+    Get {
+        /// The definition
+        name: String,
+        /// The revision; the newest if absent
+        #[arg(long, value_name = "N")]
+        revision: Option<u32>,
+    },
+}
+
+/// Starting, observing and cancelling.
+#[derive(Debug, Subcommand)]
+pub enum SagaCommand {
+    /// Start a saga; prints its id
+    Start(StartArguments),
+    /// Show a saga with its steps
+    Get {
+        /// The saga's id or resource name
+        saga: String,
+    },
+    /// List sagas, the newest first
+    List(ListArguments),
+    /// Show what happened to a saga, in order
+    History {
+        /// The saga's id or resource name
+        saga: String,
+        /// Go on with each fact as it is committed, until the saga ends
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Wait until a saga ended or parked; ends with 1 if it did not complete
+    Wait {
+        /// The saga's id or resource name
+        saga: String,
+        /// Give up after this, such as 30s or 1h30m; waits for ever if absent
+        #[arg(long, value_parser = duration, value_name = "DURATION")]
+        timeout: Option<Duration>,
+    },
+    /// Ask for an abort: everything done so far is compensated
+    Cancel {
+        /// The saga's id or resource name
+        saga: String,
+        /// Why; it is recorded
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+/// Options of `saga start`.
+#[derive(Clone, Debug, Args)]
+pub struct StartArguments {
+    /// The definition
+    pub definition: String,
+    /// A file with the input as JSON; `-` is standard input; `{}` if absent
+    #[arg(short, long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The business key: a second start with it and the same input finds the first saga
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// A revision; the newest if absent
+    #[arg(long, value_name = "N")]
+    pub revision: Option<u32>,
+    /// Wait until it ended or parked, and show it; ends with 1 if it did not complete
+    #[arg(long)]
+    pub wait: bool,
+    /// With --wait: give up after this, such as 30s or 1h30m
+    #[arg(long, requires = "wait", value_parser = duration, value_name = "DURATION")]
+    pub timeout: Option<Duration>,
+}
+
+/// Options of `saga list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArguments {
+    /// Only this state; can be repeated
+    #[arg(long = "state", value_enum, value_name = "STATE")]
+    pub states: Vec<StateFilter>,
+    /// Only this definition
+    #[arg(long, value_name = "NAME")]
+    pub definition: Option<String>,
+    /// Only the saga with this key
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    pub limit: u32,
+    /// Go on where an earlier list ended
+    #[arg(long, value_name = "TOKEN")]
+    pub page_token: Option<String>,
+}
+
+/// A state to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StateFilter {
+    /// Going forward
+    Running,
+    /// Every step succeeded or was skipped
+    Completed,
+    /// Undoing its effects
+    Compensating,
+    /// Every effect was undone
+    Compensated,
+    /// A person has to look
+    Parked,
+    /// An operator gave it up
+    Terminated,
+}
+
+/// Options of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArguments {
+    /// How many orders
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=5_000), value_name = "N")]
+    pub orders: u32,
+    /// Chooses the orders and the misfortunes
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pub seed: u64,
+    /// Keep the databases and logs, and say where they are
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Options of `demo-participant`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoParticipantArguments {
+    /// `inventory`, `payments`, `shipping` or `mail`
+    pub participant: String,
+    /// Where the books are
+    #[arg(long, value_name = "DIR")]
+    pub books: PathBuf,
+    /// Chooses its misfortunes
+    #[arg(long)]
+    pub seed: u64,
+    /// For how many orders the books were opened
+    #[arg(long)]
+    pub orders: u32,
+}
+
+/// Options of `bench`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArguments {
+    /// Run a server on a new database of this kind, instead of using --server
+    #[arg(long, value_enum, value_name = "STORE")]
+    pub store: Option<BenchStore>,
+    /// With --store postgres: an empty database that may be written to
+    #[arg(
+        long,
+        env = "AMENDS__DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub database_url: Option<String>,
+    /// Stop after this many sagas
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub sagas: Option<u64>,
+    /// How many sagas are under way at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_096), value_name = "N")]
+    pub in_flight: u32,
+    /// Stop starting sagas after this many seconds
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600), value_name = "S")]
+    pub seconds: u64,
+    /// Write the same rows through the same statement without an engine: what the database alone allows
+    #[arg(long, requires = "store")]
+    pub floor: bool,
+}
+
+/// A kind of database to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchStore {
+    /// A new file in the temporary directory
+    Sqlite,
+    /// The database at --database-url
+    Postgres,
+}
+
+/// Reads `([0-9]+(ms|s|m|h|d))+`; a bare number is no duration.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration: write it as 500ms, 30s or 1h30m");
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|next: char| !next.is_ascii_digit())
+            .ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest
+            .find(|next: char| next.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let millis: u64 = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        rest = &rest[letters..];
+        let part = number.checked_mul(millis).ok_or_else(wrong)?;
+        total = total
+            .checked_add(Duration::from_millis(part))
+            .ok_or_else(wrong)?;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_prints_the_exit_codes() {
+        let help = Cli::command().render_help().to_string();
+        assert!(
+            help.contains("Exit codes:") && help.contains("  78  "),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn options_of_every_command_go_before_and_behind_it() {
+        for line in [
+            "amends --server http://a:1 -o json saga get X",
+            "amends saga get X --server http://a:1 -o json",
+        ] {
+            let cli = parse(line).expect(line);
+            assert_eq!(
+                (cli.global.server.as_str(), cli.global.output),
+                ("http://a:1", Format::Json)
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_documentation_shows_is_understood() {
+        for line in [
+            "amends dev",
+            "amends server --database-url sqlite:a.db --listen 127.0.0.1:0 --node a --insecure-listen",
+            "amends migrate up --database-url postgres://localhost/a",
+            "amends lint a.yaml b.yaml --format json",
+            "amends apply -f a.yaml b.yaml -f c.yaml",
+            "amends definition list",
+            "amends definition get place-order --revision 2",
+            "amends saga start place-order -i order.json --key A --revision 1 --wait --timeout 1m30s",
+            "amends saga list --state parked --state running --definition d --key k --limit 10",
+            "amends saga history X --follow",
+            "amends saga wait X --timeout 500ms",
+            "amends saga cancel X --reason stolen",
+            "amends demo --orders 100 --seed 3 --keep",
+            "amends bench --store sqlite --sagas 100 --in-flight 8 --seconds 5 --floor",
+        ] {
+            parse(line).expect(line);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for line in [
+            "amends",
+            "amends saga start",
+            "amends saga start d --timeout 5s",
+            "amends saga cancel X",
+            "amends saga list --state lost",
+            "amends saga list --limit 0",
+            "amends saga wait X --timeout 5",
+            "amends bench --floor",
+            "amends demo --orders 0",
+            "amends lint",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(duration("1d1ms"), Ok(Duration::from_millis(86_400_001)));
+        for text in [
+            "",
+            "5",
+            "s",
+            "5x",
+            "-1s",
+            "1s2",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "1 s",
+            "1µs",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Child processes of the demo and the benchmark: real processes of this binary, killed and started again, and gone when
+//! their parent is, however it ends. Deliberately not here: what they are told to do.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use amends_proto::v1::ListDefinitionsRequest;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use crate::connection::Connection;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// How long a server may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How often it is asked meanwhile.
+const READY_POLL: Duration = Duration::from_millis(50);
+/// How much of a log is shown when its process failed.
+const LOG_TAIL_BYTES: usize = 2_000;
+
+/// A process of this binary that can be killed and started again.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Describes a process; its output goes to `{directory}/{name}.log`.
+    pub fn new(
+        name: &str,
+        directory: &Path,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments: arguments.into_iter().collect(),
+            environment: Vec::new(),
+            log: directory.join(format!("{name}.log")),
+            child: None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it, again if it ran before.
+    ///
+    /// # Errors
+    /// If the operating system does not start it.
+    pub fn start(&mut self) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::wrong(format!("the process {} did not start", self.name)).because(error)
+        };
+        let binary = std::env::current_exe().map_err(failed)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(failed)?;
+        let child = Command::new(binary)
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // The child ends when this pipe does, so it never outlives its parent, however that ends.
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().map_err(failed)?)
+            .stderr(log)
+            // A Ctrl-C at the terminal reaches the parent alone, which then ends its children.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub async fn kill(&mut self) -> Result<(), Failure> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.map_err(|error| {
+                Failure::wrong(format!("the process {} was not killed", self.name)).because(error)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// How it ended, if it did by itself since it was last asked.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().ok().flatten()?;
+        self.child = None;
+        Some(status)
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        let from = bytes.len().saturating_sub(LOG_TAIL_BYTES);
+        String::from_utf8_lossy(&bytes[from..]).into_owned()
+    }
+
+    /// Says that it failed, with the end of its log.
+    #[must_use]
+    pub fn failure(&self, what: impl std::fmt::Display) -> Failure {
+        let failure = Failure::wrong(format!("the process {} {what}", self.name));
+        self.log_tail()
+            .lines()
+            .rev()
+            .take(8)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .fold(failure, Failure::detail)
+    }
+}
+
+/// A server as a child process, at an address that stays the same when it is started again.
+#[derive(Debug)]
+pub struct ServerProcess {
+    process: Process,
+    address: String,
+}
+
+impl ServerProcess {
+    /// Starts a server on a free port and waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not start, or does not answer in time.
+    pub async fn start(directory: &Path, database_url: &str) -> Result<Self, Failure> {
+        let listen = free_address()?;
+        let arguments = ["server", "--until-stdin-closes", "--listen", &listen].map(OsString::from);
+        // The URL may hold a password, and command lines are public: it goes through the environment.
+        let process = Process::new("server", directory, arguments)
+            .with_environment("AMENDS__DATABASE_URL", database_url)
+            .with_environment("AMENDS_LOG", "warn");
+        let mut server = Self {
+            process,
+            address: format!("http://{listen}"),
+        };
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    /// Where it listens, as a URL.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Starts it after a kill, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not start, or does not answer in time.
+    pub async fn start_again(&mut self) -> Result<(), Failure> {
+        self.process.start()?;
+        let deadline = Instant::now() + READY_WITHIN;
+        let connection = Connection::lazy(&self.address, "default")?;
+        let request = ListDefinitionsRequest {
+            parent: connection.parent(),
+            page_size: 1,
+            page_token: String::new(),
+        };
+        loop {
+            if connection
+                .definitions()
+                .list_definitions(request.clone())
+                .await
+                .is_ok()
+            {
+                return Ok(());
+            }
+            if let Some(status) = self.process.ended() {
+                return Err(self
+                    .process
+                    .failure(format!("ended at its start: {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(self.process.failure(format!(
+                    "does not answer after {} s",
+                    READY_WITHIN.as_secs()
+                )));
+            }
+            tokio::time::sleep(READY_POLL).await;
+        }
+    }
+}
+
+/// A port of loopback that is free at this moment.
+fn free_address() -> Result<String, Failure> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = free.map_err(|error| {
+        Failure::new(Exit::Unavailable, "there is no free port on 127.0.0.1").because(error)
+    })?;
+    Ok(address.to_string())
+}
+
+/// Ends this process when its standard input does, that is, when its parent is gone.
+pub fn end_with_stdin() {
+    std::thread::spawn(|| {
+        // What is read does not matter; the end of it, or a failure, does.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        std::process::exit(0);
+    });
+}

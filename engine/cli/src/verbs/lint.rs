@@ -1,0 +1,144 @@
+//! `lint`: checks definitions offline, with the same code as a server. Deliberately not here: the checks themselves
+//! (`amends-definitions`).
+
+use amends_definitions::{Diagnostic, Severity, check, render};
+use serde::Serialize;
+
+use super::read_input;
+use crate::arguments::{LintArguments, LintFormat};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{Format, View, plain, say, show, write_out};
+
+/// The language allows 256 KiB; more is read so that the check says so.
+const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Checks documents; the exit is [`Exit::Invalid`] if one has errors.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn run(arguments: &LintArguments) -> Result<Exit, Failure> {
+    let mut files = Vec::new();
+    for path in &arguments.files {
+        files.push(lint(
+            &path.display().to_string(),
+            &read_input(path, SOURCE_BYTES_MAX)?,
+        ));
+    }
+    let (errors, warnings) = count(&files);
+    let view = LintView { files };
+    match arguments.format {
+        LintFormat::Text => write_out(&view.table())?,
+        LintFormat::Json => show(Format::Json, &view)?,
+    }
+    say(format!(
+        "{} checked: {errors} errors, {warnings} warnings",
+        documents(view.files.len())
+    ));
+    Ok(if errors > 0 { Exit::Invalid } else { Exit::Ok })
+}
+
+/// What was found in all files.
+#[derive(Debug, Serialize)]
+struct LintView {
+    files: Vec<FileView>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileView {
+    file: String,
+    definition: Option<String>,
+    hash: Option<String>,
+    diagnostics: Vec<FindingView>,
+    #[serde(skip)]
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingView {
+    severity: &'static str,
+    code: &'static str,
+    line: u32,
+    column: u32,
+    message: String,
+    help: Option<String>,
+}
+
+impl View for LintView {
+    /// The source lines with carets; nothing for a document without findings.
+    fn table(&self) -> String {
+        self.files.iter().map(|file| plain(&file.text)).collect()
+    }
+}
+
+impl From<&Diagnostic> for FindingView {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        Self {
+            severity: diagnostic.severity.as_str(),
+            code: diagnostic.code,
+            line: diagnostic.line,
+            column: diagnostic.column,
+            message: diagnostic.message.clone(),
+            help: diagnostic.help.clone(),
+        }
+    }
+}
+
+fn lint(file: &str, source: &[u8]) -> FileView {
+    let checked = check(source);
+    let definition = checked.definition.as_ref();
+    FileView {
+        file: file.to_owned(),
+        definition: definition.map(|definition| definition.name().to_owned()),
+        hash: definition.map(|definition| definition.hash().to_string()),
+        diagnostics: checked.diagnostics.iter().map(FindingView::from).collect(),
+        text: render(file, source, &checked.diagnostics),
+    }
+}
+
+fn count(files: &[FileView]) -> (usize, usize) {
+    let findings = || files.iter().flat_map(|file| &file.diagnostics);
+    let errors = findings()
+        .filter(|found| found.severity == Severity::Error.as_str())
+        .count();
+    (errors, findings().count() - errors)
+}
+
+fn documents(count: usize) -> String {
+    if count == 1 {
+        "1 document".to_owned()
+    } else {
+        format!("{count} documents")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::render as write;
+
+    const SOUND: &str =
+        "apiVersion: amends/v1\nname: a\nsteps:\n  - {id: s, call: p.a, compensate: {call: p.b}}\n";
+
+    #[test]
+    fn a_sound_document_has_a_name_and_no_errors() {
+        let file = lint("a.yaml", SOUND.as_bytes());
+        assert_eq!(file.definition.as_deref(), Some("a"));
+        assert_eq!(count(&[file]).0, 0);
+    }
+
+    #[test]
+    fn a_finding_has_its_line_and_a_caret() {
+        let source = SOUND.replace("compensate: {call: p.b}", "compensat: {call: p.b}");
+        let file = lint("a.yaml", source.as_bytes());
+        assert_eq!(file.definition, None);
+        assert!(count(std::slice::from_ref(&file)).0 > 0);
+        let view = LintView { files: vec![file] };
+        let text = view.table();
+        assert!(text.contains("a.yaml:4:") && text.contains('^'), "{text}");
+        let json: serde_json::Value =
+            serde_json::from_str(&write(Format::Json, &view).expect("a form")).expect("JSON");
+        assert_eq!(json["files"][0]["diagnostics"][0]["line"], 4);
+        assert_eq!(json["files"][0]["diagnostics"][0]["severity"], "error");
+    }
+}

@@ -1,0 +1,128 @@
+//! How sagas look, as text that a person reads.
+
+use super::*;
+use crate::output::{Format, render};
+
+fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+    Some(prost_types::Timestamp { seconds, nanos: 0 })
+}
+
+fn compensated() -> proto::Saga {
+    let operation = |state: StepState, attempts, code: &str, action: &str| proto::Operation {
+        state: state.into(),
+        attempts,
+        code: code.to_owned(),
+        action: action.to_owned(),
+        ..proto::Operation::default()
+    };
+    proto::Saga {
+        name: "namespaces/default/sagas/019aa578-c07b-8abc-bfff-ffffffffffff".to_owned(),
+        definition: "namespaces/default/definitions/place-order".to_owned(),
+        revision: 1,
+        key: "A-1".to_owned(),
+        state: SagaState::Compensated.into(),
+        start_time: at(1_763_712_000),
+        end_time: at(1_763_712_002),
+        update_time: at(1_763_712_002),
+        abort: Some(proto::AbortReason {
+            kind: "STEP_FAILED".to_owned(),
+            step: "charge".to_owned(),
+            code: "CARD_DECLINED".to_owned(),
+            message: "no money".to_owned(),
+            time: at(1_763_712_001),
+        }),
+        input: br#"{"order_id":"A-1"}"#.to_vec().into(),
+        steps: vec![
+            proto::Step {
+                id: "reserve_stock".to_owned(),
+                action: "inventory.reserve".to_owned(),
+                kind: "compensatable".to_owned(),
+                forward: Some(operation(StepState::Succeeded, 1, "", "inventory.reserve")),
+                compensation: Some(operation(StepState::Succeeded, 2, "", "inventory.release")),
+            },
+            proto::Step {
+                id: "charge".to_owned(),
+                action: "payments.charge".to_owned(),
+                kind: "pivot".to_owned(),
+                forward: Some(operation(
+                    StepState::Failed,
+                    1,
+                    "CARD_DECLINED",
+                    "payments.charge",
+                )),
+                compensation: None,
+            },
+        ],
+        ..proto::Saga::default()
+    }
+}
+
+#[test]
+fn a_saga_is_a_header_and_its_steps() {
+    let expected = "\
+saga        019aa578-c07b-8abc-bfff-ffffffffffff
+definition  place-order, revision 1
+key         A-1
+state       compensated
+started     2025-11-21T08:00:00.000000Z
+ended       2025-11-21T08:00:02.000000Z (2.000 s)
+abort       STEP_FAILED at charge: CARD_DECLINED: no money
+input       {\"order_id\":\"A-1\"}
+
+STEP           KIND           ACTION             FORWARD    TRIES  CODE           COMPENSATION  TRIES  CODE
+reserve_stock  compensatable  inventory.reserve  succeeded  1      -              succeeded     2      -
+charge         pivot          payments.charge    failed     1      CARD_DECLINED  -             -      -
+";
+    assert_eq!(SagaView::from(compensated()).table(), expected);
+}
+
+#[test]
+fn an_incident_says_since_when_and_what_to_do() {
+    let mut saga = compensated();
+    saga.steps.clear();
+    saga.incidents.push(proto::Incident {
+        reason: "PIVOT_IN_DOUBT".to_owned(),
+        step: "charge".to_owned(),
+        message: "nobody knows".to_owned(),
+        open_time: at(1_763_712_000),
+        suggested_actions: vec!["ask".to_owned()],
+    });
+    let text = SagaView::from(saga).table();
+    assert!(
+        text.ends_with("\nincident PIVOT_IN_DOUBT at charge since 2025-11-21T08:00:00.000000Z: nobody knows\n  do: ask\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn json_and_yaml_have_the_protocols_meaning() {
+    let view = SagaView::from(compensated());
+    let json: serde_json::Value =
+        serde_json::from_str(&render(Format::Json, &view).expect("a form")).expect("JSON");
+    assert_eq!(json["input"]["order_id"], "A-1");
+    assert_eq!(json["state"], "compensated");
+    assert_eq!(json["output"], serde_json::Value::Null);
+    assert_eq!(json["steps"][0]["compensation"]["attempts"], 2);
+    assert_eq!(json["abort"]["time"], "2025-11-21T08:00:01.000000Z");
+    let yaml = render(Format::Yaml, &view).expect("a form");
+    assert!(yaml.contains("\nstate: compensated\n"), "{yaml}");
+    assert!(yaml.contains("\ninput:\n  order_id: A-1\n"), "{yaml}");
+}
+
+#[test]
+fn a_list_has_a_line_for_each_saga_and_keeps_the_token_of_the_next_page() {
+    let mut saga = compensated();
+    saga.key.clear();
+    saga.state = 77;
+    let list = SagaListView::new(vec![saga], "next");
+    assert_eq!(
+        list.table(),
+        "SAGA                                  DEFINITION      KEY  STATE       STARTED                      TOOK\n\
+         019aa578-c07b-8abc-bfff-ffffffffffff  place-order r1  -    unknown_77  2025-11-21T08:00:00.000000Z  2.000 s\n"
+    );
+    assert!(
+        render(Format::Json, &list)
+            .expect("a form")
+            .contains("\"next_page_token\": \"next\"")
+    );
+}

@@ -1,0 +1,157 @@
+//! The binary as a shell sees it, without a server: exit codes, what goes to which stream, closed pipes.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+const SOUND: &str =
+    "apiVersion: amends/v1\nname: a\nsteps:\n  - {id: s, call: p.a, compensate: {call: p.b}}\n";
+
+fn amends(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_amends"));
+    command
+        .args(arguments)
+        .env_remove("AMENDS_SERVER")
+        .env_remove("AMENDS_NAMESPACE")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = amends(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // A command that reads nothing may be gone already.
+    let _ = child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+#[test]
+fn help_lists_the_exit_codes_on_standard_output() {
+    let output = run(&["--help"], "");
+    assert_eq!(code(&output), 0);
+    assert!(text(&output.stdout).contains("Exit codes:\n   0  everything asked for was done"));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_command_line_that_is_none_ends_with_2_and_says_so_on_standard_error() {
+    for arguments in [
+        &["saga", "cancel", "X"][..],
+        &["sagas"],
+        &["saga", "wait", "X", "--timeout", "5"],
+    ] {
+        let output = run(arguments, "");
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_away_ends_with_6_and_says_what_to_do() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", free.local_addr().expect("an address"));
+    drop(free);
+    for arguments in [
+        &["saga", "list"][..],
+        &["saga", "start", "d"],
+        &["definition", "list"],
+    ] {
+        let output = run(&[arguments, &["--server", &address]].concat(), "");
+        assert_eq!(code(&output), 6, "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(
+            said.starts_with(&format!("error: no server answers at {address}\n  why: ")),
+            "{said}"
+        );
+        assert!(
+            said.contains("\n  do:  start one with `amends dev`"),
+            "{said}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_ends_with_2_before_a_server_is_asked() {
+    for arguments in [
+        &["apply", "-f", "/no/such/file"][..],
+        &["saga", "start", "d", "-i", "/no/such/file"],
+        &["lint", "/no/such/file"],
+    ] {
+        let output = run(arguments, "");
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(
+            text(&output.stderr).contains("/no/such/file cannot be read"),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn lint_says_nothing_on_standard_output_about_a_sound_document() {
+    let output = run(&["lint", "-"], SOUND);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "");
+    assert_eq!(
+        text(&output.stderr),
+        "1 document checked: 0 errors, 0 warnings\n"
+    );
+}
+
+#[test]
+fn lint_ends_with_3_and_shows_the_line_of_an_error() {
+    let broken = SOUND.replace("id: s", "id: s, retires: 1");
+    let output = run(&["lint", "-"], &broken);
+    assert_eq!(code(&output), 3);
+    let found = text(&output.stdout);
+    assert!(
+        found.contains("retires") && found.contains("4 |") && found.contains('^'),
+        "{found}"
+    );
+
+    let output = run(&["lint", "--format", "json", "-"], &broken);
+    assert_eq!(code(&output), 3);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found["files"][0]["diagnostics"][0]["code"], "UNKNOWN_KEY");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let broken = SOUND.replace("id: s", "id: s, retires: 1");
+    let mut child = amends(&["lint", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // The reader is gone before anything is written.
+    drop(child.stdout.take());
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(broken.as_bytes())
+        .expect("it is read");
+    let output = child.wait_with_output().expect("it ends");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}

@@ -1,0 +1,458 @@
+//! What this store promises beyond the suite of all stores: its statements, its plans, its view, its refusals, and what it
+//! does when connections break or somebody holds a position.
+
+use amends_store::conformance::{STORY_STEPS, story};
+use amends_store::{AppendError, Batch, Takeover};
+use amends_tests::postgres::Cluster;
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
+};
+
+use super::*;
+
+const SHARDS: u16 = 16;
+
+async fn migrated() -> String {
+    let url = Cluster::shared().create_database().unwrap();
+    migrations::migrate(&url, SHARDS).await.unwrap();
+    url
+}
+
+async fn open(url: &str) -> PostgresStore {
+    PostgresStore::open(PostgresOptions::new(url))
+        .await
+        .unwrap()
+}
+
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.unwrap()
+}
+
+async fn refusal(url: &str) -> String {
+    match PostgresStore::open(PostgresOptions::new(url)).await {
+        Err(Error::Schema(message)) => message,
+        Err(other) => panic!("another refusal: {other:?}"),
+        Ok(_) => panic!("it was opened"),
+    }
+}
+
+#[tokio::test]
+async fn every_statement_prepares() {
+    let mut connection = connect(&migrated().await).await;
+    for statement in sql::ALL {
+        let prepared = connection.prepare(statement.into_sql_str()).await;
+        assert!(prepared.is_ok(), "{statement}: {:?}", prepared.err());
+    }
+    for session in [sql::LANE_SESSION, sql::READER_SESSION] {
+        sqlx::raw_sql(session)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+}
+
+#[test]
+fn every_statement_is_in_the_list() {
+    let constants = include_str!("sql.rs").matches("pub(crate) const ").count();
+    // But for the list itself and the two texts of several statements.
+    assert_eq!(constants - 3, sql::ALL.len());
+}
+
+/// The plan that a connection keeps for a statement: the generic one, made against empty tables.
+async fn generic_plan(connection: &mut PgConnection, statement: &str) -> String {
+    let sets = "SET plan_cache_mode = force_generic_plan";
+    sqlx::raw_sql(sets).execute(&mut *connection).await.unwrap();
+    let parameters = (1..)
+        .take_while(|n| statement.contains(&format!("${n}")))
+        .count();
+    let arguments = vec!["NULL"; parameters].join(", ");
+    let arguments = if parameters == 0 {
+        String::new()
+    } else {
+        format!("({arguments})")
+    };
+    let prepare = AssertSqlSafe(format!("DEALLOCATE ALL; PREPARE one AS {statement}"));
+    sqlx::raw_sql(prepare)
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE one{arguments}"));
+    let rows = sqlx::raw_sql(explain).fetch_all(connection).await.unwrap();
+    rows.iter()
+        .map(|row| row.get::<String, _>(0))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[tokio::test]
+async fn a_lane_plans_without_a_scan_on_an_empty_schema() {
+    let mut connection = connect(&migrated().await).await;
+    sqlx::raw_sql(sql::LANE_SESSION)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    for statement in [
+        sql::APPEND,
+        sql::TAKE_OVER,
+        sql::TAILS,
+        sql::TAKEN,
+        sql::AUTHOR,
+    ] {
+        let plan = generic_plan(&mut connection, statement).await;
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+    }
+    let append = generic_plan(&mut connection, sql::APPEND).await;
+    assert!(
+        append.contains("Index Cond: ((shard = n_1.shard) AND (id = n_1.id))"),
+        "{append}"
+    );
+    let tails = generic_plan(&mut connection, sql::TAILS).await;
+    assert_eq!(tails.matches("using journal_pkey").count(), 2, "{tails}");
+}
+
+#[tokio::test]
+async fn a_reader_plans_without_a_scan_on_an_empty_schema() {
+    let mut connection = connect(&migrated().await).await;
+    sqlx::raw_sql(sql::READER_SESSION)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    for (statement, index) in [
+        (sql::ACTIVE, "sagas_pkey"),
+        (sql::ACTIVE_ROWS, "journal_saga"),
+        (sql::SAGA, "sagas_pkey"),
+        (sql::HISTORY, "journal_saga"),
+        (sql::LOOKUP_KEYS, "saga_keys_pkey"),
+        (sql::LIST, "sagas_pkey"),
+        (sql::RENEW, "nodes_pkey"),
+    ] {
+        let plan = generic_plan(&mut connection, statement).await;
+        assert!(
+            plan.contains(index) && !plan.contains("Seq Scan on sagas"),
+            "{statement}:\n{plan}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_steps_of_a_saga_are_read_in_sql() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let (definition, batch) = story();
+    store.put_definition(&definition).await.unwrap();
+    store
+        .open_lane()
+        .await
+        .unwrap()
+        .append(&batch)
+        .await
+        .unwrap();
+    let sql = "SELECT step, operation, state, attempts, last_code, output::text, began_at FROM amends.steps \
+        WHERE saga_id = $1 ORDER BY step_index, operation DESC";
+    let saga = batch.shards[0].inserts[0].id.as_uuid();
+    let rows = sqlx::query(sql)
+        .bind(saga)
+        .fetch_all(&mut connect(&url).await)
+        .await
+        .unwrap();
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let text = |column| row.get::<Option<String>, _>(column).unwrap_or("-".into());
+            assert_eq!(row.get::<Timestamp, _>(6).0, batch.shards[0].rows[0].at);
+            let attempts: i32 = row.get(3);
+            format!(
+                "{} {} {} {attempts} {} {}",
+                text(0),
+                text(1),
+                text(2),
+                text(4),
+                text(5)
+            )
+        })
+        .collect();
+    assert_eq!(rows, STORY_STEPS);
+}
+
+#[tokio::test]
+async fn the_steps_of_one_saga_are_probed_for() {
+    let mut connection = connect(&migrated().await).await;
+    sqlx::raw_sql(sql::READER_SESSION)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let explain =
+        "EXPLAIN SELECT * FROM amends.steps WHERE saga_id = '00000000-0000-8000-8000-000000000000'";
+    let rows = sqlx::raw_sql(explain)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("using journal_saga on journal"), "{plan}");
+    assert!(
+        plan.contains("sagas_pkey") && !plan.contains("Seq Scan"),
+        "{plan}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_refuses_a_schema_that_it_does_not_know() {
+    let url = Cluster::shared().create_database().unwrap();
+    assert!(
+        refusal(&url)
+            .await
+            .contains("no schema of amends: run `amends migrate up --database-url ...`")
+    );
+    migrations::migrate(&url, SHARDS).await.unwrap();
+    drop(open(&url).await);
+    let newer = "INSERT INTO amends.migrations (version, name) VALUES (99, 'later')";
+    connect(&url).await.execute(newer).await.unwrap();
+    let message = refusal(&url).await;
+    assert!(
+        message.contains("has schema 99") && message.contains("newer binary"),
+        "{message}"
+    );
+    let migrated = migrations::migrate(&url, SHARDS).await;
+    assert!(matches!(migrated, Err(Error::Schema(_))), "{migrated:?}");
+}
+
+#[tokio::test]
+async fn migrations_run_up_and_down_and_up() {
+    let url = Cluster::shared().create_database().unwrap();
+    assert_eq!(migrations::status(&url).await.unwrap().version, 0);
+    let up = migrations::migrate(&url, SHARDS).await.unwrap();
+    assert_eq!(
+        (up.version, up.version, up.shard_count),
+        (1, up.known, Some(SHARDS))
+    );
+    assert_eq!(migrations::migrate(&url, SHARDS).await.unwrap(), up);
+    assert_eq!(migrations::status(&url).await.unwrap(), up);
+    let before = open(&url).await.identity().await.unwrap().incarnation;
+    let down = migrations::migrate_down(&url, 0).await.unwrap();
+    assert_eq!((down.version, down.shard_count), (0, None));
+    assert!(
+        down.migrations
+            .iter()
+            .all(|migration| migration.applied_at.is_none())
+    );
+    migrations::migrate(&url, SHARDS + 1).await.unwrap();
+    // Another life of the database.
+    assert_ne!(
+        open(&url).await.identity().await.unwrap().incarnation,
+        before
+    );
+}
+
+#[tokio::test]
+async fn migrations_refuse_what_would_lose_sagas() {
+    let url = migrated().await;
+    open(&url)
+        .await
+        .open_lane()
+        .await
+        .unwrap()
+        .append(&story().1)
+        .await
+        .unwrap();
+    let down = migrations::migrate_down(&url, 0).await;
+    assert!(
+        matches!(&down, Err(Error::Schema(message)) if message.contains("has rows")),
+        "{down:?}"
+    );
+    let other = migrations::migrate(&url, SHARDS + 1).await;
+    assert!(
+        matches!(&other, Err(Error::Schema(message)) if message.contains("16 shards, not 17")),
+        "{other:?}"
+    );
+    for shards in [0, 4_097] {
+        assert!(matches!(
+            migrations::migrate(&url, shards).await,
+            Err(Error::Schema(_))
+        ));
+    }
+}
+
+#[tokio::test]
+async fn migrations_at_once_run_once() {
+    let url = Cluster::shared().create_database().unwrap();
+    let (one, two) = tokio::join!(
+        migrations::migrate(&url, SHARDS),
+        migrations::migrate(&url, SHARDS)
+    );
+    assert_eq!(one.unwrap(), two.unwrap());
+}
+
+#[tokio::test]
+async fn an_address_where_nobody_listens_is_said() {
+    for (url, says) in [
+        ("postgres://amends@127.0.0.1:1/none", "refused"),
+        ("mysql://nonsense", "reading the database URL"),
+        ("", "reading the database URL"),
+    ] {
+        let Err(error) = PostgresStore::open(PostgresOptions::new(url)).await else {
+            panic!("{url} was opened");
+        };
+        let said = format!("{error} {:?}", std::error::Error::source(&error));
+        assert!(
+            matches!(error, Error::Unavailable { .. }) && said.contains(says),
+            "{said}"
+        );
+    }
+}
+
+fn takeover(batch: &Batch, position: u64) -> Takeover {
+    let shard = batch.shards[0].shard;
+    let at = batch.shards[0].rows[0].at;
+    Takeover {
+        shard,
+        position,
+        batch: Uuid::from_u128(9),
+        node: "node-1".into(),
+        at,
+    }
+}
+
+#[tokio::test]
+async fn a_takeover_ends_whoever_holds_its_position() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let (_, batch) = story();
+    let mut holder = connect(&url).await;
+    // A backend that wrote the row and whose client is gone: the transaction stays open.
+    let hold = "BEGIN; INSERT INTO amends.journal (shard, position, epoch, batch_id, kind, at, body) \
+        VALUES (3, 1, 0, gen_random_uuid(), 1, now(), '')";
+    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let mut lane = store.open_lane().await.unwrap();
+    lane.take_over(&[takeover(&batch, 1)]).await.unwrap();
+    assert!(sqlx::raw_sql("COMMIT").execute(&mut holder).await.is_err());
+    let author = lane.author(ShardId(3), 1).await.unwrap().unwrap();
+    assert_eq!((author.epoch, author.batch), (1, Uuid::from_u128(9)));
+}
+
+async fn kill_lanes(url: &str) {
+    let kill = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+        WHERE application_name = 'amends-lane' AND datname = current_database()";
+    sqlx::query(kill)
+        .fetch_all(&mut connect(url).await)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_lane_whose_backend_ended_says_unknown_and_connects_again() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let (_, batch) = story();
+    let mut lane = store.open_lane().await.unwrap();
+    kill_lanes(&url).await;
+    let outcome = lane.append(&batch).await;
+    assert!(
+        matches!(outcome, Err(AppendError::Unknown { .. })),
+        "{outcome:?}"
+    );
+    // It did not land, and with the takeover record it never can.
+    lane.take_over(&[takeover(&batch, 1)]).await.unwrap();
+    let outcome = lane.append(&batch).await;
+    assert!(
+        matches!(&outcome, Err(AppendError::PositionTaken(lost)) if *lost == [ShardId(3)]),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_lane_writes_to_no_other_life_of_the_database() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let (_, batch) = story();
+    let mut lane = store.open_lane().await.unwrap();
+    let restored = "UPDATE amends.meta SET incarnation = gen_random_uuid()";
+    connect(&url).await.execute(restored).await.unwrap();
+    kill_lanes(&url).await;
+    assert!(lane.append(&batch).await.is_err());
+    let outcome = lane.append(&batch).await;
+    assert!(
+        matches!(outcome, Err(AppendError::Unavailable { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_under_way_when_its_backend_ends_is_unknown() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let (_, batch) = story();
+    let mut lane = store.open_lane().await.unwrap();
+    let mut holder = connect(&url).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE amends.journal IN EXCLUSIVE MODE")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'amends-lane' \
+        AND datname = current_database() AND wait_event_type = 'Lock'";
+    let end = async {
+        let mut watcher = connect(&url).await;
+        while sqlx::query(waiting)
+            .fetch_optional(&mut watcher)
+            .await
+            .unwrap()
+            .is_none()
+        {
+            tokio::task::yield_now().await;
+        }
+        kill_lanes(&url).await;
+    };
+    let (outcome, ()) = tokio::join!(lane.append(&batch), end);
+    assert!(
+        matches!(outcome, Err(AppendError::Unknown { .. })),
+        "{outcome:?}"
+    );
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    assert_eq!(lane.tails(&[ShardId(3)]).await.unwrap(), [0]);
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_refuses_definitely() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let name = url.rsplit('/').next().unwrap();
+    let read_only = AssertSqlSafe(format!(
+        "ALTER DATABASE {name} SET default_transaction_read_only = on"
+    ));
+    sqlx::raw_sql(read_only)
+        .execute(&mut connect(&url).await)
+        .await
+        .unwrap();
+    let mut lane = store.open_lane().await.unwrap();
+    let outcome = lane.append(&story().1).await;
+    assert!(
+        matches!(outcome, Err(AppendError::Unavailable { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_database_cannot_hold_is_refused_as_data() {
+    let url = migrated().await;
+    let store = open(&url).await;
+    let mut lane = store.open_lane().await.unwrap();
+    let (_, good) = story();
+    let mut bad = good.clone();
+    bad.shards[0].inserts[0].key = Some("no\0such text".into());
+    let outcome = lane.append(&bad).await;
+    assert!(
+        matches!(outcome, Err(AppendError::Data { .. })),
+        "{outcome:?}"
+    );
+    let mut bad = good.clone();
+    bad.shards[0].rows[0].at = Time::from_micros(-300_000_000_000_000_000);
+    let outcome = lane.append(&bad).await;
+    assert!(
+        matches!(outcome, Err(AppendError::Data { .. })),
+        "{outcome:?}"
+    );
+    lane.append(&good).await.unwrap();
+}

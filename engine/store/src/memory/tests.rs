@@ -1,0 +1,102 @@
+//! What the memory store adds to a store: faults on demand, and a clock of the test's.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use amends_core::fact::Fact;
+use amends_core::journal::JournalRow;
+
+use super::*;
+
+const SHARD: ShardId = ShardId(0);
+
+fn batch(position: u64) -> Batch {
+    let saga = SagaId::new(FIRST_NOW, SHARD, 1);
+    let facts = vec![Fact::CancelDropped];
+    let at = FIRST_NOW;
+    let row = JournalRow {
+        position,
+        saga,
+        at,
+        facts,
+    };
+    let of_shard = ShardBatch {
+        shard: SHARD,
+        epoch: 0,
+        rows: vec![row],
+        inserts: vec![],
+        updates: vec![],
+        keys: vec![],
+    };
+    Batch {
+        id: Uuid::from_u128(u128::from(position)),
+        shards: vec![of_shard],
+    }
+}
+
+fn lost() -> AppendError {
+    AppendError::Unknown {
+        source: "the line is dead".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_fault_strikes_once_and_leaves_nothing() {
+    let store = MemoryStore::new(4);
+    let mut lane = store.open_lane().await.unwrap();
+    store.fail_next(AppendError::KeyTaken, false);
+    assert!(matches!(
+        lane.append(&batch(1)).await,
+        Err(AppendError::KeyTaken)
+    ));
+    assert_eq!(store.journal_rows(), 0);
+    lane.append(&batch(1)).await.unwrap();
+    assert_eq!(store.journal_rows(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_lands_or_not_as_asked() {
+    let store = MemoryStore::new(4);
+    let mut lane = store.open_lane().await.unwrap();
+    store.fail_next(lost(), true);
+    store.fail_next(lost(), false);
+    assert!(matches!(
+        lane.append(&batch(1)).await,
+        Err(AppendError::Unknown { .. })
+    ));
+    assert_eq!(lane.tails(&[SHARD]).await.unwrap(), [1]);
+    assert!(matches!(
+        lane.append(&batch(2)).await,
+        Err(AppendError::Unknown { .. })
+    ));
+    assert_eq!(lane.tails(&[SHARD]).await.unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn a_fault_that_should_land_tells_why_it_cannot() {
+    let store = MemoryStore::new(4);
+    let mut lane = store.open_lane().await.unwrap();
+    lane.append(&batch(1)).await.unwrap();
+    store.fail_next(lost(), true);
+    assert!(matches!(
+        lane.append(&batch(1)).await,
+        Err(AppendError::PositionTaken(_))
+    ));
+}
+
+#[tokio::test]
+async fn the_clock_is_the_tests() {
+    let store = MemoryStore::new(4);
+    let later = FIRST_NOW + std::time::Duration::from_secs(60);
+    assert_eq!(store.identity().await.unwrap().now, FIRST_NOW);
+    store.set_now(later);
+    assert_eq!(store.identity().await.unwrap().now, later);
+    let ticks = AtomicI64::new(0);
+    let store = MemoryStore::with_clock(4, move || {
+        Time::from_micros(ticks.fetch_add(1, Ordering::Relaxed))
+    });
+    let (one, two) = (
+        store.identity().await.unwrap().now,
+        store.identity().await.unwrap().now,
+    );
+    assert!(one < two);
+}
