@@ -125,7 +125,7 @@ impl SessionHandle {
                 });
                 continue;
             }
-            if taken.len() > 0 && end.registry.room_is_scarce() {
+            if !taken.is_empty() && end.registry.room_is_scarce() {
                 // What waits for room must not hold the room that it waits for.
                 end.registry
                     .reported(end.instance, std::mem::take(&mut taken));
