@@ -26,7 +26,8 @@ pub fn story() -> (NewDefinition, Batch) {
         name: DEFINITION.into(),
         hash,
         source: String::new(),
-        normal_form: "{\"v\":1,\"definition\":{\"steps\":[{\"id\":\"greet\"},{\"id\":\"reserve\"}]}}".into(),
+        normal_form:
+            "{\"v\":1,\"definition\":{\"steps\":[{\"id\":\"greet\"},{\"id\":\"reserve\"}]}}".into(),
     };
     let insert = SagaInsert {
         revision: 1,
