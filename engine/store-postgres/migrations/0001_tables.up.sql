@@ -109,7 +109,7 @@ FROM (
             WHEN e.fact ->> 'retry_at_us' IS NOT NULL THEN 'retrying'
             ELSE e.fact ->> 'outcome'
         END AS state,
-        (e.fact ->> 'attempt')::integer AS attempt,
+        CASE WHEN e.fact ->> 'kind' = 'scheduled' THEN 1 ELSE (e.fact ->> 'attempt')::integer END AS attempt,
         e.fact ->> 'code' AS code,
         (e.fact -> 'output')::text AS output
     FROM amends.shards AS h

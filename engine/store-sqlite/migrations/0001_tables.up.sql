@@ -105,7 +105,7 @@ FROM (
             WHEN e.value ->> '$.retry_at_us' IS NOT NULL THEN 'retrying'
             ELSE e.value ->> '$.outcome'
         END AS state,
-        e.value ->> '$.attempt' AS attempt,
+        iif(e.value ->> '$.kind' = 'scheduled', 1, e.value ->> '$.attempt') AS attempt,
         e.value ->> '$.code' AS code,
         e.value -> '$.output' AS output
     FROM shards AS h

@@ -9,6 +9,7 @@ use amends_proto::v1::attach_response::Message as Answer;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::leaving;
 use super::reader::Credit;
 use crate::convert::command;
 use crate::limits::{BATCH_ITEMS_MAX, GATHER_MAX, SEND_TIMEOUT};
@@ -43,10 +44,15 @@ struct Gathered {
 impl Writer {
     /// Writes until the participant is gone, a newer stream replaced this one, or the participant does not read.
     pub(super) async fn run(mut self) -> Result<(), Status> {
+        let mut goodbye_said = false;
         loop {
             let mut gathered = Gathered::default();
             tokio::select! {
-                delivery = self.deliveries.recv() => gathered.add(delivery.ok_or_else(replaced)?),
+                delivery = self.deliveries.recv() => match delivery {
+                    Some(delivery) => gathered.add(delivery),
+                    None if goodbye_said => return Err(status_of(&leaving())),
+                    None => return Err(replaced()),
+                },
                 Some(refused) = self.refusals.recv() => gathered.acknowledgements.extend(refused),
                 () = self.out.closed() => return Ok(()),
             }
@@ -58,6 +64,7 @@ impl Writer {
                 gathered.add(delivery);
             }
             let unavailable = gathered.unavailable;
+            goodbye_said |= gathered.goodbye.is_some();
             self.credit.spend(gathered.commands.len());
             for message in gathered.messages() {
                 self.send(message).await?;
@@ -242,6 +249,18 @@ mod tests {
         drop(ends.deliveries);
         assert_eq!(writer.run().await.unwrap_err().code(), Code::Aborted);
         drop((ends.out, ends.refusals));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_after_goodbye_was_not_replaced() {
+        let (writer, mut ends) = writer();
+        let reason = "the node shuts down".to_owned();
+        ends.deliveries.send(Delivery::Goodbye { reason }).unwrap();
+        drop(ends.deliveries);
+        assert_eq!(writer.run().await.unwrap_err().code(), Code::Unavailable);
+        let said = ends.out.recv().await.unwrap().unwrap().message;
+        assert!(matches!(said, Some(Answer::Goodbye(_))), "{said:?}");
+        drop(ends.refusals);
     }
 
     #[tokio::test]
