@@ -67,7 +67,7 @@ async fn random_kills_on_postgres_leave_nothing_lost_doubled_or_half_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_connections_and_a_crashing_postgres_leave_nothing_lost_doubled_or_half_done() {
     let cluster = Cluster::start_with(Options { fsync: true }).unwrap();
-    let server = Server::start_in(&cluster, &SETTINGS);
+    let server = Server::start_in(&cluster, &[SETTINGS[0], ("lanes", "2")]);
     let faults = [
         Fault::ConnectionsCut,
         Fault::ConnectionsCut,

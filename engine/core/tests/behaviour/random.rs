@@ -279,7 +279,10 @@ fn run(seed: u64) -> String {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the seed of a test comes from outside")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the seed of a test comes from outside"
+)]
 fn random_sagas_end_fully_done_or_fully_undone() {
     if let Ok(seed) = std::env::var("AMENDS_SEED") {
         println!("{}", run(seed.parse().expect("a seed is a number")));
