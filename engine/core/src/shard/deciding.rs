@@ -6,8 +6,8 @@ use crate::fact::{AttemptEnded, Fact, Incident, IncidentReason};
 use crate::id::SagaId;
 use crate::journal::{JournalRow, KeyInsert};
 use crate::outcome::Outcome;
-use crate::saga::Saga;
 use crate::saga::decide::{Decision, start};
+use crate::saga::{DueCommand, Saga};
 use crate::shard::entry::{Entry, InBatch, Queued, Slot, Unreadable};
 use crate::shard::flight::{Flights, Overdue, action, attempt_time, withdraw};
 use crate::shard::io::{
@@ -303,6 +303,40 @@ impl Shard {
         });
         if let Some(Slot::Present(entry)) = self.sagas.get_mut(&saga) {
             entry.flights.land(step, operation, attempt);
+        }
+    }
+
+    /// What was scheduled and aborted within one batch never left, and never will: it is without effect.
+    pub(super) fn withdraw_unsent(
+        &mut self,
+        batch: &mut InBatch,
+        now: Time,
+        surroundings: &dyn Surroundings,
+    ) {
+        let touched: Vec<SagaId> = batch.before.keys().copied().collect();
+        for id in touched {
+            let Some(Slot::Present(entry)) = self.sagas.get(&id) else {
+                continue;
+            };
+            if entry.saga.abort().is_none() {
+                continue;
+            }
+            let unsent: Vec<_> = crate::saga::due(&entry.saga, now)
+                .awaited
+                .into_iter()
+                .filter(|command| !entry.may_have_left(command))
+                .collect();
+            for DueCommand {
+                step,
+                operation,
+                attempt,
+                ..
+            } in unsent
+            {
+                self.on_saga(id, batch, now, surroundings, |decision| {
+                    decision.withdrawn(step, operation, attempt, "ABORTED")
+                });
+            }
         }
     }
 

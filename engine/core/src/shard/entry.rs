@@ -6,7 +6,7 @@ use crate::fact::IncidentReason;
 use crate::id::SagaId;
 use crate::journal::{JournalRow, KeyInsert, SagaState};
 use crate::key::Hash128;
-use crate::saga::Saga;
+use crate::saga::{DueCommand, Saga};
 use crate::shard::flight::Flights;
 use crate::shard::io::{Input, Output};
 use crate::time::Time;
@@ -20,6 +20,18 @@ pub(super) struct Entry {
     pub loaded_at: Option<Time>,
     /// When it is looked at again; as it stands in the shard's timers.
     pub wake_at: Option<Time>,
+}
+
+impl Entry {
+    /// This owner handed the open attempt out, or an earlier one may have sent it.
+    pub fn may_have_left(&self, open: &DueCommand) -> bool {
+        self.flights
+            .get(open.step, open.operation, open.attempt)
+            .is_some()
+            || self
+                .loaded_at
+                .is_some_and(|loaded_at| open.due_at <= loaded_at)
+    }
 }
 
 /// What a shard holds under a saga's id.

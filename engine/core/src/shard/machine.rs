@@ -146,6 +146,7 @@ impl Shard {
                 batch.inputs.push(queued);
             }
         }
+        self.withdraw_unsent(&mut batch, now, surroundings);
         self.settle_touched(&mut batch, now);
         if batch.rows.is_empty() {
             self.outputs.append(&mut batch.outputs);

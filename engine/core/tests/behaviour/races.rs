@@ -1,0 +1,61 @@
+//! Inputs that cross: attempts that overtake one another, an abort before a command left, a batch that is undone.
+
+use std::time::Duration;
+
+use amends_core::journal::SagaState;
+use amends_core::shard::{Acknowledged, Input};
+use amends_core::{OperationKind, SagaId};
+
+use crate::forward::ORDER;
+use crate::pump::{Pump, definition, failed, rejected, succeeded};
+
+const SIDE_BY_SIDE: &str = r#"
+apiVersion: amends/v1
+name: side-by-side
+defaults: {retry: {initialInterval: 1s, jitter: 0, maxAttempts: 2}, timeout: 10s}
+steps:
+  - {id: root, needs: [], call: p.root, compensate: {call: p.undo_root}}
+  - {id: side, needs: [], call: p.side, compensate: {call: p.undo_side}}
+  - {id: next, needs: [root], call: p.next, compensate: {call: p.undo_next}}
+"#;
+
+const ONE: &str = r#"
+apiVersion: amends/v1
+name: one
+defaults: {retry: {initialInterval: 1s, jitter: 0, maxAttempts: 2}, timeout: 10s}
+steps:
+  - {id: a, call: p.a, compensate: {call: p.undo_a}}
+"#;
+
+#[test]
+fn a_step_that_was_scheduled_and_aborted_in_one_batch_was_never_sent_and_owes_nothing() {
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let saga = pump.start(&definition(SIDE_BY_SIDE), "{}");
+    let (root, side) = (pump.send("root"), pump.send("side"));
+    pump.commands.clear();
+    pump.offer_reply(&root, succeeded(), None);
+    pump.offer_reply(&side, rejected("NO"), None);
+    pump.run();
+    assert_eq!(
+        pump.out(),
+        ["root:compensate:1"],
+        "next never left (I18), so nothing of it is awaited: {:?}",
+        pump.facts(saga)
+    );
+    assert!(
+        pump.facts(saga)
+            .contains(&"withdrawn next ABORTED".to_owned())
+    );
+    pump.answer("root", succeeded());
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+}
+
+fn sent(saga: SagaId) -> Input {
+    Input::Sent {
+        saga,
+        step: "reserve".into(),
+        operation: OperationKind::Forward,
+        attempt: 1,
+    }
+}
