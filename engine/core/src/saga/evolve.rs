@@ -63,7 +63,7 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
             target.error = Some((code.clone(), message.clone()));
             target.phase = refused_phase(*operation);
         }
-        Fact::AttemptEnded(ended) => attempt_ended(saga, ended),
+        Fact::AttemptEnded(ended) => attempt_ended(saga, ended, at),
         Fact::Withdrawn {
             step,
             operation,
@@ -138,7 +138,7 @@ fn scheduled(
     target.order = order;
 }
 
-fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded) {
+fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded, at: Time) {
     if let Outcome::Succeeded { output } = &ended.outcome {
         saga.payload_bytes += payload_bytes(output);
     }
@@ -163,6 +163,7 @@ fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded) {
                 target.unclear.clear();
             } else {
                 target.unclear.remove(&ended.attempt);
+                abandon_pending_retry(target, at);
             }
             target.phase = refused_phase(operation);
         }
@@ -181,13 +182,19 @@ fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded) {
 fn abandon_pending_retries(saga: &mut Saga, at: Time) {
     for status in &mut saga.steps {
         let forward = &mut status.forward;
-        if let Phase::Scheduled { due_at } = forward.phase
-            && due_at > at
-        {
-            forward.unclear.remove(&forward.attempt);
+        if abandon_pending_retry(forward, at) {
             forward.phase = ended_phase(forward, OperationKind::Forward);
         }
     }
+}
+
+/// An attempt that was not yet due never left. False if there is none.
+fn abandon_pending_retry(operation: &mut Operation, at: Time) -> bool {
+    let pending = matches!(operation.phase, Phase::Scheduled { due_at } if due_at > at);
+    if pending {
+        operation.unclear.remove(&operation.attempt);
+    }
+    pending
 }
 
 /// Where an operation is that ended without success and without a "no" of its own.

@@ -51,6 +51,21 @@ fn a_step_that_was_scheduled_and_aborted_in_one_batch_was_never_sent_and_owes_no
     assert_eq!(pump.state(saga), SagaState::Compensated);
 }
 
+#[test]
+fn a_late_refusal_cancels_the_retry_that_was_not_due_and_a_pivot_is_not_in_doubt_for_it() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    let charge = pump.send("charge");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(30));
+    assert!(pump.out().is_empty(), "the second attempt is not due yet");
+    // F27.
+    pump.reply(&charge, rejected("CARD_DECLINED"), None);
+    assert_eq!(pump.state(saga), SagaState::Compensating);
+    assert_eq!(pump.out(), ["reserve:compensate:1"]);
+}
+
 fn sent(saga: SagaId) -> Input {
     Input::Sent {
         saga,
