@@ -29,6 +29,12 @@ impl Decision<'_> {
             {
                 self.doubt_settled(ended)
             }
+            // Another attempt was refused, and this one was still in doubt.
+            (Outcome::Succeeded { .. } | Outcome::Unusable { .. }, Phase::Refused)
+                if undecided && unclear =>
+            {
+                self.doubt_settled(ended)
+            }
             (
                 Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded,
                 Phase::Unresolved | Phase::Refused,

@@ -66,6 +66,29 @@ fn a_late_refusal_cancels_the_retry_that_was_not_due_and_a_pivot_is_not_in_doubt
     assert_eq!(pump.out(), ["reserve:compensate:1"]);
 }
 
+#[test]
+fn a_success_of_the_attempt_still_in_doubt_counts_after_the_refusal_of_another() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    let first = pump.send("charge");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(31));
+    let second = pump.send("charge");
+    pump.reply(&first, rejected("CARD_DECLINED"), None);
+    assert_eq!(
+        pump.state(saga),
+        SagaState::Parked,
+        "the second attempt may have charged"
+    );
+    assert_eq!(
+        pump.reply(&second, succeeded(), None),
+        Acknowledged::Recorded
+    );
+    assert_eq!(pump.out(), ["ship:forward:1"], "{:?}", pump.facts(saga));
+    assert!(pump.folded(saga).incidents().is_empty());
+}
+
 fn sent(saga: SagaId) -> Input {
     Input::Sent {
         saga,
