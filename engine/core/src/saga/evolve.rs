@@ -145,7 +145,10 @@ fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded, at: Time) {
     let operation = ended.operation;
     let target = operation_mut(saga, ended.step, operation);
     target.barrier |= ended.verdict.is_some();
-    target.last_sent_at = ended.sent_at.or(target.last_sent_at);
+    // While an older attempt ends, the one under way was sent, if it was, at some time until now.
+    let under_way = matches!(target.phase, Phase::Scheduled { due_at } if due_at <= at);
+    let overtaken = (under_way && ended.attempt < target.attempt).then_some(at);
+    target.last_sent_at = target.last_sent_at.max(ended.sent_at).max(overtaken);
     if let Some((code, message)) = ended.outcome.error() {
         target.error = Some((code.to_owned(), message.to_owned()));
     }

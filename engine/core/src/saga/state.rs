@@ -87,7 +87,7 @@ pub struct Operation {
     pub attempt: u32,
     /// When the first attempt was scheduled.
     pub first_at: Option<Time>,
-    /// When this owner or an earlier one last sent an attempt, as far as it is recorded.
+    /// The latest time at which an attempt that has ended, or that was overtaken, may have been sent.
     pub last_sent_at: Option<Time>,
     /// The last failure's code and words.
     pub error: Option<(String, String)>,

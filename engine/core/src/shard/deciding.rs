@@ -233,10 +233,7 @@ impl Shard {
             Some(Slot::Present(entry)) => match resolve(&entry.saga, report) {
                 Err(refused) => refused,
                 Ok(mut ended) => {
-                    let flight = entry
-                        .flights
-                        .get(ended.step, ended.operation, ended.attempt);
-                    ended.sent_at = flight.and_then(|flight| flight.sent_at);
+                    ended.sent_at = entry.sent_at(ended.step, ended.operation, ended.attempt);
                     let (step, operation, attempt) = (ended.step, ended.operation, ended.attempt);
                     let acknowledged =
                         self.on_saga(report.saga, batch, now, surroundings, |decision| {
@@ -404,10 +401,7 @@ impl Shard {
             let Some(Slot::Present(entry)) = self.sagas.get_mut(&id) else {
                 return;
             };
-            let sent_at = entry
-                .flights
-                .get(step, operation, attempt)
-                .and_then(|flight| flight.sent_at);
+            let sent_at = entry.sent_at(step, operation, attempt);
             entry.flights.land(step, operation, attempt);
             let (code, message) = match overdue {
                 Overdue::Unknown => ("ATTEMPT_TIMEOUT", "no result within the attempt's time"),

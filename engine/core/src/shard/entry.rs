@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use amends_definitions::StepIndex;
+
 use crate::fact::IncidentReason;
 use crate::id::SagaId;
 use crate::journal::{JournalRow, KeyInsert, SagaState};
 use crate::key::Hash128;
+use crate::outcome::OperationKind;
 use crate::saga::{DueCommand, Saga};
 use crate::shard::flight::Flights;
 use crate::shard::io::{Input, Output};
@@ -23,6 +26,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// When an attempt in flight was last sent, or may have been: by this owner, or before its takeover by an earlier one.
+    pub fn sent_at(&self, step: StepIndex, operation: OperationKind, attempt: u32) -> Option<Time> {
+        let flight = self.flights.get(step, operation, attempt)?;
+        flight.sent_at.or(self.loaded_at.filter(|_| flight.resent))
+    }
+
     /// This owner handed the open attempt out, or an earlier one may have sent it.
     pub fn may_have_left(&self, open: &DueCommand) -> bool {
         self.flights

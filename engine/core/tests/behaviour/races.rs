@@ -89,6 +89,52 @@ fn a_success_of_the_attempt_still_in_doubt_counts_after_the_refusal_of_another()
     assert!(pump.folded(saga).incidents().is_empty());
 }
 
+#[test]
+fn an_attempt_that_overtook_a_refusal_settles_from_its_own_sending() {
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let saga = pump.start(&definition(ONE), "{}");
+    let first = pump.send("a");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(12));
+    pump.send("a");
+    pump.commands.clear();
+    pump.reply(&first, rejected("SOLD_OUT"), None);
+    assert!(
+        pump.out().is_empty(),
+        "the second attempt was sent just now (I19): {:?}",
+        pump.facts(saga)
+    );
+    pump.pass(Duration::from_secs(10));
+    assert_eq!(pump.out(), ["a:compensate:1"]);
+}
+
+#[test]
+fn an_attempt_that_an_earlier_owner_may_have_sent_settles_from_the_takeover() {
+    let yaml = ONE.replace("timeout: 10s", "timeout: {attempt: 10s, schedule: 4s}");
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let saga = pump.start(&definition(&yaml), "{}");
+    pump.answer("a", failed());
+    pump.pass(Duration::from_secs(60));
+    pump.send("a");
+    pump.crash();
+    pump.pass(Duration::from_secs(4));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("settling a"),
+        "the second attempt left just before the takeover (I19)"
+    );
+    pump.pass(Duration::from_millis(5_999));
+    assert!(
+        pump.commands
+            .iter()
+            .all(|command| command.key.operation == OperationKind::Forward)
+    );
+    pump.pass(Duration::from_millis(1));
+    assert!(pump.out().contains(&"a:compensate:1".to_owned()));
+}
+
 fn sent(saga: SagaId) -> Input {
     Input::Sent {
         saga,
