@@ -48,7 +48,7 @@ pub enum Fact {
         operation: OperationKind,
         /// Which attempt.
         attempt: u32,
-        /// Why: `SCHEDULE_TIMEOUT` or `ABORTED`.
+        /// Why: `SCHEDULE_TIMEOUT`, `TOTAL_TIMEOUT`, `ABORTED`, or `OVERTAKEN` by an older attempt's outcome.
         code: String,
     },
     /// The recorded decision to compensate.

@@ -72,7 +72,10 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
         } => {
             let target = operation_mut(saga, *step, *operation);
             target.unclear.remove(attempt);
-            target.error = Some((code.clone(), "it was never sent".into()));
+            // One that was overtaken says nothing about how its operation ended.
+            if matches!(target.phase, Phase::Scheduled { .. }) {
+                target.error = Some((code.clone(), "it was never sent".into()));
+            }
             target.phase = ended_phase(target, *operation);
         }
         Fact::AbortDecided(reason) => {

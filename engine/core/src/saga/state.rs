@@ -146,6 +146,12 @@ impl Operation {
             | Phase::Parked => true,
         }
     }
+
+    /// It ended without a success, and this attempt may have had its effect, or may still have it.
+    #[must_use]
+    pub fn is_in_doubt(&self, attempt: u32) -> bool {
+        matches!(self.phase, Phase::Refused | Phase::Unresolved) && self.unclear.contains(&attempt)
+    }
 }
 
 impl Saga {

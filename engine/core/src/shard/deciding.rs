@@ -235,9 +235,14 @@ impl Shard {
                 Ok(mut ended) => {
                     ended.sent_at = entry.sent_at(ended.step, ended.operation, ended.attempt);
                     let (step, operation, attempt) = (ended.step, ended.operation, ended.attempt);
+                    let unsent = entry.unsent_successor(step, operation, attempt);
                     let acknowledged =
                         self.on_saga(report.saga, batch, now, surroundings, |decision| {
-                            decision.outcome(ended)
+                            let acknowledged = decision.outcome(ended);
+                            if let Some(unsent) = unsent {
+                                decision.withdrawn_overtaken(step, operation, unsent);
+                            }
+                            acknowledged
                         });
                     if let Some(Slot::Present(entry)) = self.sagas.get_mut(&report.saga) {
                         entry.flights.land(step, operation, attempt);

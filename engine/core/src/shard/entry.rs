@@ -9,7 +9,7 @@ use crate::id::SagaId;
 use crate::journal::{JournalRow, KeyInsert, SagaState};
 use crate::key::Hash128;
 use crate::outcome::OperationKind;
-use crate::saga::{DueCommand, Saga};
+use crate::saga::{DueCommand, Phase, Saga};
 use crate::shard::flight::Flights;
 use crate::shard::io::{Input, Output};
 use crate::time::Time;
@@ -30,6 +30,26 @@ impl Entry {
     pub fn sent_at(&self, step: StepIndex, operation: OperationKind, attempt: u32) -> Option<Time> {
         let flight = self.flights.get(step, operation, attempt)?;
         flight.sent_at.or(self.loaded_at.filter(|_| flight.resent))
+    }
+
+    /// The open attempt of an operation, if it is newer than this one and is due without having left.
+    pub fn unsent_successor(
+        &self,
+        step: StepIndex,
+        operation: OperationKind,
+        attempt: u32,
+    ) -> Option<u32> {
+        let target = self.saga.operation(step, operation);
+        let Phase::Scheduled { due_at } = target.phase else {
+            return None;
+        };
+        let open = DueCommand {
+            step,
+            operation,
+            attempt: target.attempt,
+            due_at,
+        };
+        (target.attempt > attempt && !self.may_have_left(&open)).then_some(target.attempt)
     }
 
     /// This owner handed the open attempt out, or an earlier one may have sent it.

@@ -67,6 +67,42 @@ fn a_late_refusal_cancels_the_retry_that_was_not_due_and_a_pivot_is_not_in_doubt
 }
 
 #[test]
+fn a_late_refusal_takes_back_the_newer_attempt_that_nobody_took_and_a_pivot_is_not_in_doubt_for_it()
+{
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    let charge = pump.send("charge");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(31));
+    assert_eq!(pump.out(), ["charge:forward:2"]);
+    pump.reply(&charge, rejected("CARD_DECLINED"), None);
+    assert_eq!(pump.state(saga), SagaState::Parked);
+    pump.never_sent("charge");
+    assert_eq!(pump.state(saga), SagaState::Compensating);
+    assert_eq!(pump.out(), ["reserve:compensate:1"]);
+}
+
+#[test]
+fn a_late_refusal_in_the_batch_in_which_the_retry_comes_due_leaves_no_doubt() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    let charge = pump.send("charge");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(30));
+    pump.offer_reply(&charge, rejected("CARD_DECLINED"), None);
+    pump.now = pump.now + Duration::from_secs(2);
+    pump.run();
+    assert_eq!(
+        pump.out(),
+        ["reserve:compensate:1"],
+        "{:?}",
+        pump.facts(saga)
+    );
+}
+
+#[test]
 fn a_success_of_the_attempt_still_in_doubt_counts_after_the_refusal_of_another() {
     let mut pump = Pump::new();
     let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
