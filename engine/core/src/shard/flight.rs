@@ -206,13 +206,17 @@ pub(super) fn timeouts(saga: &Saga, step: StepIndex, operation: OperationKind) -
     }
 }
 
-/// When a command that nobody took is taken back: at the end of its time to be taken, or of all attempts' time.
+/// When a command that nobody took is taken back: at the end of its time to be taken, or of all attempts' time. A
+/// compensation is not: it is owed whether somebody takes it or not, and parks in the end.
 fn withdraw_at(
     saga: &Saga,
     command: &DueCommand,
     timeouts: &Timeouts,
     now: Time,
 ) -> Option<(Time, &'static str)> {
+    if command.operation == OperationKind::Compensate {
+        return None;
+    }
     let first_at = saga
         .operation(command.step, command.operation)
         .first_at

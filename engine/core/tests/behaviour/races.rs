@@ -171,6 +171,34 @@ fn an_attempt_that_an_earlier_owner_may_have_sent_settles_from_the_takeover() {
     assert!(pump.out().contains(&"a:compensate:1".to_owned()));
 }
 
+#[test]
+fn a_compensation_that_nobody_takes_within_the_time_of_all_attempts_parks_and_does_not_spin() {
+    let yaml = r#"
+apiVersion: amends/v1
+name: one
+defaults: {retry: {maxAttempts: 1}, timeout: 10s}
+steps:
+  - {id: a, call: p.a, compensate: {call: p.undo_a, timeout: {attempt: 5s, total: 20s, schedule: 15s}}}
+"#;
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(yaml), "{}");
+    pump.answer("a", failed());
+    for _ in 0..20 {
+        pump.pass(Duration::from_secs(1));
+        if !pump.withdrawals.is_empty() {
+            pump.never_sent("a");
+        }
+    }
+    assert_eq!(
+        pump.state(saga),
+        SagaState::Parked,
+        "{:?}",
+        pump.facts(saga)
+    );
+    assert_eq!(pump.out().len(), 0);
+    assert!(pump.shard.next_wake().is_none());
+}
+
 fn sent(saga: SagaId) -> Input {
     Input::Sent {
         saga,
