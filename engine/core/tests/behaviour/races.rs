@@ -199,6 +199,29 @@ steps:
     assert!(pump.shard.next_wake().is_none());
 }
 
+#[test]
+fn what_waits_for_its_saga_to_be_loaded_survives_a_batch_that_is_undone() {
+    let mut pump = Pump::new();
+    let order = definition(ORDER);
+    let ended = pump.start(&order, r#"{"sku":"a"}"#);
+    let command = pump.send("reserve");
+    pump.reply(&command, rejected("NO"), None);
+    assert_eq!(pump.state(ended), SagaState::Compensated);
+    pump.shard.handle(sent(ended), pump.now);
+    let token = pump.offer_reply(&command, rejected("NO"), None);
+    pump.offer_start(&order, r#"{"sku":"b"}"#, None, None);
+    pump.shard
+        .prepare(pump.now, pump.limits, &pump.barrier)
+        .expect("the start is to be written");
+    pump.shard.rolled_back(None);
+    pump.run();
+    assert_eq!(
+        pump.acknowledged.get(&token),
+        Some(&Acknowledged::Late),
+        "every outcome is answered (I13)"
+    );
+}
+
 fn sent(saga: SagaId) -> Input {
     Input::Sent {
         saga,
