@@ -172,6 +172,26 @@ fn an_attempt_that_an_earlier_owner_may_have_sent_settles_from_the_takeover() {
 }
 
 #[test]
+fn a_refusal_that_comes_while_it_settles_ends_the_saga_undone() {
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let saga = pump.start(
+        &definition(&ONE.replace("maxAttempts: 2", "maxAttempts: 1")),
+        "{}",
+    );
+    let action = pump.send("a");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(5));
+    pump.reply(&action, failed(), None);
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("settling a")
+    );
+    pump.reply(&action, rejected("NO"), None);
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+}
+
+#[test]
 fn a_compensation_that_nobody_takes_within_the_time_of_all_attempts_parks_and_does_not_spin() {
     let yaml = r#"
 apiVersion: amends/v1
