@@ -48,7 +48,7 @@ pub enum Fact {
         operation: OperationKind,
         /// Which attempt.
         attempt: u32,
-        /// Why: `SCHEDULE_TIMEOUT` or `ABORTED`.
+        /// Why: `SCHEDULE_TIMEOUT`, `TOTAL_TIMEOUT`, `ABORTED`, or `OVERTAKEN` by an older attempt's outcome.
         code: String,
     },
     /// The recorded decision to compensate.
@@ -154,7 +154,8 @@ pub struct AttemptEnded {
     pub verdict: Option<Verdict>,
     /// The participant instance that ran it.
     pub instance: Option<String>,
-    /// When it was sent; none if this owner did not send it.
+    /// When it was last sent; the time of the takeover if an earlier owner may have sent it and this one did not; none if
+    /// that is not known any more.
     pub sent_at: Option<Time>,
     /// When the next attempt is due; none if there is none.
     pub retry_at: Option<Time>,

@@ -56,10 +56,8 @@ pub fn check(saga: &Saga) -> Result<(), String> {
 fn check_end(saga: &Saga) -> Result<(), String> {
     let in_flight = saga.steps.iter().any(|status| {
         matches!(status.forward.phase, Phase::Scheduled { .. })
-            || matches!(
-                status.compensation.phase,
-                Phase::Scheduled { .. } | Phase::Settling { .. }
-            )
+            // A settle time may run on when a late refusal has shown that nothing is owed.
+            || matches!(status.compensation.phase, Phase::Scheduled { .. })
     });
     match &saga.end {
         None => Ok(()),

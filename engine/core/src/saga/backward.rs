@@ -48,7 +48,7 @@ impl Decision<'_> {
     pub(super) fn park_late_compensations(&mut self) {
         for step in self.step_indices() {
             let compensation = &self.saga.steps[step.index()].compensation;
-            if park_at(self.saga, compensation).is_some_and(|park_at| park_at <= self.now) {
+            if park_at(self.saga, step).is_some_and(|park_at| park_at <= self.now) {
                 let message = match &compensation.error {
                     Some((code, message)) => format!("{code}: {message}"),
                     None => "no participant has answered it".to_owned(),

@@ -96,13 +96,14 @@ impl<'a> Decision<'a> {
         attempt: u32,
         code: &str,
     ) {
+        if operation == OperationKind::Compensate || self.saga.end.is_some() {
+            return;
+        }
         let target = self.saga.operation(step, operation);
-        let open = matches!(target.phase, Phase::Scheduled { due_at } if due_at <= self.now);
-        if !open
-            || target.attempt != attempt
-            || operation == OperationKind::Compensate
-            || self.saga.end.is_some()
-        {
+        let due = matches!(target.phase, Phase::Scheduled { due_at } if due_at <= self.now);
+        let open = due && target.attempt == attempt;
+        let in_doubt = target.is_in_doubt(attempt) && self.compensation_is_undecided(step);
+        if !open && !in_doubt {
             return;
         }
         self.record(Fact::Withdrawn {
@@ -111,7 +112,18 @@ impl<'a> Decision<'a> {
             attempt,
             code: code.to_owned(),
         });
-        self.forward_ended(step);
+        if open {
+            self.forward_ended(step);
+        } else {
+            self.doubt_lessened(step);
+        }
+    }
+
+    /// An older attempt's outcome ended an operation before this attempt left.
+    pub fn withdrawn_overtaken(&mut self, step: StepIndex, operation: OperationKind, attempt: u32) {
+        if self.saga.operation(step, operation).is_in_doubt(attempt) {
+            self.withdrawn(step, operation, attempt, "OVERTAKEN");
+        }
     }
 
     /// A time came: a settle time may be over, a compensation may be late.

@@ -1,6 +1,6 @@
 //! What should now be in flight, derived from state alone. So recovery is replay followed by this question.
 
-use amends_definitions::StepIndex;
+use amends_definitions::{Compensation, StepIndex};
 
 use crate::outcome::OperationKind;
 use crate::saga::state::{Operation, Phase, Saga};
@@ -55,7 +55,7 @@ pub fn due(saga: &Saga, now: Time) -> Due {
             false,
             now,
         );
-        if let Some(park_at) = park_at(saga, &status.compensation).filter(|at| *at > now) {
+        if let Some(park_at) = park_at(saga, step).filter(|at| *at > now) {
             due.wake_at = Some(due.wake_at.map_or(park_at, |earlier| earlier.min(park_at)));
         }
     }
@@ -65,13 +65,20 @@ pub fn due(saga: &Saga, now: Time) -> Due {
     due
 }
 
-/// When a compensation that is still open parks, taken up by a participant or not.
-pub(super) fn park_at(saga: &Saga, compensation: &Operation) -> Option<Time> {
-    let open = matches!(compensation.phase, Phase::Scheduled { .. });
-    compensation
-        .first_at
-        .filter(|_| open)
-        .map(|first_at| first_at + saga.definition.compensation().park_after)
+/// When a compensation that is still open parks, taken up by a participant or not: at `parkAfter`, or when the time of all
+/// its attempts is over.
+pub(super) fn park_at(saga: &Saga, step: StepIndex) -> Option<Time> {
+    let compensation = &saga.steps[step.index()].compensation;
+    if !matches!(compensation.phase, Phase::Scheduled { .. }) {
+        return None;
+    }
+    let park_after = saga.definition.compensation().park_after;
+    let total = match saga.definition.step(step).compensation() {
+        Compensation::Call(call) => call.timeouts().total,
+        Compensation::None { .. } | Compensation::NotApplicable => None,
+    };
+    let bound = total.map_or(park_after, |total| total.min(park_after));
+    compensation.first_at.map(|first_at| first_at + bound)
 }
 
 fn ask(

@@ -63,7 +63,7 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
             target.error = Some((code.clone(), message.clone()));
             target.phase = refused_phase(*operation);
         }
-        Fact::AttemptEnded(ended) => attempt_ended(saga, ended),
+        Fact::AttemptEnded(ended) => attempt_ended(saga, ended, at),
         Fact::Withdrawn {
             step,
             operation,
@@ -72,7 +72,10 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
         } => {
             let target = operation_mut(saga, *step, *operation);
             target.unclear.remove(attempt);
-            target.error = Some((code.clone(), "it was never sent".into()));
+            // One that was overtaken says nothing about how its operation ended.
+            if matches!(target.phase, Phase::Scheduled { .. }) {
+                target.error = Some((code.clone(), "it was never sent".into()));
+            }
             target.phase = ended_phase(target, *operation);
         }
         Fact::AbortDecided(reason) => {
@@ -138,14 +141,17 @@ fn scheduled(
     target.order = order;
 }
 
-fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded) {
+fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded, at: Time) {
     if let Outcome::Succeeded { output } = &ended.outcome {
         saga.payload_bytes += payload_bytes(output);
     }
     let operation = ended.operation;
     let target = operation_mut(saga, ended.step, operation);
     target.barrier |= ended.verdict.is_some();
-    target.last_sent_at = ended.sent_at.or(target.last_sent_at);
+    // While an older attempt ends, the one under way was sent, if it was, at some time until now.
+    let under_way = matches!(target.phase, Phase::Scheduled { due_at } if due_at <= at);
+    let overtaken = (under_way && ended.attempt < target.attempt).then_some(at);
+    target.last_sent_at = target.last_sent_at.max(ended.sent_at).max(overtaken);
     if let Some((code, message)) = ended.outcome.error() {
         target.error = Some((code.to_owned(), message.to_owned()));
     }
@@ -163,6 +169,7 @@ fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded) {
                 target.unclear.clear();
             } else {
                 target.unclear.remove(&ended.attempt);
+                abandon_pending_retry(target, at);
             }
             target.phase = refused_phase(operation);
         }
@@ -181,13 +188,19 @@ fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded) {
 fn abandon_pending_retries(saga: &mut Saga, at: Time) {
     for status in &mut saga.steps {
         let forward = &mut status.forward;
-        if let Phase::Scheduled { due_at } = forward.phase
-            && due_at > at
-        {
-            forward.unclear.remove(&forward.attempt);
+        if abandon_pending_retry(forward, at) {
             forward.phase = ended_phase(forward, OperationKind::Forward);
         }
     }
+}
+
+/// An attempt that was not yet due never left. False if there is none.
+fn abandon_pending_retry(operation: &mut Operation, at: Time) -> bool {
+    let pending = matches!(operation.phase, Phase::Scheduled { due_at } if due_at > at);
+    if pending {
+        operation.unclear.remove(&operation.attempt);
+    }
+    pending
 }
 
 /// Where an operation is that ended without success and without a "no" of its own.

@@ -1,6 +1,8 @@
 //! What comes after its operation was decided. Most of it changes nothing; some of it settles a doubt; and a success that
 //! nothing will undo is said aloud.
 
+use amends_definitions::StepIndex;
+
 use crate::fact::{AttemptEnded, Fact, IncidentReason};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::Decision;
@@ -16,23 +18,20 @@ impl Decision<'_> {
     }
 
     fn late_forward(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let status = &self.saga.steps[ended.step.index()];
-        let unclear = status.forward.unclear.contains(&ended.attempt);
-        let undecided = self.saga.end.is_none()
-            && matches!(
-                status.compensation.phase,
-                Phase::Waiting | Phase::Settling { .. }
-            );
-        match (&ended.outcome, status.forward.phase) {
-            (Outcome::Succeeded { .. } | Outcome::Unusable { .. }, Phase::Unresolved)
-                if undecided =>
+        let forward = &self.saga.steps[ended.step.index()].forward;
+        let in_doubt = forward.is_in_doubt(ended.attempt);
+        let undecided = self.saga.end.is_none() && self.compensation_is_undecided(ended.step);
+        match (&ended.outcome, forward.phase) {
+            (Outcome::Succeeded { .. } | Outcome::Unusable { .. }, phase)
+                if undecided && (in_doubt || phase == Phase::Unresolved) =>
             {
                 self.doubt_settled(ended)
             }
-            (
-                Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded,
-                Phase::Unresolved | Phase::Refused,
-            ) if undecided && unclear => self.doubt_settled(ended),
+            (Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded, _)
+                if undecided && in_doubt =>
+            {
+                self.doubt_settled(ended)
+            }
             (
                 Outcome::Succeeded { .. } | Outcome::Unusable { .. },
                 Phase::Unresolved | Phase::Refused,
@@ -55,9 +54,15 @@ impl Decision<'_> {
     /// Nobody knew, and now somebody says: the first definite result decides, late as it is (I12).
     fn doubt_settled(&mut self, ended: AttemptEnded) -> Acknowledged {
         let step = ended.step;
-        let success = matches!(ended.outcome, Outcome::Succeeded { .. });
         self.record(Fact::AttemptEnded(ended));
+        self.doubt_lessened(step);
+        Acknowledged::Recorded
+    }
+
+    /// One attempt fewer is in doubt: if it was the last, or if it was a success, the step goes on from there.
+    pub(super) fn doubt_lessened(&mut self, step: StepIndex) {
         let forward = &self.saga.steps[step.index()].forward;
+        let success = forward.phase == Phase::Succeeded;
         let resolved = success || forward.phase == Phase::Unusable || forward.unclear.is_empty();
         if self.saga.abort.is_some() {
             self.advance_backward();
@@ -69,7 +74,14 @@ impl Decision<'_> {
                 self.forward_ended(step);
             }
         }
-        Acknowledged::Recorded
+    }
+
+    /// The step's compensation has not begun: what is learned about the action still counts.
+    pub(super) fn compensation_is_undecided(&self, step: StepIndex) -> bool {
+        matches!(
+            self.saga.steps[step.index()].compensation.phase,
+            Phase::Waiting | Phase::Settling { .. }
+        )
     }
 
     /// A success of an action that was decided against. If its compensation is still to come, or a barrier orders the two,

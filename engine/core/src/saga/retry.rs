@@ -48,7 +48,8 @@ pub(crate) fn next_due(
         .map(|bound| question.first_at + bound)
         .min();
     match last {
-        Some(last) if due > last => None,
+        // An attempt that begins when the time is over has none.
+        Some(last) if due >= last => None,
         Some(_) | None => Some(due),
     }
 }
@@ -164,6 +165,14 @@ mod tests {
         };
         assert!(next_due(&question(2), &policy(), &bounded).is_some());
         assert!(next_due(&question(3), &policy(), &bounded).is_none());
+        let exact = Timeouts {
+            total: Some(Duration::from_secs(2)),
+            ..timeouts()
+        };
+        assert!(
+            next_due(&question(2), &policy(), &exact).is_none(),
+            "an attempt without time is none"
+        );
     }
 
     #[test]

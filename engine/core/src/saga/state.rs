@@ -87,7 +87,7 @@ pub struct Operation {
     pub attempt: u32,
     /// When the first attempt was scheduled.
     pub first_at: Option<Time>,
-    /// When this owner or an earlier one last sent an attempt, as far as it is recorded.
+    /// The latest time at which an attempt that has ended, or that was overtaken, may have been sent.
     pub last_sent_at: Option<Time>,
     /// The last failure's code and words.
     pub error: Option<(String, String)>,
@@ -145,6 +145,12 @@ impl Operation {
             | Phase::NothingToUndo
             | Phase::Parked => true,
         }
+    }
+
+    /// It ended without a success, and this attempt may have had its effect, or may still have it.
+    #[must_use]
+    pub fn is_in_doubt(&self, attempt: u32) -> bool {
+        matches!(self.phase, Phase::Refused | Phase::Unresolved) && self.unclear.contains(&attempt)
     }
 }
 

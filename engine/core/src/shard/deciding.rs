@@ -6,8 +6,8 @@ use crate::fact::{AttemptEnded, Fact, Incident, IncidentReason};
 use crate::id::SagaId;
 use crate::journal::{JournalRow, KeyInsert};
 use crate::outcome::Outcome;
-use crate::saga::Saga;
 use crate::saga::decide::{Decision, start};
+use crate::saga::{DueCommand, Saga};
 use crate::shard::entry::{Entry, InBatch, Queued, Slot, Unreadable};
 use crate::shard::flight::{Flights, Overdue, action, attempt_time, withdraw};
 use crate::shard::io::{
@@ -233,14 +233,16 @@ impl Shard {
             Some(Slot::Present(entry)) => match resolve(&entry.saga, report) {
                 Err(refused) => refused,
                 Ok(mut ended) => {
-                    let flight = entry
-                        .flights
-                        .get(ended.step, ended.operation, ended.attempt);
-                    ended.sent_at = flight.and_then(|flight| flight.sent_at);
+                    ended.sent_at = entry.sent_at(ended.step, ended.operation, ended.attempt);
                     let (step, operation, attempt) = (ended.step, ended.operation, ended.attempt);
+                    let unsent = entry.unsent_successor(step, operation, attempt);
                     let acknowledged =
                         self.on_saga(report.saga, batch, now, surroundings, |decision| {
-                            decision.outcome(ended)
+                            let acknowledged = decision.outcome(ended);
+                            if let Some(unsent) = unsent {
+                                decision.withdrawn_overtaken(step, operation, unsent);
+                            }
+                            acknowledged
                         });
                     if let Some(Slot::Present(entry)) = self.sagas.get_mut(&report.saga) {
                         entry.flights.land(step, operation, attempt);
@@ -303,6 +305,40 @@ impl Shard {
         });
         if let Some(Slot::Present(entry)) = self.sagas.get_mut(&saga) {
             entry.flights.land(step, operation, attempt);
+        }
+    }
+
+    /// What was scheduled and aborted within one batch never left, and never will: it is without effect.
+    pub(super) fn withdraw_unsent(
+        &mut self,
+        batch: &mut InBatch,
+        now: Time,
+        surroundings: &dyn Surroundings,
+    ) {
+        let touched: Vec<SagaId> = batch.before.keys().copied().collect();
+        for id in touched {
+            let Some(Slot::Present(entry)) = self.sagas.get(&id) else {
+                continue;
+            };
+            if entry.saga.abort().is_none() {
+                continue;
+            }
+            let unsent: Vec<_> = crate::saga::due(&entry.saga, now)
+                .awaited
+                .into_iter()
+                .filter(|command| !entry.may_have_left(command))
+                .collect();
+            for DueCommand {
+                step,
+                operation,
+                attempt,
+                ..
+            } in unsent
+            {
+                self.on_saga(id, batch, now, surroundings, |decision| {
+                    decision.withdrawn(step, operation, attempt, "ABORTED")
+                });
+            }
         }
     }
 
@@ -370,10 +406,7 @@ impl Shard {
             let Some(Slot::Present(entry)) = self.sagas.get_mut(&id) else {
                 return;
             };
-            let sent_at = entry
-                .flights
-                .get(step, operation, attempt)
-                .and_then(|flight| flight.sent_at);
+            let sent_at = entry.sent_at(step, operation, attempt);
             entry.flights.land(step, operation, attempt);
             let (code, message) = match overdue {
                 Overdue::Unknown => ("ATTEMPT_TIMEOUT", "no result within the attempt's time"),

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use amends_definitions::StepIndex;
+
 use crate::fact::IncidentReason;
 use crate::id::SagaId;
 use crate::journal::{JournalRow, KeyInsert, SagaState};
 use crate::key::Hash128;
-use crate::saga::Saga;
+use crate::outcome::OperationKind;
+use crate::saga::{DueCommand, Phase, Saga};
 use crate::shard::flight::Flights;
 use crate::shard::io::{Input, Output};
 use crate::time::Time;
@@ -20,6 +23,44 @@ pub(super) struct Entry {
     pub loaded_at: Option<Time>,
     /// When it is looked at again; as it stands in the shard's timers.
     pub wake_at: Option<Time>,
+}
+
+impl Entry {
+    /// When an attempt in flight was last sent, or may have been: by this owner, or before its takeover by an earlier one.
+    pub fn sent_at(&self, step: StepIndex, operation: OperationKind, attempt: u32) -> Option<Time> {
+        let flight = self.flights.get(step, operation, attempt)?;
+        flight.sent_at.or(self.loaded_at.filter(|_| flight.resent))
+    }
+
+    /// The open attempt of an operation, if it is newer than this one and is due without having left.
+    pub fn unsent_successor(
+        &self,
+        step: StepIndex,
+        operation: OperationKind,
+        attempt: u32,
+    ) -> Option<u32> {
+        let target = self.saga.operation(step, operation);
+        let Phase::Scheduled { due_at } = target.phase else {
+            return None;
+        };
+        let open = DueCommand {
+            step,
+            operation,
+            attempt: target.attempt,
+            due_at,
+        };
+        (target.attempt > attempt && !self.may_have_left(&open)).then_some(target.attempt)
+    }
+
+    /// This owner handed the open attempt out, or an earlier one may have sent it.
+    pub fn may_have_left(&self, open: &DueCommand) -> bool {
+        self.flights
+            .get(open.step, open.operation, open.attempt)
+            .is_some()
+            || self
+                .loaded_at
+                .is_some_and(|loaded_at| open.due_at <= loaded_at)
+    }
 }
 
 /// What a shard holds under a saga's id.

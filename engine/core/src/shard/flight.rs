@@ -124,8 +124,21 @@ impl Flights {
                 }
                 continue;
             }
-            outputs.push(withdraw(saga, key.0, key.1, flight.attempt));
-            gone.push(*key);
+            let asked = flight.withdraw_code.is_some();
+            if !asked || flight.sent_at.is_some() {
+                outputs.push(withdraw(saga, key.0, key.1, flight.attempt));
+            }
+            // An older attempt ended the operation, and this one is still in doubt: that it never left would settle it.
+            let never_sent = flight.sent_at.is_none() && !flight.resent;
+            if never_sent
+                && saga.end.is_none()
+                && saga.operation(key.0, key.1).is_in_doubt(flight.attempt)
+            {
+                flight.withdraw_code.get_or_insert("OVERTAKEN");
+                flight.withdraw_at = None;
+            } else {
+                gone.push(*key);
+            }
         }
         for key in gone {
             self.0.remove(&key);
@@ -193,13 +206,17 @@ pub(super) fn timeouts(saga: &Saga, step: StepIndex, operation: OperationKind) -
     }
 }
 
-/// When a command that nobody took is taken back: at the end of its time to be taken, or of all attempts' time.
+/// When a command that nobody took is taken back: at the end of its time to be taken, or of all attempts' time. A
+/// compensation is not: it is owed whether somebody takes it or not, and parks in the end.
 fn withdraw_at(
     saga: &Saga,
     command: &DueCommand,
     timeouts: &Timeouts,
     now: Time,
 ) -> Option<(Time, &'static str)> {
+    if command.operation == OperationKind::Compensate {
+        return None;
+    }
     let first_at = saga
         .operation(command.step, command.operation)
         .first_at

@@ -146,6 +146,7 @@ impl Shard {
                 batch.inputs.push(queued);
             }
         }
+        self.withdraw_unsent(&mut batch, now, surroundings);
         self.settle_touched(&mut batch, now);
         if batch.rows.is_empty() {
             self.outputs.append(&mut batch.outputs);
@@ -194,9 +195,16 @@ impl Shard {
             self.keys.remove(name);
         }
         for (saga, before) in batch.before {
-            self.remove_slot(saga);
-            if let Some(slot) = before {
-                self.put_slot(saga, slot);
+            match before {
+                Some(slot) => {
+                    self.remove_slot(saga);
+                    self.put_slot(saga, slot);
+                }
+                // What waits for the store's answer is no part of the batch.
+                None if matches!(self.sagas.get(&saga), Some(Slot::Loading(_))) => {}
+                None => {
+                    self.remove_slot(saga);
+                }
             }
         }
         for mut queued in batch.inputs.into_iter().rev() {

@@ -7,6 +7,7 @@ mod pump;
 mod abort;
 mod doubt;
 mod forward;
+mod races;
 mod random;
 mod recovery;
 mod shards;

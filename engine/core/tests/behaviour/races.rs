@@ -1,0 +1,252 @@
+//! Inputs that cross: attempts that overtake one another, an abort before a command left, a batch that is undone.
+
+use std::time::Duration;
+
+use amends_core::journal::SagaState;
+use amends_core::shard::{Acknowledged, Input};
+use amends_core::{OperationKind, SagaId};
+
+use crate::forward::ORDER;
+use crate::pump::{Pump, definition, failed, rejected, succeeded};
+
+const SIDE_BY_SIDE: &str = r#"
+apiVersion: amends/v1
+name: side-by-side
+defaults: {retry: {initialInterval: 1s, jitter: 0, maxAttempts: 2}, timeout: 10s}
+steps:
+  - {id: root, needs: [], call: p.root, compensate: {call: p.undo_root}}
+  - {id: side, needs: [], call: p.side, compensate: {call: p.undo_side}}
+  - {id: next, needs: [root], call: p.next, compensate: {call: p.undo_next}}
+"#;
+
+const ONE: &str = r#"
+apiVersion: amends/v1
+name: one
+defaults: {retry: {initialInterval: 1s, jitter: 0, maxAttempts: 2}, timeout: 10s}
+steps:
+  - {id: a, call: p.a, compensate: {call: p.undo_a}}
+"#;
+
+#[test]
+fn a_step_that_was_scheduled_and_aborted_in_one_batch_was_never_sent_and_owes_nothing() {
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let saga = pump.start(&definition(SIDE_BY_SIDE), "{}");
+    let (root, side) = (pump.send("root"), pump.send("side"));
+    pump.commands.clear();
+    pump.offer_reply(&root, succeeded(), None);
+    pump.offer_reply(&side, rejected("NO"), None);
+    pump.run();
+    assert_eq!(
+        pump.out(),
+        ["root:compensate:1"],
+        "next never left (I18), so nothing of it is awaited: {:?}",
+        pump.facts(saga)
+    );
+    assert!(
+        pump.facts(saga)
+            .contains(&"withdrawn next ABORTED".to_owned())
+    );
+    pump.answer("root", succeeded());
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+}
+
+#[test]
+fn a_late_refusal_cancels_the_retry_that_was_not_due_and_a_pivot_is_not_in_doubt_for_it() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    let charge = pump.send("charge");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(30));
+    assert!(pump.out().is_empty(), "the second attempt is not due yet");
+    // F27.
+    pump.reply(&charge, rejected("CARD_DECLINED"), None);
+    assert_eq!(pump.state(saga), SagaState::Compensating);
+    assert_eq!(pump.out(), ["reserve:compensate:1"]);
+}
+
+#[test]
+fn a_late_refusal_takes_back_the_newer_attempt_that_nobody_took_and_a_pivot_is_not_in_doubt_for_it()
+{
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    let charge = pump.send("charge");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(31));
+    assert_eq!(pump.out(), ["charge:forward:2"]);
+    pump.reply(&charge, rejected("CARD_DECLINED"), None);
+    assert_eq!(pump.state(saga), SagaState::Parked);
+    pump.never_sent("charge");
+    assert_eq!(pump.state(saga), SagaState::Compensating);
+    assert_eq!(pump.out(), ["reserve:compensate:1"]);
+}
+
+#[test]
+fn a_late_refusal_in_the_batch_in_which_the_retry_comes_due_leaves_no_doubt() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    let charge = pump.send("charge");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(30));
+    pump.offer_reply(&charge, rejected("CARD_DECLINED"), None);
+    pump.now = pump.now + Duration::from_secs(2);
+    pump.run();
+    assert_eq!(
+        pump.out(),
+        ["reserve:compensate:1"],
+        "{:?}",
+        pump.facts(saga)
+    );
+}
+
+#[test]
+fn a_success_of_the_attempt_still_in_doubt_counts_after_the_refusal_of_another() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    let first = pump.send("charge");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(31));
+    let second = pump.send("charge");
+    pump.reply(&first, rejected("CARD_DECLINED"), None);
+    assert_eq!(
+        pump.state(saga),
+        SagaState::Parked,
+        "the second attempt may have charged"
+    );
+    assert_eq!(
+        pump.reply(&second, succeeded(), None),
+        Acknowledged::Recorded
+    );
+    assert_eq!(pump.out(), ["ship:forward:1"], "{:?}", pump.facts(saga));
+    assert!(pump.folded(saga).incidents().is_empty());
+}
+
+#[test]
+fn an_attempt_that_overtook_a_refusal_settles_from_its_own_sending() {
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let saga = pump.start(&definition(ONE), "{}");
+    let first = pump.send("a");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(12));
+    pump.send("a");
+    pump.commands.clear();
+    pump.reply(&first, rejected("SOLD_OUT"), None);
+    assert!(
+        pump.out().is_empty(),
+        "the second attempt was sent just now (I19): {:?}",
+        pump.facts(saga)
+    );
+    pump.pass(Duration::from_secs(10));
+    assert_eq!(pump.out(), ["a:compensate:1"]);
+}
+
+#[test]
+fn an_attempt_that_an_earlier_owner_may_have_sent_settles_from_the_takeover() {
+    let yaml = ONE.replace("timeout: 10s", "timeout: {attempt: 10s, schedule: 4s}");
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let saga = pump.start(&definition(&yaml), "{}");
+    pump.answer("a", failed());
+    pump.pass(Duration::from_secs(60));
+    pump.send("a");
+    pump.crash();
+    pump.pass(Duration::from_secs(4));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("settling a"),
+        "the second attempt left just before the takeover (I19)"
+    );
+    pump.pass(Duration::from_millis(5_999));
+    assert!(
+        pump.commands
+            .iter()
+            .all(|command| command.key.operation == OperationKind::Forward)
+    );
+    pump.pass(Duration::from_millis(1));
+    assert!(pump.out().contains(&"a:compensate:1".to_owned()));
+}
+
+#[test]
+fn a_refusal_that_comes_while_it_settles_ends_the_saga_undone() {
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let saga = pump.start(
+        &definition(&ONE.replace("maxAttempts: 2", "maxAttempts: 1")),
+        "{}",
+    );
+    let action = pump.send("a");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(5));
+    pump.reply(&action, failed(), None);
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("settling a")
+    );
+    pump.reply(&action, rejected("NO"), None);
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+}
+
+#[test]
+fn a_compensation_that_nobody_takes_within_the_time_of_all_attempts_parks_and_does_not_spin() {
+    let yaml = r#"
+apiVersion: amends/v1
+name: one
+defaults: {retry: {maxAttempts: 1}, timeout: 10s}
+steps:
+  - {id: a, call: p.a, compensate: {call: p.undo_a, timeout: {attempt: 5s, total: 20s, schedule: 15s}}}
+"#;
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(yaml), "{}");
+    pump.answer("a", failed());
+    for _ in 0..20 {
+        pump.pass(Duration::from_secs(1));
+        if !pump.withdrawals.is_empty() {
+            pump.never_sent("a");
+        }
+    }
+    assert_eq!(
+        pump.state(saga),
+        SagaState::Parked,
+        "{:?}",
+        pump.facts(saga)
+    );
+    assert_eq!(pump.out().len(), 0);
+    assert!(pump.shard.next_wake().is_none());
+}
+
+#[test]
+fn what_waits_for_its_saga_to_be_loaded_survives_a_batch_that_is_undone() {
+    let mut pump = Pump::new();
+    let order = definition(ORDER);
+    let ended = pump.start(&order, r#"{"sku":"a"}"#);
+    let command = pump.send("reserve");
+    pump.reply(&command, rejected("NO"), None);
+    assert_eq!(pump.state(ended), SagaState::Compensated);
+    pump.shard.handle(sent(ended), pump.now);
+    let token = pump.offer_reply(&command, rejected("NO"), None);
+    pump.offer_start(&order, r#"{"sku":"b"}"#, None, None);
+    pump.shard
+        .prepare(pump.now, pump.limits, &pump.barrier)
+        .expect("the start is to be written");
+    pump.shard.rolled_back(None);
+    pump.run();
+    assert_eq!(
+        pump.acknowledged.get(&token),
+        Some(&Acknowledged::Late),
+        "every outcome is answered (I13)"
+    );
+}
+
+fn sent(saga: SagaId) -> Input {
+    Input::Sent {
+        saga,
+        step: "reserve".into(),
+        operation: OperationKind::Forward,
+        attempt: 1,
+    }
+}
