@@ -171,11 +171,32 @@ impl Process {
     /// # Panics
     /// If the signal cannot be sent.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Stops it in its tracks with SIGSTOP, as a machine does that is suspended.
+    ///
+    /// # Panics
+    /// If the signal cannot be sent.
+    pub fn suspend(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on where it was.
+    ///
+    /// # Panics
+    /// If the signal cannot be sent.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("/bin/kill").args(["-TERM", &pid]).status();
+        let flag = format!("-{name}");
+        let sent = Command::new("/bin/kill").args([&flag, &pid]).status();
         assert!(
             sent.is_ok_and(|status| status.success()),
-            "no SIGTERM for {pid}"
+            "no SIG{name} for {pid}"
         );
     }
 

@@ -69,6 +69,22 @@ impl Server {
         Self::on(directory, migrated_database(cluster), settings)
     }
 
+    /// Starts another server, on another port, over the same database and with the same settings.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_beside(&self) -> Self {
+        let directory = tempfile::Builder::new().prefix("amends-test-").tempdir();
+        let directory = directory.expect("there is a temporary directory");
+        let settings: Vec<(&str, &str)> = self
+            .settings
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        Self::on(directory, self.database_url.clone(), &settings)
+    }
+
     fn on(directory: TempDir, database_url: String, settings: &[(&str, &str)]) -> Self {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let mut server = Self {
