@@ -11,6 +11,7 @@
 mod bad_input;
 mod configuration;
 mod delivery;
+mod doubt;
 mod flows;
 mod reading;
 mod restarts;
