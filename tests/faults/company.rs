@@ -16,6 +16,7 @@ use sqlx::Connection as _;
 use crate::Fault;
 use crate::chance::Dice;
 use crate::customers::{ORDERS_MAX, Placed};
+use crate::history;
 use crate::journal;
 
 pub struct Company<'a> {
@@ -127,6 +128,7 @@ impl<'a> Company<'a> {
             placed.len(),
             "a start that nobody asked for"
         );
+        self.read_histories(placed, &endings).await;
         // Nobody writes into the books or the journal any more.
         self.server.kill();
         for (_, process, _) in &mut self.services {
@@ -147,6 +149,22 @@ impl<'a> Company<'a> {
         // A run in which nothing happened proves nothing.
         assert!(report.completed > 0 && report.compensated > 0, "{report}");
         assert!(faults > 0);
+    }
+
+    /// Checks the histories of as many sagas as can be read in a few seconds, evenly chosen.
+    async fn read_histories(&self, placed: &[Placed], endings: &BTreeMap<String, Ending>) {
+        let every = placed.len().div_ceil(HISTORIES_MAX);
+        for Placed { order, saga } in placed.iter().step_by(every) {
+            let state = match endings[&order.order_id] {
+                Ending::Completed => SagaState::Completed,
+                Ending::Compensated => SagaState::Compensated,
+                Ending::Parked => SagaState::Parked,
+                Ending::Terminated => SagaState::Terminated,
+            };
+            let history = self.client.history(saga).await.unwrap();
+            let faults = history::faults(&history, state);
+            assert!(faults.is_empty(), "{faults:?}\n{}", self.story(saga).await);
+        }
     }
 
     async fn count_sagas(&self) -> usize {
@@ -227,5 +245,7 @@ async fn cut_connections(database_url: &str) {
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
 }
 
+/// Histories that are read at the end.
+const HISTORIES_MAX: usize = 500;
 /// From the end of the faults to the last saga.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);

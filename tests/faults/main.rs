@@ -14,6 +14,7 @@
 mod chance;
 mod company;
 mod customers;
+mod history;
 mod journal;
 
 use std::time::{Duration, Instant};
