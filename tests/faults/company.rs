@@ -74,6 +74,14 @@ impl<'a> Company<'a> {
                 let cluster = self.cluster.expect("only PostgreSQL crashes by itself");
                 cluster.crash_and_restart().unwrap();
             }
+            Fault::DatabaseFrozen => {
+                let cluster = self
+                    .cluster
+                    .expect("only PostgreSQL is a process of its own");
+                cluster.suspend().unwrap();
+                tokio::time::sleep(Duration::from_millis(3_500)).await;
+                cluster.resume().unwrap();
+            }
         }
         let log = self.server.log();
         assert!(!log.contains("panicked"), "{log}");

@@ -10,87 +10,92 @@ const UNDONE_IN_REVERSE: [&str; 2] = ["reserve_stock", "authorize"];
 /// A sentence for everything that is wrong with a history of a saga that is settled in this state.
 pub fn faults(history: &[HistoryEntry], state: SagaState) -> Vec<String> {
     let mut found = Vec::new();
-    let mut expect = |holds: bool, what: String| {
-        if !holds {
-            found.push(what);
-        }
-    };
-    let place = |kind: &str| history.iter().position(|entry| entry.kind == kind);
     let count = |kind: &str| history.iter().filter(|entry| entry.kind == kind).count();
-    expect(
-        place("started") == Some(0) && count("started") == 1,
-        "it starts once".to_owned(),
-    );
+    let first = history.first().is_some_and(|entry| entry.kind == "started");
+    expect(&mut found, first && count("started") == 1, || {
+        "it starts once".to_owned()
+    });
     let ordered = history.is_sorted_by_key(|entry| (entry.position, entry.index));
-    expect(ordered, "its facts are in order".to_owned());
-    // I1: one end, and nothing behind it but results that came too late.
-    let ends = ["completed", "compensated", "terminated"];
-    let end: Vec<usize> = (0..history.len())
-        .filter(|place| ends.contains(&history[*place].kind.as_str()))
-        .collect();
-    expect(
-        end.len() == usize::from(state != SagaState::Parked),
-        format!("I1: {} ends", end.len()),
-    );
-    if let [end] = end[..] {
-        let behind = history[end + 1..].iter();
-        let late = behind.filter(|entry| !BEHIND_THE_END.contains(&entry.kind.as_str()));
-        late.for_each(|entry| expect(false, format!("I1: {} behind the end", entry.kind)));
+    expect(&mut found, ordered, || "its facts are in order".to_owned());
+    one_end(history, state, &mut found);
+    operations(history, state, &mut found);
+    found
+}
+
+fn expect(found: &mut Vec<String>, holds: bool, what: impl FnOnce() -> String) {
+    if !holds {
+        found.push(what());
     }
-    let aborted = place("abort_decided");
-    let mut scheduled = BTreeSet::new();
-    let mut ended = BTreeSet::new();
-    let mut decided = BTreeSet::new();
+}
+
+/// I1: one end, and nothing behind it but results that came too late.
+fn one_end(history: &[HistoryEntry], state: SagaState, found: &mut Vec<String>) {
+    let ends: Vec<usize> = (0..history.len())
+        .filter(|place| ENDS.contains(&history[*place].kind.as_str()))
+        .collect();
+    let wanted = usize::from(state != SagaState::Parked);
+    expect(found, ends.len() == wanted, || {
+        format!("I1: {} ends", ends.len())
+    });
+    if let [end] = ends[..] {
+        for entry in &history[end + 1..] {
+            let late = BEHIND_THE_END.contains(&entry.kind.as_str());
+            expect(found, late, || format!("I1: {} behind the end", entry.kind));
+        }
+    }
+}
+
+/// Intents, attempts, their order and their number.
+fn operations(history: &[HistoryEntry], state: SagaState, found: &mut Vec<String>) {
+    let aborted = history
+        .iter()
+        .position(|entry| entry.kind == "abort_decided");
+    let (mut scheduled, mut decided, mut ended) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (place, entry) in history.iter().enumerate() {
         let operation = (entry.step.as_str(), entry.operation.as_str());
-        match entry.kind.as_str() {
-            "scheduled" => {
-                expect(
-                    scheduled.insert(operation),
-                    format!("{operation:?} is scheduled twice"),
-                );
-                let forward = entry.operation == "forward";
-                let too_late = forward && aborted.is_some_and(|aborted| aborted < place);
-                expect(!too_late, format!("I9: {operation:?} behind the abort"));
-                let known = forward || scheduled.contains(&(entry.step.as_str(), "forward"));
-                expect(
-                    known,
-                    format!("I18: {operation:?} of what was never scheduled"),
-                );
-                let turn = forward || reverse_order(&entry.step, &scheduled, &decided);
-                expect(turn, format!("I20: {operation:?} before its turn"));
+        if entry.kind == "scheduled" {
+            let forward = entry.operation == "forward";
+            expect(found, scheduled.insert(operation), || {
+                format!("{operation:?} is scheduled twice")
+            });
+            let too_late = forward && aborted.is_some_and(|aborted| aborted < place);
+            expect(found, !too_late, || {
+                format!("I9: {operation:?} behind the abort")
+            });
+            let known = forward || scheduled.contains(&(entry.step.as_str(), "forward"));
+            expect(found, known, || {
+                format!("I18: {operation:?} of what was never scheduled")
+            });
+            let turn = forward || reverse_order(&entry.step, &scheduled, &decided);
+            expect(found, turn, || {
+                format!("I20: {operation:?} before its turn")
+            });
+        } else if entry.kind == "attempt_ended" {
+            let intended = scheduled.contains(&operation);
+            expect(found, intended, || {
+                format!("I7: {operation:?} without an intent")
+            });
+            let once = ended.insert((operation, entry.attempt));
+            expect(found, once, || {
+                format!(
+                    "I10: attempt {} of {operation:?} ended twice",
+                    entry.attempt
+                )
+            });
+            if ["succeeded", "nothing_to_undo"].contains(&entry.outcome.as_str()) {
+                let first = decided.insert(operation);
+                expect(found, first, || {
+                    format!("I12: {operation:?} succeeded twice")
+                });
             }
-            "attempt_ended" => {
-                expect(
-                    scheduled.contains(&operation),
-                    format!("I7: {operation:?} without an intent"),
-                );
-                let once = ended.insert((operation, entry.attempt));
-                expect(
-                    once,
-                    format!(
-                        "I10: attempt {} of {operation:?} ended twice",
-                        entry.attempt
-                    ),
-                );
-                if ["succeeded", "nothing_to_undo"].contains(&entry.outcome.as_str()) {
-                    expect(
-                        decided.insert(operation),
-                        format!("I12: {operation:?} succeeded twice"),
-                    );
-                }
-            }
-            _ => {}
         }
     }
     let undone = scheduled
         .iter()
         .any(|(_, operation)| *operation == "compensate");
-    expect(
-        !undone || state != SagaState::Completed,
-        "I2: completed, and undone".to_owned(),
-    );
-    found
+    let sound = !undone || state != SagaState::Completed;
+    expect(found, sound, || "I2: completed, and undone".to_owned());
 }
 
 /// Whether every later step that is to be undone has been.
@@ -108,6 +113,7 @@ fn reverse_order(
     })
 }
 
+const ENDS: [&str; 3] = ["completed", "compensated", "terminated"];
 /// What may follow the end: it changes no state.
 const BEHIND_THE_END: [&str; 2] = ["late_result", "withdrawn"];
 

@@ -40,6 +40,8 @@ enum Fault {
     ConnectionsCut,
     /// The database crashes, and comes back.
     DatabaseCrashed,
+    /// The database stands still for longer than a lease lives, and goes on.
+    DatabaseFrozen,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,13 +70,17 @@ async fn random_kills_on_postgres_leave_nothing_lost_doubled_or_half_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_connections_and_a_crashing_postgres_leave_nothing_lost_doubled_or_half_done() {
     let cluster = Cluster::start_with(Options { fsync: true }).unwrap();
-    let server = Server::start_in(&cluster, &[SETTINGS[0], ("lanes", "2")]);
+    let server = Server::start_in(
+        &cluster,
+        &[SETTINGS[0], ("lanes", "2"), ("lease_ms", "3000")],
+    );
     let faults = [
         Fault::ConnectionsCut,
         Fault::ConnectionsCut,
         Fault::ConnectionsCut,
         Fault::ConnectionsCut,
         Fault::DatabaseCrashed,
+        Fault::DatabaseFrozen,
         Fault::ServerKilled,
     ];
     run(server, Some(&cluster), &faults, UNKNOWN_OUTCOME).await;

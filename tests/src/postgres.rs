@@ -118,6 +118,41 @@ impl Cluster {
         run(&mut command)
     }
 
+    /// Stops every process of the server in its tracks, as a machine does that is suspended, until [`Cluster::resume`].
+    ///
+    /// # Errors
+    /// If the processes cannot be found or stopped.
+    pub fn suspend(&self) -> io::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets every process of the server go on where it was.
+    ///
+    /// # Errors
+    /// If the processes cannot be found.
+    pub fn resume(&self) -> io::Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// The parent first, so that it has no new children meanwhile.
+    fn signal(&self, signal: &str) -> io::Result<()> {
+        let pid_file = fs::read_to_string(self.directory.join("data/postmaster.pid"))?;
+        let parent = pid_file.lines().next().unwrap_or_default().trim();
+        run(Command::new("/bin/kill").args([signal, parent]))?;
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            // The name in parentheses may have blanks in it: state and parent follow behind.
+            let behind = stat.rsplit_once(')').map(|(_, behind)| behind);
+            let of = behind.and_then(|behind| behind.split_whitespace().nth(1));
+            if of == Some(parent) {
+                let child = entry.file_name();
+                // It may have ended meanwhile.
+                let _ = Command::new("/bin/kill").arg(signal).arg(child).status();
+            }
+        }
+        Ok(())
+    }
+
     fn launch(
         bin: &Path,
         directory: &Path,
