@@ -18,7 +18,7 @@ use crate::pump::definition;
 use crate::world::{Random, World};
 
 /// Seeds of one run; what it takes is bounded by the time that a change may wait for it.
-const SEEDS: u64 = 2_500;
+const SEEDS: u64 = 1_500;
 
 /// A definition with 1 to 6 compensatable steps of any shape, perhaps a pivot, perhaps retriable steps behind it.
 fn generate(random: &mut Random) -> String {

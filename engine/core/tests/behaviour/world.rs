@@ -181,7 +181,11 @@ pub struct World {
     network: Vec<Parcel>,
     /// Answers that did not get through yet.
     results: Vec<(Command, Answer)>,
+    /// Answers that are not acknowledged: participants keep them, and say them again after a crash.
+    unacknowledged: BTreeMap<u64, (Command, Answer)>,
     sent: BTreeSet<Attempt>,
+    /// Those that this owner's streams carry.
+    streamed: BTreeSet<Attempt>,
     /// Steps with an attempt that never came to a definite end.
     pub vague: BTreeSet<Step>,
     /// Tokens that wait for an answer.
@@ -201,7 +205,9 @@ impl World {
             crashes: 0,
             network: Vec::new(),
             results: Vec::new(),
+            unacknowledged: BTreeMap::new(),
             sent: BTreeSet::new(),
+            streamed: BTreeSet::new(),
             vague: BTreeSet::new(),
             waiting: BTreeSet::new(),
             keyed: BTreeMap::new(),
@@ -265,7 +271,8 @@ impl World {
         let command = self.pump.commands.remove(at);
         let (saga, step, operation, attempt) = attempt_of(&command);
         self.check_order(&command);
-        self.sent.insert((saga, step.clone(), operation, attempt));
+        self.sent.insert(attempt_of(&command));
+        self.streamed.insert(attempt_of(&command));
         let step = step.as_str().into();
         let sent = Input::Sent {
             saga,
@@ -340,7 +347,8 @@ impl World {
             .insert((command.key.saga, command.key.step.clone()));
     }
 
-    fn answer(&mut self, command: &Command, (outcome, verdict): Answer) {
+    fn answer(&mut self, command: &Command, answer: Answer) {
+        let (outcome, verdict) = answer.clone();
         // The dispatcher sends nothing whose result is there.
         let attempt = attempt_of(command);
         self.pump
@@ -348,6 +356,7 @@ impl World {
             .retain(|queued| attempt_of(queued) != attempt);
         let token = self.pump.offer_reply(command, outcome, verdict);
         self.waiting.insert(token);
+        self.unacknowledged.insert(token, (command.clone(), answer));
     }
 
     fn redeliver(&mut self) {
@@ -391,6 +400,9 @@ impl World {
         }
         self.forget_answered();
         self.waiting.clear();
+        let kept = std::mem::take(&mut self.unacknowledged);
+        self.results.extend(kept.into_values());
+        self.streamed.clear();
         self.crashes += 1;
         self.pump.now = self.pump.now + Duration::from_millis(1 + self.random.below(20_000));
         self.expire(self.pump.now);
@@ -422,10 +434,11 @@ impl World {
 
     /// The server says that a participant's stream was lost.
     fn lose_stream(&mut self) {
-        let sent: Vec<_> = self.sent.iter().cloned().collect();
+        let sent: Vec<_> = self.streamed.iter().cloned().collect();
         let Some(at) = self.random.pick(&sent) else {
             return;
         };
+        self.streamed.remove(&sent[at]);
         let (saga, step, operation, attempt) = sent[at].clone();
         self.vague.insert((saga, step.clone()));
         let report = Report {
@@ -499,6 +512,8 @@ impl World {
 
     fn forget_answered(&mut self) {
         let pump = &self.pump;
+        self.unacknowledged
+            .retain(|token, _| !pump.acknowledged.contains_key(token));
         self.waiting.retain(|token| {
             !pump.started.contains_key(token)
                 && !pump.acknowledged.contains_key(token)
