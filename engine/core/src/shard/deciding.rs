@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use amends_definitions::StepIndex;
+
 use crate::fact::{AttemptEnded, Fact, Incident, IncidentReason};
 use crate::id::SagaId;
 use crate::journal::{JournalRow, KeyInsert};
-use crate::outcome::Outcome;
+use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::{Decision, start};
 use crate::saga::{DueCommand, Saga};
 use crate::shard::entry::{Entry, InBatch, Queued, Slot, Unreadable};
@@ -40,8 +42,10 @@ impl Shard {
             return false;
         }
         match queued {
-            Queued::Wake(saga) => self.wake(*saga, batch, now, surroundings),
-            Queued::Reconcile(saga) => self.touch(*saga, batch),
+            // What comes back may have slept through its time.
+            Queued::Wake(saga) | Queued::Reconcile(saga) => {
+                self.wake(*saga, batch, now, surroundings);
+            }
             Queued::ParkUnreadable(saga) => self.park_unreadable(*saga, batch, now),
             Queued::Park {
                 saga,
@@ -293,13 +297,29 @@ impl Shard {
         let Some(step) = entry.saga.definition().step_index(step) else {
             return;
         };
-        // Only what this owner handed out and asked back, and nobody can have sent before.
-        let code = entry
+        // Only what this owner handed out, asked back and did not send.
+        let flight = entry
             .flights
             .get(step, operation, attempt)
-            .filter(|flight| flight.sent_at.is_none() && !flight.resent)
-            .and_then(|flight| flight.withdraw_code);
-        let Some(code) = code else { return };
+            .filter(|flight| flight.sent_at.is_none());
+        let Some((flight, code)) = flight.and_then(|flight| Some((flight, flight.withdraw_code?)))
+        else {
+            return;
+        };
+        if flight.resent {
+            // An earlier owner may have sent it: its result may still come, until the deadline if there is one.
+            if flight.deadline.is_none() {
+                let said = (code, "nobody took it after a restart");
+                self.unknown(
+                    (saga, step, operation, attempt),
+                    said,
+                    batch,
+                    now,
+                    surroundings,
+                );
+            }
+            return;
+        }
         self.on_saga(saga, batch, now, surroundings, |decision| {
             decision.withdrawn(step, operation, attempt, code)
         });
@@ -403,36 +423,49 @@ impl Shard {
                     .push(withdraw(&entry.saga, step, operation, attempt));
                 continue;
             }
-            let Some(Slot::Present(entry)) = self.sagas.get_mut(&id) else {
-                return;
-            };
-            let sent_at = entry.sent_at(step, operation, attempt);
-            entry.flights.land(step, operation, attempt);
-            let (code, message) = match overdue {
-                Overdue::Unknown => ("ATTEMPT_TIMEOUT", "no result within the attempt's time"),
-                Overdue::UnknownUnsent | Overdue::Withdraw => {
-                    ("SCHEDULE_TIMEOUT", "nobody took it after a restart")
-                }
-            };
-            let outcome = Outcome::Unknown {
-                code: code.into(),
-                message: message.into(),
-            };
-            let ended = AttemptEnded {
-                step,
-                operation,
-                attempt,
-                outcome,
-                verdict: None,
-                instance: None,
-                sent_at,
-                retry_at: None,
-            };
-            self.on_saga(id, batch, now, surroundings, |decision| {
-                decision.outcome(ended)
-            });
+            let said = ("ATTEMPT_TIMEOUT", "no result within the attempt's time");
+            self.unknown(
+                (id, step, operation, attempt),
+                said,
+                batch,
+                now,
+                surroundings,
+            );
         }
         self.on_saga(id, batch, now, surroundings, |decision| decision.wake());
+    }
+
+    /// Nobody knows what became of an attempt in flight: a code and words say why.
+    fn unknown(
+        &mut self,
+        (id, step, operation, attempt): (SagaId, StepIndex, OperationKind, u32),
+        (code, message): (&str, &str),
+        batch: &mut InBatch,
+        now: Time,
+        surroundings: &dyn Surroundings,
+    ) {
+        self.touch(id, batch);
+        let Some(Slot::Present(entry)) = self.sagas.get_mut(&id) else {
+            return;
+        };
+        let sent_at = entry.sent_at(step, operation, attempt);
+        entry.flights.land(step, operation, attempt);
+        let ended = AttemptEnded {
+            step,
+            operation,
+            attempt,
+            outcome: Outcome::Unknown {
+                code: code.into(),
+                message: message.into(),
+            },
+            verdict: None,
+            instance: None,
+            sent_at,
+            retry_at: None,
+        };
+        self.on_saga(id, batch, now, surroundings, |decision| {
+            decision.outcome(ended)
+        });
     }
 
     /// The store's answer: what waited is decided next, in its order.
@@ -595,7 +628,7 @@ impl Shard {
 }
 
 /// Names an attempt, as the dispatcher does.
-type Attempt<'a> = (SagaId, &'a str, crate::outcome::OperationKind, u32);
+type Attempt<'a> = (SagaId, &'a str, OperationKind, u32);
 
 /// Finds what a report is about, or refuses it.
 fn resolve(saga: &Saga, report: &Report) -> Result<AttemptEnded, Acknowledged> {

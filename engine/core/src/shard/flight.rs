@@ -33,8 +33,6 @@ pub(super) struct Flight {
 pub(super) enum Overdue {
     /// Its attempt's time is over.
     Unknown,
-    /// Nobody took it, and an earlier owner may have sent it.
-    UnknownUnsent,
     /// Nobody took it in time.
     Withdraw,
 }
@@ -87,13 +85,8 @@ impl Flights {
                 && at <= now
             {
                 flight.withdraw_at = None;
-                let what = if flight.resent {
-                    Overdue::UnknownUnsent
-                } else {
-                    flight.withdraw_code = Some(code);
-                    Overdue::Withdraw
-                };
-                overdue.push((*step, *operation, flight.attempt, what));
+                flight.withdraw_code = Some(code);
+                overdue.push((*step, *operation, flight.attempt, Overdue::Withdraw));
             }
         }
         overdue

@@ -11,3 +11,4 @@ mod races;
 mod random;
 mod recovery;
 mod shards;
+mod world;

@@ -1,13 +1,13 @@
 //! A store and a dispatcher in a few lines: rows are kept in a vector, commands in a list, time is a number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use amends_core::fact::{Fact, Started};
 use amends_core::invariants;
 use amends_core::journal::{JournalRow, SagaState, ShardBatch};
-use amends_core::key::hash_128;
+use amends_core::key::{Hash128, hash_128};
 use amends_core::saga::Saga;
 use amends_core::shard::{
     Acknowledged, BatchLimits, CancelDisposition, CancelRefusal, Command, Existing, History, Input,
@@ -15,14 +15,14 @@ use amends_core::shard::{
     Token,
 };
 use amends_core::{Incarnation, OperationKind, Outcome, SagaId, ShardId, Time, Verdict};
-use amends_definitions::{ActionName, Definition, Payload};
+use amends_definitions::{ActionName, Definition, Payload, StepIndex};
 
-/// Whether actions stand behind a barrier.
+/// Whether actions stand behind a barrier. Those of the participant `bare` never do.
 pub struct Barrier(pub bool);
 
 impl Surroundings for Barrier {
-    fn stands_behind_barrier(&self, _: &str, _: &ActionName) -> bool {
-        self.0
+    fn stands_behind_barrier(&self, _: &str, action: &ActionName) -> bool {
+        self.0 && !action.as_str().starts_with("bare.")
     }
 }
 
@@ -39,9 +39,20 @@ pub struct Pump {
     pub started: BTreeMap<u64, Result<StartAnswer, StartRefusal>>,
     pub cancelled: BTreeMap<u64, Result<CancelDisposition, CancelRefusal>>,
     pub acknowledged: BTreeMap<u64, Acknowledged>,
+    pub keys: BTreeMap<Hash128, Existing>,
     pub limits: BatchLimits,
+    /// What results are about, by token.
+    offered: BTreeMap<u64, Attempt>,
     tokens: u64,
     sagas: u64,
+}
+
+/// Names an attempt: saga, step, operation, number.
+pub type Attempt = (SagaId, String, OperationKind, u32);
+
+pub fn attempt_of(command: &Command) -> Attempt {
+    let key = &command.key;
+    (key.saga, key.step.clone(), key.operation, command.attempt)
 }
 
 /// Reads a definition.
@@ -65,7 +76,9 @@ impl Pump {
             started: BTreeMap::new(),
             cancelled: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            keys: BTreeMap::new(),
             limits: BatchLimits::default(),
+            offered: BTreeMap::new(),
             tokens: 0,
             sagas: 0,
         }
@@ -202,6 +215,7 @@ impl Pump {
         verdict: Option<Verdict>,
     ) -> u64 {
         let token = self.token();
+        self.offered.insert(token, attempt_of(command));
         let report = Report {
             namespace: command.key.namespace.as_str().into(),
             saga: command.key.saga,
@@ -251,6 +265,15 @@ impl Pump {
     }
 
     pub fn cancel(&mut self, saga: SagaId) -> Result<CancelDisposition, CancelRefusal> {
+        let token = self.offer_cancel(saga);
+        self.run();
+        self.cancelled
+            .remove(&token)
+            .expect("every cancel is answered")
+    }
+
+    /// Queues a cancel.
+    pub fn offer_cancel(&mut self, saga: SagaId) -> u64 {
         let token = self.token();
         self.shard.handle(
             Input::Cancel {
@@ -262,10 +285,7 @@ impl Pump {
             },
             self.now,
         );
-        self.run();
-        self.cancelled
-            .remove(&token)
-            .expect("every cancel is answered")
+        token
     }
 
     /// Lets time pass, timer by timer.
@@ -289,12 +309,29 @@ impl Pump {
                 }
             }
             if let Some(batch) = self.shard.prepare(self.now, self.limits, &self.barrier) {
-                self.store(&batch);
-                self.shard.committed(self.now);
+                if batch
+                    .keys
+                    .iter()
+                    .any(|key| self.keys.contains_key(&key.key_hash))
+                {
+                    self.shard.rolled_back(None);
+                    self.look_up();
+                } else {
+                    self.store(&batch);
+                    self.shard.committed(self.now);
+                }
             }
             self.let_out();
         }
         panic!("the shard never comes to rest");
+    }
+
+    /// Looks up the keys of starts that were rolled back.
+    pub fn look_up(&mut self) {
+        for start in self.shard.starts_to_look_up() {
+            let key = start.key.expect("only keyed starts are looked up");
+            start.existing = self.keys.get(&key.key_hash).copied();
+        }
     }
 
     /// Writes a batch, as a store would.
@@ -319,26 +356,103 @@ impl Pump {
                 "updated before it was inserted"
             );
         }
+        for key in &batch.keys {
+            let existing = Existing {
+                saga: key.saga,
+                input_hash: key.input_hash,
+                revision: 1,
+            };
+            let before = self.keys.insert(key.key_hash, existing);
+            assert!(before.is_none(), "a key has one saga (I6)");
+        }
         self.journal.extend(batch.rows.iter().cloned());
-        for row in &batch.rows {
+        let changed: BTreeSet<SagaId> = batch.rows.iter().map(|row| row.saga).collect();
+        for saga in changed {
             // I14: the fold of what is recorded is the live state.
-            let folded = self.folded(row.saga);
-            if let Some(live) = self.shard.saga(row.saga) {
-                assert_eq!(format!("{folded:?}"), format!("{live:?}"));
+            let folded = self.folded(saga);
+            if let Some(live) = self.shard.saga(saga) {
+                assert!(same(&folded, live), "{folded:?}\n{live:?}");
             }
-            assert_eq!(invariants::check(&folded), Ok(()));
             assert_eq!(
-                self.states[&row.saga],
+                invariants::check(&folded),
+                Ok(()),
+                "{:#?}",
+                self.facts(saga)
+            );
+            assert_eq!(
+                self.states[&saga],
                 folded.state(),
                 "the row tells the state"
             );
         }
     }
 
+    /// I7, I9, I10: a command leaves only if the journal asks for this very attempt, at this time, and no abort forbids it.
+    fn check_send(&self, command: &Command) {
+        let mut due = BTreeMap::new();
+        let mut aborted = false;
+        for row in self
+            .journal
+            .iter()
+            .filter(|row| row.saga == command.key.saga)
+        {
+            let definition = &self.definitions[&row.saga];
+            let mut plan = |step: StepIndex, operation, attempt, at| {
+                due.insert((definition.step(step).id(), operation, attempt), at);
+            };
+            for fact in &row.facts {
+                match fact {
+                    Fact::Scheduled {
+                        step, operation, ..
+                    } => plan(*step, *operation, 1, row.at),
+                    Fact::AttemptEnded(ended) => {
+                        if let Some(at) = ended.retry_at {
+                            plan(ended.step, ended.operation, ended.attempt + 1, at);
+                        }
+                    }
+                    Fact::AbortDecided(_) => aborted = true,
+                    _ => {}
+                }
+            }
+        }
+        let (_, step, operation, attempt) = attempt_of(command);
+        let at = due.get(&(step.as_str(), operation, attempt));
+        assert!(
+            at.is_some_and(|at| *at <= self.now),
+            "{step}:{attempt} left without a durable intent"
+        );
+        let forward = operation == OperationKind::Forward;
+        assert!(
+            !(aborted && forward),
+            "{step}:{attempt} left after the abort"
+        );
+    }
+
+    /// I13: what is acknowledged as recorded is in the journal.
+    fn check_recorded(&self, token: u64) {
+        let Some((saga, step, operation, attempt)) = self.offered.get(&token) else {
+            return;
+        };
+        let definition = &self.definitions[saga];
+        let recorded = self
+            .journal
+            .iter()
+            .filter(|row| row.saga == *saga)
+            .flat_map(|row| &row.facts)
+            .any(|fact| {
+                matches!(fact, Fact::AttemptEnded(ended) if definition.step(ended.step).id() == step
+                    && ended.operation == *operation && ended.attempt == *attempt)
+            });
+        assert!(recorded, "{step}:{attempt} was acknowledged too early");
+    }
+
     pub fn let_out(&mut self) {
         for output in self.shard.take_outputs() {
             match output {
-                Output::Send(command) => self.commands.push(*command),
+                Output::Send(command) => {
+                    self.check_send(&command);
+                    self.commands.push(*command);
+                }
                 Output::Withdraw {
                     saga,
                     step,
@@ -359,6 +473,9 @@ impl Pump {
                     token,
                     acknowledged,
                 } => {
+                    if acknowledged == Acknowledged::Recorded {
+                        self.check_recorded(token.0);
+                    }
                     assert!(self.acknowledged.insert(token.0, acknowledged).is_none());
                 }
                 Output::Load { saga } => {
@@ -465,6 +582,16 @@ impl Pump {
         self.tokens += 1;
         self.tokens
     }
+}
+
+/// Two states are the same, their definitions aside.
+fn same(a: &Saga, b: &Saga) -> bool {
+    a.steps() == b.steps()
+        && a.incidents() == b.incidents()
+        && a.abort() == b.abort()
+        && a.cancel_pending() == b.cancel_pending()
+        && (a.state(), a.facts(), a.updated_at(), a.ended_at())
+            == (b.state(), b.facts(), b.updated_at(), b.ended_at())
 }
 
 pub fn incarnation() -> Incarnation {

@@ -96,6 +96,7 @@ fn a_lost_batch_is_decided_again_behind_the_takeover_record() {
         .prepare(pump.now, BatchLimits::default(), &pump.barrier)
         .expect("a batch");
     assert_eq!((again.epoch, again.rows[0].position), (first, first + 1));
+    pump.store(&again);
     pump.shard.committed(pump.now);
     pump.let_out();
     assert!(pump.started[&token].is_ok());

@@ -1,12 +1,14 @@
 //! What is for a participant: deliveries gathered into messages of bounded size. A participant that does not read ends
 //! its stream, so that a node holds no more for it than its credit and a few messages.
 
+use std::sync::Arc;
+
 use amends_core::OperationKey;
 use amends_core::shard::Command;
 use amends_orchestrator::{Delivery, Refusal};
 use amends_proto::v1;
 use amends_proto::v1::attach_response::Message as Answer;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tonic::Status;
 
 use super::leaving;
@@ -28,6 +30,8 @@ pub(super) struct Writer {
     /// Outcomes that the reader refused.
     pub(super) refusals: mpsc::Receiver<Vec<v1::Acknowledgement>>,
     pub(super) credit: Credit,
+    /// Room that goes back to the reader with each answer that leaves.
+    pub(super) unanswered: Arc<Semaphore>,
 }
 
 /// What was gathered for one round of messages.
@@ -67,7 +71,12 @@ impl Writer {
             goodbye_said |= gathered.goodbye.is_some();
             self.credit.spend(gathered.commands.len());
             for message in gathered.messages() {
+                let answered = match &message {
+                    Answer::Acknowledgements(batch) => batch.acknowledgements.len(),
+                    _ => 0,
+                };
                 self.send(message).await?;
+                self.unanswered.add_permits(answered);
             }
             if unavailable {
                 return Err(status_of(&not_recorded()));
@@ -205,6 +214,7 @@ mod tests {
             deliveries,
             refusals,
             credit: Credit::new(1),
+            unanswered: Arc::new(Semaphore::new(0)),
         };
         (
             writer,
@@ -228,6 +238,7 @@ mod tests {
         ends.deliveries
             .send(answers(Acknowledged::Late, 100))
             .unwrap();
+        let unanswered = writer.unanswered.clone();
         let running = tokio::spawn(writer.run());
         let mut sizes = Vec::new();
         for _ in 0..3 {
@@ -238,6 +249,7 @@ mod tests {
             }
         }
         assert_eq!(sizes, [128, 72, 1]);
+        assert_eq!(unanswered.available_permits(), 200);
         drop(ends.out);
         assert!(running.await.unwrap().is_ok());
         drop(ends.refusals);

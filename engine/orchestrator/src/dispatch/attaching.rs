@@ -25,9 +25,7 @@ impl Book {
                 (action.clone(), queue)
             })
             .collect();
-        self.held.retain(|_, holder| *holder != id);
-        self.held
-            .extend(in_hand.iter().map(|attempt| (attempt.clone(), id)));
+        self.hold(id, &in_hand);
         let Some(instance) = self.instances.get_mut(&id) else {
             return (id, session);
         };
@@ -60,9 +58,11 @@ impl Book {
         let instance = self.instances.remove(&id)?;
         self.by_name.remove(&instance.name);
         for (_, queue) in &instance.offers {
-            self.queues.get_mut(*queue).withdraw_offer(id);
+            self.queues.withdraw_offer(*queue, id);
         }
-        self.held.retain(|_, holder| *holder != id);
+        for attempt in &instance.held {
+            self.held.remove(attempt);
+        }
         let in_flight = instance.sent.len();
         for attempt in instance.sent {
             self.sent.remove(&attempt);
@@ -83,7 +83,7 @@ impl Book {
             instance.live = None;
             instance.session = session;
             for (_, queue) in std::mem::take(&mut instance.offers) {
-                self.queues.get_mut(queue).withdraw_offer(id);
+                self.queues.withdraw_offer(queue, id);
             }
             return id;
         }
@@ -96,9 +96,26 @@ impl Book {
             offers: Vec::new(),
             turn: 0,
             sent: BTreeSet::new(),
+            held: BTreeSet::new(),
         };
         self.instances.insert(id, instance);
         id
+    }
+
+    /// What the instance says it has in hand now takes the place of what it said before.
+    fn hold(&mut self, id: InstanceId, in_hand: &BTreeSet<Attempt>) {
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
+        for attempt in std::mem::replace(&mut instance.held, in_hand.clone()) {
+            self.held.remove(&attempt);
+        }
+        for attempt in in_hand {
+            let before = self.held.insert(attempt.clone(), id);
+            if let Some(other) = before.and_then(|other| self.instances.get_mut(&other)) {
+                other.held.remove(attempt);
+            }
+        }
     }
 
     /// What was sent on the stream before and did not arrive: the same attempts again, unless their action is not served

@@ -61,6 +61,8 @@ pub(super) struct Instance {
     pub(super) offers: Vec<(ActionName, QueueId)>,
     pub(super) turn: usize,
     pub(super) sent: BTreeSet<Attempt>,
+    /// Its part of [`Book::held`].
+    pub(super) held: BTreeSet<Attempt>,
 }
 
 /// An attached stream.
@@ -124,7 +126,7 @@ impl Book {
             .queues
             .find_or_make(&command.key.namespace, &command.action);
         let place = self.next();
-        self.queues.get_mut(queue).commands.insert(place, command);
+        self.queues.push(queue, place, command);
         self.queued.insert(attempt, (queue, place));
         self.dispatch(queue, outbox);
     }
@@ -164,14 +166,33 @@ impl Book {
         }
     }
 
-    /// An outcome arrived.
-    pub(super) fn reported(&mut self, attempt: &Attempt) {
+    /// An outcome arrived. One from an instance that does not serve the action will be refused, and changes nothing here.
+    pub(super) fn reported(&mut self, by: InstanceId, attempt: &Attempt) {
+        if !self.may_report(by, attempt) {
+            return;
+        }
         self.forget_sent(attempt);
-        self.held.remove(attempt);
+        let holder = self.held.remove(attempt);
+        if let Some(holder) = holder.and_then(|id| self.instances.get_mut(&id)) {
+            holder.held.remove(attempt);
+        }
         // An outcome from the life before may overtake the command that was to be sent again.
         if let Some((queue, place)) = self.queued.remove(attempt) {
             self.queues.get_mut(queue).commands.remove(&place);
         }
+    }
+
+    fn may_report(&self, by: InstanceId, attempt: &Attempt) -> bool {
+        let Some(instance) = self.instances.get(&by) else {
+            return false;
+        };
+        let queued = || {
+            let (queue, place) = self.queued.get(attempt)?;
+            self.queues.get(*queue).commands.get(place)
+        };
+        let sent = self.sent.get(attempt).map(|sent| &sent.command);
+        let command = sent.or_else(queued);
+        command.is_none_or(|command| instance.queue_of(&command.action).is_some())
     }
 
     /// The instance has more room.

@@ -202,7 +202,7 @@ impl Registry {
         let mut book = self.lock();
         for outcome in &outcomes {
             let attempt = Attempt::of(&outcome.key, outcome.report.attempt);
-            book.reported(&attempt);
+            book.reported(instance, &attempt);
         }
         self.tell(&mut book, Outbox::default());
         drop(book);
@@ -295,6 +295,13 @@ impl Registry {
     /// Commands that are with a participant.
     pub(crate) fn in_flight(&self) -> usize {
         self.lock().sent.len()
+    }
+
+    /// Commands that are with one instance.
+    pub(super) fn in_flight_with(&self, instance: InstanceId) -> usize {
+        let book = self.lock();
+        let instance = book.instances.get(&instance);
+        instance.map_or(0, super::book::Instance::in_flight)
     }
 
     /// Tells lanes that time runs, then participants what to do: in this order, so that no outcome can come first.

@@ -139,6 +139,12 @@ impl SessionHandle {
         end.registry.acknowledge([(end.instance, refused)]);
     }
 
+    /// Commands that are with this instance.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.end.registry.in_flight_with(self.end.instance)
+    }
+
     /// No new commands.
     pub fn drain(&self) {
         self.end

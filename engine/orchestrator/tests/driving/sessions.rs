@@ -263,3 +263,29 @@ async fn many_results_in_one_message_are_answered_even_with_room_for_one() {
         assert_eq!(shop.acknowledged(&command).await, Acknowledged::Recorded);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_from_whoever_does_not_serve_the_action_leaves_the_command_with_its_participant()
+{
+    let world = World::new(4);
+    let node = world.node("one").await;
+    let mut shop = Participant::attach(&node, "shop-1", 10);
+    start(&node, "order", "{}").await;
+    let command = shop.command().await;
+    let mut thief = Participant::attach_as(
+        &node,
+        amends_orchestrator::Attachment {
+            participant: "thief".into(),
+            actions: vec![(amends_definitions::ActionName::new("thief.steal"), false)],
+            ..attachment("thief-1", 10)
+        },
+    );
+    assert_eq!(
+        thief.answer(&command, succeeded()).await,
+        Acknowledged::NotServed
+    );
+    drop(shop);
+    let mut shop = Participant::attach(&node, "shop-1", 10);
+    let again = shop.command().await;
+    assert_eq!((again.key, again.resent), (command.key, true));
+}
