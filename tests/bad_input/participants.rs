@@ -107,7 +107,7 @@ async fn b39_a_result_for_an_operation_that_is_not_ones_own_is_refused_without_a
         other_life,
         key.replace("/default/", "/other/"),
         key.replace("/reserve/", "/refund/"),
-        "k".repeat(100_000),
+        "k".repeat(512),
     ] {
         let outcome = v1::AttemptOutcome {
             operation_key: forged,
@@ -145,6 +145,17 @@ async fn b39_a_result_for_an_operation_that_is_not_ones_own_is_refused_without_a
         Code::PermissionDenied,
         "NOT_SERVED",
     );
+    // One that is longer than any key ends the stream that sent it.
+    let endless = v1::AttemptOutcome {
+        operation_key: "k".repeat(513),
+        ..succeeded(&command)
+    };
+    let outcomes = vec![endless];
+    stranger
+        .say(Message::Outcomes(v1::Outcomes { outcomes }))
+        .await;
+    let status = until_the_end(&mut stranger).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     // None of that decided anything: the true result does.
     let recorded = shop.answer(succeeded(&command)).await;
     assert_eq!(recorded.disposition(), Disposition::Recorded);

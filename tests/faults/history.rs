@@ -76,7 +76,9 @@ fn operations(history: &[HistoryEntry], state: SagaState, found: &mut Vec<String
             expect(found, intended, || {
                 format!("I7: {operation:?} without an intent")
             });
-            let once = ended.insert((operation, entry.attempt));
+            // The server's own "unknown" does not keep the true outcome from being taken later (F27).
+            let unknown = entry.outcome == "unknown";
+            let once = ended.insert((operation, entry.attempt, unknown));
             expect(found, once, || {
                 format!(
                     "I10: attempt {} of {operation:?} ended twice",
@@ -140,6 +142,7 @@ mod tests {
             entry("attempt_ended", stock, "forward", 1, "succeeded"),
             entry("scheduled", card, "forward", 0, ""),
             entry("attempt_ended", card, "forward", 1, "unknown"),
+            entry("attempt_ended", card, "forward", 1, "failed"),
             entry("abort_decided", "", "", 0, ""),
             entry("scheduled", card, "compensate", 0, ""),
             entry("attempt_ended", card, "compensate", 1, "nothing_to_undo"),
@@ -171,13 +174,13 @@ mod tests {
         });
         assert!(found(&faults, "I7"), "{faults:?}");
         let faults =
-            changed(|history| history.insert(6, entry("scheduled", "charge", "forward", 0, "")));
+            changed(|history| history.insert(7, entry("scheduled", "charge", "forward", 0, "")));
         assert!(found(&faults, "I9"), "{faults:?}");
         let faults = changed(|history| history.insert(3, history[2].clone()));
         assert!(found(&faults, "I10") && found(&faults, "I12"), "{faults:?}");
         let faults = changed(|history| drop(history.remove(3)));
         assert!(found(&faults, "I18"), "{faults:?}");
-        let faults = changed(|history| history.swap(7, 8));
+        let faults = changed(|history| history.swap(8, 9));
         assert!(found(&faults, "I20"), "{faults:?}");
     }
 }

@@ -17,7 +17,7 @@ const EMPTY_NAMES: [&str; 9] = [
 ];
 
 /// Where product code may sleep, and why. A test may not, but for the harnesses that watch other processes.
-const SLEEPERS: [(&str, &str); 15] = [
+const SLEEPERS: [(&str, &str); 16] = [
     ("engine/cli/src/bench/", "keeps a pace"),
     ("engine/cli/src/children.rs", "watches another process"),
     (
@@ -25,6 +25,7 @@ const SLEEPERS: [(&str, &str); 15] = [
         "waits for a server to come back",
     ),
     ("engine/cli/src/demo/", "is a play with pauses"),
+    ("engine/grpc/src/attach/", "the deadlines of a stream"),
     ("engine/grpc/src/connection.rs", "an accept that failed"),
     ("engine/grpc/src/server.rs", "the grace of open connections"),
     ("engine/grpc/src/service/saga.rs", "the deadline of a wait"),
