@@ -146,6 +146,28 @@ fn an_attempt_that_overtook_a_refusal_settles_from_its_own_sending() {
 }
 
 #[test]
+fn an_attempt_that_was_sent_again_has_no_more_time_and_settles_from_its_last_sending() {
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let one = ONE.replace("maxAttempts: 2", "maxAttempts: 1");
+    let saga = pump.start(&definition(&one), "{}");
+    pump.send("a");
+    pump.pass(Duration::from_secs(8));
+    pump.send("a");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(2));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("settling a"),
+        "a stream that comes and goes does not keep an attempt alive (F33)"
+    );
+    pump.pass(Duration::from_millis(7_999));
+    assert!(pump.out().is_empty());
+    pump.pass(Duration::from_millis(1));
+    assert_eq!(pump.out(), ["a:compensate:1"]);
+}
+
+#[test]
 fn an_attempt_that_an_earlier_owner_may_have_sent_settles_from_the_takeover() {
     let yaml = ONE.replace("timeout: 10s", "timeout: {attempt: 10s, schedule: 4s}");
     let mut pump = Pump::new();

@@ -164,13 +164,43 @@ impl Book {
         }
     }
 
-    /// An outcome arrived.
-    pub(super) fn reported(&mut self, attempt: &Attempt) {
-        self.forget_sent(attempt);
+    /// The owner took its shard anew: what waits or is sent again carries its new epoch, or participants would refuse it
+    /// once they have seen that.
+    pub(super) fn raise_epoch(&mut self, shard: ShardId, epoch: u64) {
+        let of_shard = |attempt: &Attempt| attempt.saga.shard() == shard;
+        for (attempt, (queue, place)) in &self.queued {
+            if of_shard(attempt)
+                && let Some(command) = self.queues.get_mut(*queue).commands.get_mut(place)
+            {
+                command.epoch = epoch;
+            }
+        }
+        for (attempt, sent) in &mut self.sent {
+            if of_shard(attempt) {
+                sent.command.epoch = epoch;
+            }
+        }
+    }
+
+    /// An outcome arrived, from somebody who serves these actions. One that does not serve the attempt's will be refused,
+    /// and the attempt stays where it is.
+    pub(super) fn reported(&mut self, attempt: &Attempt, serves: &[ActionName]) {
         self.held.remove(attempt);
+        if let Some(sent) = self.sent.get(attempt)
+            && serves.contains(&sent.command.action)
+        {
+            self.forget_sent(attempt);
+        }
         // An outcome from the life before may overtake the command that was to be sent again.
-        if let Some((queue, place)) = self.queued.remove(attempt) {
-            self.queues.get_mut(queue).commands.remove(&place);
+        if let Some((queue, place)) = self.queued.get(attempt).copied() {
+            let commands = &mut self.queues.get_mut(queue).commands;
+            let served = commands
+                .get(&place)
+                .is_some_and(|command| serves.contains(&command.action));
+            if served {
+                commands.remove(&place);
+                self.queued.remove(attempt);
+            }
         }
     }
 
@@ -406,6 +436,7 @@ impl Book {
             // It may have been reported, or its saga may have ended, meanwhile.
             if let Some(sent) = self.sent.get(&attempt) {
                 live.credit -= 1;
+                outbox.sent.push(attempt);
                 let command = Command {
                     resent: true,
                     ..(*sent.command).clone()
