@@ -27,7 +27,14 @@ impl Payload {
         })?;
         json::check(text, PAYLOAD_DEPTH_MAX)
             .map_err(|fault| PayloadError::Syntax(fault.to_string()))?;
-        Ok(Self(bytes))
+        // White space around it is not part of the value: what is read back from a journal has none.
+        let space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        let begin = bytes.iter().position(|byte| !space(byte)).unwrap_or(0);
+        let end = bytes
+            .iter()
+            .rposition(|byte| !space(byte))
+            .map_or(begin, |last| last + 1);
+        Ok(Self(bytes.slice(begin..end)))
     }
 
     /// Takes bytes that a [`Payload::check`] accepted before, such as those of a journal row.

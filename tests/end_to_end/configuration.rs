@@ -40,7 +40,7 @@ fn a_server_that_strangers_could_reach_does_not_start_unless_told_to() {
         .args(arguments)
         .args(["--insecure-listen", "--until-stdin-closes"])
         .env("AMENDS_LOG", "info");
-    told.start(&log).wait_for_log("the node is ready", QUICKLY);
+    told.start(&log).wait_for_log("listening on ", QUICKLY);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn b46_a_database_without_a_schema_is_refused_until_it_is_migrated() {
         ])
         .env("AMENDS_LOG", "info");
     let mut process = program.start(&directory.path().join("log"));
-    process.wait_for_log("the node is ready", QUICKLY);
+    process.wait_for_log("listening on ", QUICKLY);
 }
 
 #[tokio::test(flavor = "multi_thread")]

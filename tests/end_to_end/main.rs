@@ -2,10 +2,16 @@
 //! newcomer is promised is tried here once, in good weather and in bad; `bad_input` has what must be refused. Deliberately not
 //! here: random kills under load, which are `faults`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers as well"
+)]
+
 #[path = "../bad_input/mod.rs"]
 mod bad_input;
 mod configuration;
 mod delivery;
+mod doubt;
 mod flows;
 mod reading;
 mod restarts;

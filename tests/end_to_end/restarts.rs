@@ -189,3 +189,52 @@ async fn a_participant_that_leaves_hands_over_without_a_second_attempt() {
             .all(|step| step.forward.as_ref().unwrap().attempts == 1)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_slept_through_its_lease_writes_nothing_when_it_wakes() {
+    for store in Store::ALL {
+        let mut stage = Stage::open_with(store, &[("lease_ms", "3000")]).await;
+        let gate = Arc::new(Semaphore::new(0));
+        let entered = Arc::new(Notify::new());
+        let (script_gate, script_entered) = (gate.clone(), entered.clone());
+        let sleeper = stage.attach(move |call| {
+            let (gate, entered) = (script_gate.clone(), script_entered.clone());
+            async move {
+                if call.action == "hold" {
+                    entered.notify_one();
+                    gate.acquire().await.unwrap().forget();
+                }
+                Ok(willing(&call))
+            }
+        });
+        let name = stage.start("o1").await;
+        entered.notified().await;
+        stage.server.process().suspend();
+        // It takes over when the lease has run out, and not before.
+        let heir = stage.server.start_beside();
+        let client = Client::connect_lazy(&heir.address()).unwrap();
+        let awake = Stage {
+            server: heir,
+            client,
+        };
+        let actor = awake.attach_willing();
+        let saga = awake.settled_as(&name, SagaState::Completed).await;
+        assert_eq!(actor.actions(&name), ["hold", "pay", "ship"]);
+        let history = awake.client.history(&name).await.unwrap();
+        // The sleeper wakes with a result for a step that another node has finished, and has to find out by itself.
+        gate.add_permits(10);
+        stage.server.process().resume();
+        let status = stage.server.process().ended_within(PATIENCE).unwrap();
+        assert!(!status.success(), "{}", stage.server.log());
+        assert!(
+            !stage.server.log().contains("panicked"),
+            "{}",
+            stage.server.log()
+        );
+        assert_eq!(awake.client.history(&name).await.unwrap(), history);
+        assert_eq!(awake.client.get(&name).await.unwrap(), saga);
+        drop(sleeper);
+        let next = awake.start("o2").await;
+        awake.settled_as(&next, SagaState::Completed).await;
+    }
+}

@@ -23,7 +23,7 @@ apiVersion: amends/v1
 name: shop
 retryPolicies:
   quick: {initialInterval: 20ms, backoff: 1, maxInterval: 20ms, maxAttempts: 5, jitter: 0}
-defaults: {timeout: 10s, retry: quick}
+defaults: {timeout: 10s, retry: {initialInterval: 20ms, backoff: 1, maxInterval: 20ms, maxAttempts: 5, jitter: 0}}
 steps:
   - id: reserve
     call: shop.reserve

@@ -73,16 +73,15 @@ impl Program {
         let file = file.create(true).append(true).open(log);
         let file = file.expect("a log in a directory of ours can be written");
         let log_from = file.metadata().map_or(0, |metadata| metadata.len());
-        let mut command = if self.supervised {
+        let command = if self.supervised {
             let mut shell = Command::new("/bin/sh");
             shell.args(["-c", SUPERVISOR]).arg(&self.binary);
             shell
         } else {
             Command::new(&self.binary)
         };
-        let child = command
-            .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+        let child = self
+            .prepared(command)
             .stdin(Stdio::piped())
             .stdout(file.try_clone().expect("a file has a second handle"))
             .stderr(file)
@@ -104,9 +103,8 @@ impl Program {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         let (out, err) = (directory.path().join("out"), directory.path().join("err"));
         let create = |path: &Path| File::create(path).expect("a file of ours can be made");
-        let child = Command::new(&self.binary)
-            .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+        let child = self
+            .prepared(Command::new(&self.binary))
             .stdin(Stdio::piped())
             .stdout(create(&out))
             .stderr(create(&err))
@@ -126,6 +124,22 @@ impl Program {
             panic!("{self:?} did not end within {within:?}: {ended:?}");
         }
         ended
+    }
+
+    /// With arguments and environment; what a developer's own environment would tell the program is left out.
+    fn prepared(&self, mut command: Command) -> Command {
+        for (name, _) in std::env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if ["AMENDS_", "OTEL_", "DATABASE_URL", "RUST_LOG"]
+                .iter()
+                .any(|prefix| name_text.starts_with(prefix))
+            {
+                command.env_remove(&name);
+            }
+        }
+        command.args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
     }
 }
 
@@ -157,11 +171,32 @@ impl Process {
     /// # Panics
     /// If the signal cannot be sent.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Stops it in its tracks with SIGSTOP, as a machine does that is suspended.
+    ///
+    /// # Panics
+    /// If the signal cannot be sent.
+    pub fn suspend(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on where it was.
+    ///
+    /// # Panics
+    /// If the signal cannot be sent.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("/bin/kill").args(["-TERM", &pid]).status();
+        let flag = format!("-{name}");
+        let sent = Command::new("/bin/kill").args([&flag, &pid]).status();
         assert!(
             sent.is_ok_and(|status| status.success()),
-            "no SIGTERM for {pid}"
+            "no SIG{name} for {pid}"
         );
     }
 

@@ -69,6 +69,22 @@ impl Server {
         Self::on(directory, migrated_database(cluster), settings)
     }
 
+    /// Starts another server, on another port, over the same database and with the same settings.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_beside(&self) -> Self {
+        let directory = tempfile::Builder::new().prefix("amends-test-").tempdir();
+        let directory = directory.expect("there is a temporary directory");
+        let settings: Vec<(&str, &str)> = self
+            .settings
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        Self::on(directory, self.database_url.clone(), &settings)
+    }
+
     fn on(directory: TempDir, database_url: String, settings: &[(&str, &str)]) -> Self {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let mut server = Self {
@@ -112,6 +128,13 @@ impl Server {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
+    /// Whether it wrote this since it was first started.
+    #[must_use]
+    pub fn ever_said(&self, text: &str) -> bool {
+        let log = std::fs::read(self.log_file()).unwrap_or_default();
+        String::from_utf8_lossy(&log).contains(text)
+    }
+
     /// The process.
     ///
     /// # Panics
@@ -134,7 +157,7 @@ impl Server {
     pub fn start_again(&mut self) {
         let mut program = server_program()
             .args(["--listen", &self.listen(), "--until-stdin-closes"])
-            .env("AMENDS_DATABASE_URL", &self.database_url)
+            .env("AMENDS__DATABASE_URL", &self.database_url)
             .env("AMENDS_LOG", "info");
         for (key, value) in &self.settings {
             program = program.env(&format!("AMENDS__{}", key.to_uppercase()), value);
@@ -158,7 +181,7 @@ impl Server {
     }
 }
 
-/// `amends server`, without anything else, and without what the environment of the test would tell it.
+/// `amends server`, without anything else.
 #[must_use]
 pub fn server_program() -> Program {
     Program::of_workspace("amends").args(["server"])
@@ -186,5 +209,5 @@ pub fn migrate(database_url: &str) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-const READY: &str = "the node is ready";
+const READY: &str = "listening on ";
 const READY_WITHIN: Duration = Duration::from_secs(30);

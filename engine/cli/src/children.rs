@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use amends_proto::v1::ListDefinitionsRequest;
 use tokio::process::{Child, Command};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use crate::connection::Connection;
 use crate::exit::Exit;
@@ -20,6 +21,8 @@ use crate::failure::Failure;
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// How often it is asked meanwhile.
 const READY_POLL: Duration = Duration::from_millis(50);
+/// How long a process may take to end by itself.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// How much of a log is shown when its process failed.
 const LOG_TAIL_BYTES: usize = 2_000;
 
@@ -105,6 +108,21 @@ impl Process {
         Ok(())
     }
 
+    /// Closes its standard input, at which it ends by itself, and waits for that; kills it if it takes too long.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub async fn stop(&mut self) -> Result<(), Failure> {
+        if let Some(child) = &mut self.child {
+            drop(child.stdin.take());
+            if timeout(STOP_WITHIN, child.wait()).await.is_err() {
+                return self.kill().await;
+            }
+            self.child = None;
+        }
+        Ok(())
+    }
+
     /// How it ended, if it did by itself since it was last asked.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.as_mut()?.try_wait().ok().flatten()?;
@@ -153,7 +171,9 @@ impl ServerProcess {
         // The URL may hold a password, and command lines are public: it goes through the environment.
         let process = Process::new("server", directory, arguments)
             .with_environment("AMENDS__DATABASE_URL", database_url)
-            .with_environment("AMENDS_LOG", "warn");
+            .with_environment("AMENDS_LOG", "warn")
+            // When its parent is killed, it has to be gone soon after.
+            .with_environment("AMENDS__DRAIN_GRACE_MS", "1000");
         let mut server = Self {
             process,
             address: format!("http://{listen}"),
@@ -220,11 +240,15 @@ fn free_address() -> Result<String, Failure> {
     Ok(address.to_string())
 }
 
-/// Ends this process when its standard input does, that is, when its parent is gone.
-pub fn end_with_stdin() {
-    std::thread::spawn(|| {
+/// Resolves when standard input ends, that is, when the parent of this process is gone.
+pub async fn stdin_closed() {
+    let (gone, end) = oneshot::channel();
+    // A thread of its own: a runtime cannot end while one of its threads reads.
+    std::thread::spawn(move || {
         // What is read does not matter; the end of it, or a failure, does.
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        std::process::exit(0);
+        let _ = gone.send(());
     });
+    // The sender is never dropped without having sent.
+    let _ = end.await;
 }

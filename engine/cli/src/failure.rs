@@ -83,7 +83,11 @@ impl Failure {
                 } else {
                     format!("{}: ", violation.field)
                 };
-                failure = failure.detail(format!("{place}{}", violation.description));
+                let detail = format!("{place}{}", violation.description);
+                // With one violation, the message is often the violation.
+                if detail != status.message() {
+                    failure = failure.detail(detail);
+                }
             }
         }
         if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {

@@ -1,5 +1,5 @@
-//! What the README shows by hand, against a real server process: `dev`, `lint`, `apply`, `saga …`, and the exit codes of
-//! what goes wrong.
+//! What a person does by hand, against a real server process: `dev`, `lint`, `apply`, `saga …`, and the exit codes of what
+//! goes wrong.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -173,11 +173,9 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn a_saga_by_hand_from_the_definition_to_its_history() {
+fn a_definition_is_checked_applied_once_and_read_back() {
     let dev = Dev::start();
     let definition = dev.file("boat.saga.yaml", DEFINITION);
-    let input = dev.file("booking.json", r#"{"booking": "B-1", "card": "good"}"#);
-
     assert_eq!(code(&dev.run(&["lint", &definition])), 0);
     let applied = dev.run(&["apply", "-f", &definition]);
     assert_eq!(code(&applied), 0, "{}", said(&applied));
@@ -195,7 +193,14 @@ fn a_saga_by_hand_from_the_definition_to_its_history() {
         dev.json(&["definition", "list"])["definitions"][0]["step_ids"],
         json!(["hold", "pay"])
     );
+}
 
+#[test]
+fn a_saga_by_hand_from_its_start_to_its_history() {
+    let dev = Dev::start();
+    let definition = dev.file("boat.saga.yaml", DEFINITION);
+    let input = dev.file("booking.json", r#"{"booking": "B-1", "card": "good"}"#);
+    assert_eq!(code(&dev.run(&["apply", "-f", &definition])), 0);
     let _boats = Boats::attach(&dev.server);
     let done = dev.run(&["saga", "start", "rent-a-boat", "-i", &input, "--wait"]);
     assert_eq!(code(&done), 0, "{}", said(&done));
@@ -363,7 +368,7 @@ fn refusals_end_with_their_codes_and_say_what_to_do() {
             &["saga", "start", "rent-a-boat", "-i", "-"],
             "{",
             3,
-            "not started",
+            "[PAYLOAD_INVALID]",
         ),
         (
             &["saga", "start", "rent-a-boat", "-i", "-"],

@@ -169,7 +169,12 @@ fn span(request: &Request<Body>, class: Class) -> Span {
         path.next().unwrap_or_default(),
         path.next().unwrap_or_default(),
     );
-    let context = TraceContext::of(&MetadataMap::from_headers(request.headers().clone()));
+    // Most requests have no trace, and their headers need no copy.
+    let traced = request.headers().contains_key("traceparent");
+    let headers = traced.then(|| MetadataMap::from_headers(request.headers().clone()));
+    let context = headers
+        .map(|headers| TraceContext::of(&headers))
+        .unwrap_or_default();
     tracing::info_span!(
         target: "amends_grpc",
         "rpc",

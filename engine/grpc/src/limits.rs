@@ -23,6 +23,12 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections of a node; more wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 4_096;
+/// Connections of one peer's address, unless the options say; more are closed at once.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 1_024;
+/// HTTP/2: what every connection begins with.
+pub const PREFACE_BYTES: usize = 24;
+/// HTTP/2: how long a peer may take for that.
+pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams that stay open (waits, watches, participants) of a node; one more is `RESOURCE_EXHAUSTED`.
 pub const LONG_CALLS_MAX: usize = 16_384;
 /// Pause after an accept that failed, such as for want of file descriptors.
@@ -47,6 +53,10 @@ pub const PAGE_SIZE_DEFAULT: u32 = 50;
 pub const HISTORY_PAGE_SIZE_DEFAULT: u32 = 100;
 /// Bytes of facts in a page of history, give or take one row.
 pub const HISTORY_PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of definitions in a page of them, give or take one; a page that is full of bytes is a page.
+pub const DEFINITIONS_PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Definitions that a page reads at once: each has its source and its normal form.
+pub const DEFINITIONS_AT_ONCE: usize = 32;
 /// Rows that a follower reads at once.
 pub const FOLLOW_ROWS: usize = 128;
 /// A page token's text.
@@ -60,6 +70,12 @@ pub const WAIT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Time for the first message of a participant.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Session leases that a participant may be silent while it has attempts in hand.
+pub const SILENT_LEASES: u32 = 2;
+/// An operation's key, as participants say it back; the longest one that a node makes has 287 bytes.
+pub const OPERATION_KEY_BYTES_MAX: usize = 512;
+/// Outcomes of one participant that were read, and whose answers it has not taken yet; then its next ones wait.
+pub const UNANSWERED_OUTCOMES_MAX: usize = 8_192;
 /// Time that a message to a participant may wait for the participant to read.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages to a participant that are ready before it reads.

@@ -28,6 +28,8 @@ pub struct Options {
     pub session_lease: Duration,
     /// Short requests at the same time; one more is `RESOURCE_EXHAUSTED`.
     pub calls_max: usize,
+    /// Connections of one peer's address at the same time; one more is closed at once.
+    pub connections_per_peer_max: usize,
     /// How long a short request may take.
     pub request_timeout: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for Options {
             node: "amends".into(),
             session_lease: Duration::from_secs(5),
             calls_max: 8_192,
+            connections_per_peer_max: limits::CONNECTIONS_PER_PEER_MAX,
             request_timeout: Duration::from_secs(30),
         }
     }
@@ -99,7 +102,11 @@ pub async fn serve(
         shutdown.await;
         closing.send_replace(true);
     };
-    let connections = connection::accept(listener, limits::CONNECTIONS_MAX);
+    let connections = connection::accept(
+        listener,
+        limits::CONNECTIONS_MAX,
+        options.connections_per_peer_max,
+    );
     tokio::select! {
         served = router.serve_with_incoming_shutdown(connections, signal) => served.map_err(Error::Transport),
         () = grace(closed) => Ok(()),

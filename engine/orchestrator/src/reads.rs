@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::api::{HistoryPage, SagaView};
 use crate::definitions::Revision;
-use crate::lane::{Message, Waiting};
+use crate::lane::{CancelOrder, Message, Waiting};
 use crate::loading::whole_history;
 use crate::node::Node;
 use crate::refusal::{Kind, Refusal};
@@ -135,14 +135,14 @@ pub(crate) async fn cancel(
     }
     let ticket = node.load.input(node.lanes.lane_of(id.shard()))?;
     let (reply, answer) = oneshot::channel();
-    let message = Message::Cancel {
+    let order = CancelOrder {
         namespace: namespace.clone(),
         saga: id,
         by: by.to_owned(),
         reason: reason.to_owned(),
         waiting: Waiting { reply, ticket },
     };
-    node.lanes.send(id.shard(), message);
+    node.lanes.send(id.shard(), Message::Cancel(order));
     let answer = answer.await.unwrap_or(Err(CancelRefusal::Unavailable));
     answer.map_err(|refusal| not_cancelled(&namespace, id, refusal))
 }

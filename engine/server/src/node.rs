@@ -62,6 +62,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         node: name.clone(),
         session_lease: config.session_lease(),
         calls_max: config.calls_max,
+        connections_per_peer_max: config.connections_per_peer_max,
         request_timeout: config.request_timeout(),
     };
     Ok(Node {

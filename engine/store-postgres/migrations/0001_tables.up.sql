@@ -83,7 +83,7 @@ CREATE VIEW amends.steps AS
 SELECT
     f.saga_id,
     f.shard,
-    coalesce(d.normal_form::json -> 'steps' -> f.step ->> 'id', f.step::text) AS step,
+    coalesce(d.normal_form::json -> 'definition' -> 'steps' -> f.step ->> 'id', f.step::text) AS step,
     f.step AS step_index,
     f.operation,
     (array_agg(f.state ORDER BY f.position DESC, f.place DESC))[1] AS state,
@@ -109,7 +109,7 @@ FROM (
             WHEN e.fact ->> 'retry_at_us' IS NOT NULL THEN 'retrying'
             ELSE e.fact ->> 'outcome'
         END AS state,
-        (e.fact ->> 'attempt')::integer AS attempt,
+        CASE WHEN e.fact ->> 'kind' = 'scheduled' THEN 1 ELSE (e.fact ->> 'attempt')::integer END AS attempt,
         e.fact ->> 'code' AS code,
         (e.fact -> 'output')::text AS output
     FROM amends.shards AS h

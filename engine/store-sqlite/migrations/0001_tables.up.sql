@@ -80,7 +80,7 @@ CREATE VIEW steps AS
 SELECT
     f.saga_id AS saga_id,
     f.shard AS shard,
-    coalesce(json_extract(d.normal_form, '$.steps[' || f.step || '].id'), f.step) AS step,
+    coalesce(json_extract(d.normal_form, '$.definition.steps[' || f.step || '].id'), f.step) AS step,
     f.step AS step_index,
     f.operation AS operation,
     substr(max(f.mark || f.state), 27) AS state,
@@ -105,7 +105,7 @@ FROM (
             WHEN e.value ->> '$.retry_at_us' IS NOT NULL THEN 'retrying'
             ELSE e.value ->> '$.outcome'
         END AS state,
-        e.value ->> '$.attempt' AS attempt,
+        iif(e.value ->> '$.kind' = 'scheduled', 1, e.value ->> '$.attempt') AS attempt,
         e.value ->> '$.code' AS code,
         e.value -> '$.output' AS output
     FROM shards AS h

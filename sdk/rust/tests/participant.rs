@@ -579,3 +579,36 @@ async fn an_observer_sees_each_answer_before_it_is_reported() {
     session.outcome().await;
     assert_eq!(seen.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn a_participant_whose_instance_attached_elsewhere_ends_and_does_not_come_back() {
+    use tonic_types::{ErrorDetails, StatusExt as _};
+    let started = Arc::new(Notify::new());
+    let (starts, cancelled) = (started.clone(), Arc::new(Notify::new()));
+    let seen = cancelled.clone();
+    let waits = move |context: Context, _: Value| {
+        let (starts, seen) = (starts.clone(), seen.clone());
+        async move {
+            starts.notify_one();
+            context.cancellation().cancelled().await;
+            seen.notify_one();
+            Ok::<_, Fail>(())
+        }
+    };
+    let participant = Participant::new("inventory").action("reserve", waits);
+    let (_server, session, running) = attached(participant).await;
+    session.command([command("k", "reserve")]);
+    soon(started.notified()).await;
+    let details = ErrorDetails::with_error_info("SESSION_REPLACED", "amends.dev", []);
+    session.end(tonic::Status::with_error_details(
+        tonic::Code::Aborted,
+        "a newer stream replaced this one",
+        details,
+    ));
+    let ended = soon(running.task).await.unwrap().unwrap_err();
+    assert!(
+        matches!(&ended, ParticipantError::Replaced { instance, .. } if instance == "one"),
+        "{ended}"
+    );
+    soon(cancelled.notified()).await;
+}

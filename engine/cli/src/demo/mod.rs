@@ -14,7 +14,7 @@ use amends_proto::v1::{self as proto, SagaState};
 use tokio::time::Instant;
 
 use crate::arguments::{DemoArguments, DemoParticipantArguments, Global};
-use crate::children::end_with_stdin;
+use crate::children::stdin_closed;
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -24,8 +24,10 @@ use company::Company;
 use progress::Progress;
 use starts::Starts;
 
-/// Over how long the starts are spread; the kills lie in between.
-const STARTS_TAKE: Duration = Duration::from_secs(14);
+/// The usual time between two starts.
+const PACE: Duration = Duration::from_millis(47);
+/// Over how long the starts are spread at most: many orders arrive faster.
+const STARTS_TAKE_AT_MOST: Duration = Duration::from_secs(14);
 /// When the demo gives up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(55);
 /// How often it looks at its children and counts what is settled.
@@ -69,8 +71,10 @@ pub async fn participant(
     global: &Global,
     arguments: &DemoParticipantArguments,
 ) -> Result<Exit, Failure> {
-    end_with_stdin();
-    story::participate(&global.server, arguments).await?;
+    tokio::select! {
+        () = stdin_closed() => {}
+        ended = story::participate(&global.server, arguments) => ended?,
+    }
     Ok(Exit::Ok)
 }
 
@@ -88,7 +92,7 @@ async fn play(arguments: &DemoArguments, directory: &std::path::Path) -> Result<
         "applied place-order; {total} orders begin to arrive"
     ));
 
-    let starts = Starts::begin(&connection, orders.clone(), STARTS_TAKE);
+    let starts = Starts::begin(&connection, orders.clone(), pace(arguments.orders));
     follow(&mut company, &connection, &starts, &mut progress).await?;
     progress.tell("every saga is settled");
     progress.finish();
@@ -102,6 +106,10 @@ async fn play(arguments: &DemoArguments, directory: &std::path::Path) -> Result<
     } else {
         Exit::Wrong
     })
+}
+
+fn pace(orders: u32) -> Duration {
+    PACE.min(STARTS_TAKE_AT_MOST / orders.max(1))
 }
 
 async fn apply(connection: &Connection) -> Result<(), Failure> {

@@ -41,12 +41,11 @@ struct Counts {
 }
 
 impl Starts {
-    /// Begins; the last order arrives when this time has passed.
+    /// Begins; so much time passes between two starts.
     #[must_use]
-    pub fn begin(connection: &Connection, orders: Vec<Order>, take: Duration) -> Self {
+    pub fn begin(connection: &Connection, orders: Vec<Order>, pace: Duration) -> Self {
         let counts = Arc::new(Counts::default());
         let total = orders.len() as u64;
-        let pace = take / u32::try_from(orders.len().max(1)).unwrap_or(u32::MAX);
         let task = tokio::spawn(start_all(
             connection.clone(),
             orders,

@@ -29,7 +29,7 @@ fn write_value(
         Some(b'"') => {
             let text: String = serde_json::from_str(json)?;
             separate(out, fresh);
-            write_text(out, &text, json, indent);
+            write_text(out, &text, indent);
             Ok(())
         }
         _ => {
@@ -96,7 +96,7 @@ fn write_list(
 }
 
 /// Plain where nothing else could be read into it, a block for a document of several lines, else quoted as in JSON.
-fn write_text(out: &mut String, text: &str, json: &str, indent: usize) {
+fn write_text(out: &mut String, text: &str, indent: usize) {
     if is_plain(text) {
         out.push_str(text);
         out.push('\n');
@@ -110,20 +110,24 @@ fn write_text(out: &mut String, text: &str, json: &str, indent: usize) {
             out.push('\n');
         }
     } else {
-        // JSON's quoting is YAML's, DEL and line separators aside, which JSON leaves as they are and YAML folds.
-        out.push_str(
-            &json
-                .replace('\u{7f}', "\\x7f")
-                .replace('\u{85}', "\\N")
-                .replace('\u{2028}', "\\L")
-                .replace('\u{2029}', "\\P"),
-        );
+        out.push_str(&quoted(text));
         out.push('\n');
     }
 }
 
+/// JSON's quoting is YAML's, but for a few characters that JSON leaves as they are and YAML folds or refuses.
 fn quoted(text: &str) -> String {
-    serde_json::Value::String(text.to_owned()).to_string()
+    let mut quoted = serde_json::Value::from(text).to_string();
+    for (character, escape) in [
+        ('\u{7f}', "\\x7f"),
+        ('\u{85}', "\\N"),
+        ('\u{2028}', "\\L"),
+        ('\u{2029}', "\\P"),
+        ('\u{feff}', "\\ufeff"),
+    ] {
+        quoted = quoted.replace(character, escape);
+    }
+    quoted
 }
 
 fn separate(out: &mut String, fresh: bool) {
@@ -241,5 +245,73 @@ mod tests {
             r#"{"source": "a: 1\n\nb:\n  - 2\n", "x": "a\nb"}"#,
             "source: |\n  a: 1\n\n  b:\n    - 2\nx: \"a\\nb\"\n",
         );
+    }
+
+    #[test]
+    fn a_reader_of_yaml_reads_back_what_was_written() {
+        let texts = [
+            "",
+            " ",
+            "a",
+            "a ",
+            " a",
+            "-",
+            "- a",
+            "a: b",
+            "a:",
+            "#a",
+            "a #b",
+            "null",
+            "~",
+            "True",
+            "1",
+            "0x1",
+            "1e3",
+            ".5",
+            "2025-11-21",
+            "a\nb",
+            "a\nb\n",
+            "a\n\n",
+            "\n",
+            "\na\n",
+            " a\nb\n",
+            "a\r\nb\n",
+            "\ttab\n",
+            "a\tb",
+            "%a",
+            "@a",
+            "`a`",
+            "*a",
+            "&a",
+            "!a",
+            "{a}",
+            "[a]",
+            "'a'",
+            "\"a\"",
+            "\\",
+            "é",
+            "日本",
+            "\u{1f600}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}",
+            "\u{7f}",
+            "\u{1}",
+            "---",
+            "...\n",
+            "a\n---\nb\n",
+        ];
+        let tree = serde_json::json!({
+            "texts": texts.as_slice(),
+            "keys": texts.iter().enumerate().map(|(at, text)| (format!("{text}{at}"), at)).collect::<std::collections::BTreeMap<_, _>>(),
+            "nested": [[], {}, [[1, [2, {"a": {"b": [null, true, -1.5]}}]]], {"source": "x: 1\n\n  y\n"}],
+        });
+        let yaml = from_json(&tree.to_string()).expect("JSON");
+        let read: serde_json::Value =
+            serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        for (read, written) in read["texts"].as_array().expect("a list").iter().zip(texts) {
+            assert_eq!(read, written, "{yaml}");
+        }
+        assert_eq!(read, tree, "{yaml}");
     }
 }

@@ -8,7 +8,7 @@ use amends_server::{
 };
 
 use crate::arguments::{DevArguments, ServerArguments};
-use crate::children::end_with_stdin;
+use crate::children::stdin_closed;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::output::{say, write_out};
@@ -18,9 +18,6 @@ use crate::output::{say, write_out};
 /// # Errors
 /// [`Exit::Configuration`] if it cannot start, [`Exit::Wrong`] if it cannot go on.
 pub async fn server(arguments: &ServerArguments) -> Result<(), Failure> {
-    if arguments.until_stdin_closes {
-        end_with_stdin();
-    }
     let sources = Sources {
         file: arguments.config.clone(),
         // A variable that is no text is none of ours: their names and values are.
@@ -30,7 +27,7 @@ pub async fn server(arguments: &ServerArguments) -> Result<(), Failure> {
         flags: flags(arguments),
     };
     let config = Config::load(sources).map_err(|error| not_started(&error))?;
-    run(config, |address| {
+    run(config, arguments.until_stdin_closes, |address| {
         say(format!("listening on {address}"));
         Ok(())
     })
@@ -57,7 +54,7 @@ pub async fn dev(arguments: &DevArguments) -> Result<(), Failure> {
         log_filter: "warn".to_owned(),
         ..Config::default()
     };
-    run(config, |address| {
+    run(config, false, |address| {
         say(next_steps(address, &database));
         // The address alone is data: `amends dev --listen 127.0.0.1:0` tells a script where it is.
         write_out(&format!("http://{address}\n"))
@@ -67,6 +64,7 @@ pub async fn dev(arguments: &DevArguments) -> Result<(), Failure> {
 
 async fn run(
     config: Config,
+    until_stdin_closes: bool,
     ready: impl FnOnce(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let telemetry = telemetry::init(config.log_format, &config.log_filter)
@@ -76,6 +74,16 @@ async fn run(
     })?;
     let node = start(config).await.map_err(|error| not_started(&error))?;
     ready(&node.address().to_string())?;
+    let shutdown = async {
+        if until_stdin_closes {
+            tokio::select! {
+                () = shutdown => {}
+                () = stdin_closed() => {}
+            }
+        } else {
+            shutdown.await;
+        }
+    };
     let ended = node.run_until(shutdown).await;
     telemetry.shutdown().await;
     ended.map_err(|error| ended_early(&error))

@@ -71,12 +71,7 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
             code,
         } => {
             let target = operation_mut(saga, *step, *operation);
-            target.unclear.remove(attempt);
-            // One that was overtaken says nothing about how its operation ended.
-            if matches!(target.phase, Phase::Scheduled { .. }) {
-                target.error = Some((code.clone(), "it was never sent".into()));
-            }
-            target.phase = ended_phase(target, *operation);
+            withdrawn(target, *operation, *attempt, code);
         }
         Fact::AbortDecided(reason) => {
             saga.abort = Some(Abort {
@@ -139,6 +134,15 @@ fn scheduled(
     target.first_at = Some(at);
     target.unclear.insert(1);
     target.order = order;
+}
+
+fn withdrawn(target: &mut Operation, operation: OperationKind, attempt: u32, code: &str) {
+    target.unclear.remove(&attempt);
+    // One that was overtaken says nothing about how its operation ended.
+    if matches!(target.phase, Phase::Scheduled { .. }) {
+        target.error = Some((code.to_owned(), "it was never sent".into()));
+    }
+    target.phase = ended_phase(target, operation);
 }
 
 fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded, at: Time) {

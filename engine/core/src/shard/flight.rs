@@ -92,55 +92,12 @@ impl Flights {
         overdue
     }
 
-    /// Makes the flights what the state asks for: hands out what is due and not in flight, takes back what is in flight
-    /// and not due.
+    /// Makes the flights what the state asks for: takes back what is in flight and not due, hands out what is due and not
+    /// in flight.
     pub fn reconcile(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
-        let wanted = |list: &[DueCommand], key: &(StepIndex, OperationKind), attempt: u32| {
-            list.iter().any(|command| {
-                (command.step, command.operation) == *key && command.attempt == attempt
-            })
-        };
-        let mut gone = Vec::new();
-        for (key, flight) in &mut self.0 {
-            if wanted(&due.commands, key, flight.attempt) {
-                continue;
-            }
-            if wanted(&due.awaited, key, flight.attempt) {
-                if flight.sent_at.is_none() && flight.withdraw_code.is_none() {
-                    flight.withdraw_code = Some("ABORTED");
-                    flight.withdraw_at = None;
-                    // What an earlier owner may have sent gets one more attempt's time for its result.
-                    if flight.resent && flight.deadline.is_none() {
-                        flight.deadline = Some(frame.now + timeouts(saga, key.0, key.1).attempt);
-                    }
-                    outputs.push(withdraw(saga, key.0, key.1, flight.attempt));
-                }
-                continue;
-            }
-            let asked = flight.withdraw_code.is_some();
-            if !asked || flight.sent_at.is_some() {
-                outputs.push(withdraw(saga, key.0, key.1, flight.attempt));
-            }
-            // An older attempt ended the operation, and this one is still in doubt: that it never left would settle it.
-            let never_sent = flight.sent_at.is_none() && !flight.resent;
-            if never_sent
-                && saga.end.is_none()
-                && saga.operation(key.0, key.1).is_in_doubt(flight.attempt)
-            {
-                flight.withdraw_code.get_or_insert("OVERTAKEN");
-                flight.withdraw_at = None;
-            } else {
-                gone.push(*key);
-            }
-        }
-        for key in gone {
-            self.0.remove(&key);
-        }
+        self.take_back(saga, due, frame, outputs);
         for command in &due.commands {
-            if self
-                .get(command.step, command.operation, command.attempt)
-                .is_none()
-            {
+            if self.is_missing(command) {
                 let resent = frame
                     .loaded_at
                     .is_some_and(|loaded_at| command.due_at <= loaded_at);
@@ -161,10 +118,7 @@ impl Flights {
         }
         for command in &due.awaited {
             // Only after a takeover: an earlier owner may have sent it, and its result gets one more attempt's time.
-            if self
-                .get(command.step, command.operation, command.attempt)
-                .is_none()
-            {
+            if self.is_missing(command) {
                 let attempt_time = timeouts(saga, command.step, command.operation).attempt;
                 let flight = Flight {
                     attempt: command.attempt,
@@ -177,6 +131,65 @@ impl Flights {
                 self.0.insert((command.step, command.operation), flight);
             }
         }
+    }
+
+    /// Asks back what the state does not ask for any more.
+    fn take_back(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
+        let wanted = |list: &[DueCommand], key: &(StepIndex, OperationKind), attempt: u32| {
+            list.iter().any(|command| {
+                (command.step, command.operation) == *key && command.attempt == attempt
+            })
+        };
+        self.0.retain(|key, flight| {
+            if wanted(&due.commands, key, flight.attempt) {
+                return true;
+            }
+            if wanted(&due.awaited, key, flight.attempt) {
+                flight.ask_back(saga, *key, frame, outputs);
+                return true;
+            }
+            let asked = flight.withdraw_code.is_some();
+            if !asked || flight.sent_at.is_some() {
+                outputs.push(withdraw(saga, key.0, key.1, flight.attempt));
+            }
+            // An older attempt ended the operation, and this one is still in doubt: that it never left would settle it.
+            let in_doubt = flight.sent_at.is_none()
+                && !flight.resent
+                && saga.end.is_none()
+                && saga.operation(key.0, key.1).is_in_doubt(flight.attempt);
+            if in_doubt {
+                flight.withdraw_code.get_or_insert("OVERTAKEN");
+                flight.withdraw_at = None;
+            }
+            in_doubt
+        });
+    }
+
+    fn is_missing(&self, command: &DueCommand) -> bool {
+        self.get(command.step, command.operation, command.attempt)
+            .is_none()
+    }
+}
+
+impl Flight {
+    /// The abort came after its scheduling: it must not leave any more, and if it has left, its result is awaited.
+    fn ask_back(
+        &mut self,
+        saga: &Saga,
+        (step, operation): (StepIndex, OperationKind),
+        frame: &Frame,
+        outputs: &mut Vec<Output>,
+    ) {
+        if self.sent_at.is_some() || self.withdraw_code.is_some() {
+            return;
+        }
+        self.withdraw_code = Some("ABORTED");
+        self.withdraw_at = None;
+        // What an earlier owner may have sent gets one more attempt's time for its result.
+        if self.resent && self.deadline.is_none() {
+            self.deadline = Some(frame.now + timeouts(saga, step, operation).attempt);
+        }
+        outputs.push(withdraw(saga, step, operation, self.attempt));
     }
 }
 

@@ -101,13 +101,13 @@ impl Shard {
         if self.deposed {
             return self.refuse(&input);
         }
-        match input {
-            Input::Loaded { saga, loaded } => self.loaded(saga, loaded, now),
-            input => self.queue.push_back(Queued::Input {
-                input,
-                looked_up: true,
-            }),
+        if let Input::Loaded { saga, loaded } = input {
+            return self.loaded(saga, loaded, now);
         }
+        self.queue.push_back(Queued::Input {
+            input,
+            looked_up: true,
+        });
     }
 
     /// When [`Shard::prepare`] has something to do by itself: the earliest timer.

@@ -202,6 +202,10 @@ fn run(seed: u64) -> Vec<String> {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the seed of a test comes from outside"
+)]
 fn random_sagas_end_fully_done_or_fully_undone() {
     if let Ok(seed) = std::env::var("AMENDS_SEED") {
         println!(

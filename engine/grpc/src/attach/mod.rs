@@ -16,7 +16,7 @@ use amends_proto::v1::attach_request::Message as Said;
 use amends_proto::v1::attach_response::Message as Answer;
 use amends_proto::v1::participant_service_server::ParticipantService;
 use futures_util::Stream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 use crate::convert::outcome::Realm;
 use crate::convert::time::duration;
 use crate::edge::Admission;
-use crate::limits::{HELLO_TIMEOUT, OUTGOING_MESSAGES};
+use crate::limits::{HELLO_TIMEOUT, OUTGOING_MESSAGES, SILENT_LEASES, UNANSWERED_OUTCOMES_MAX};
 use crate::server::Options;
 use crate::status::{decoder_refusal, invalid, status_of};
 use reader::{Credit, Reader};
@@ -102,11 +102,13 @@ impl Participants {
             .map_err(|refusal| status_of(&refusal))?;
         tracing::info!(target: "amends_grpc", participant, instance, "a participant attached");
         let (refused, refusals) = mpsc::channel(OUTGOING_MESSAGES);
+        let unanswered = Arc::new(Semaphore::new(UNANSWERED_OUTCOMES_MAX));
         let mut writer = Writer {
             out,
             deliveries,
             refusals,
             credit: credit.clone(),
+            unanswered: unanswered.clone(),
         };
         writer
             .send(Answer::Welcome(self.welcome(incarnation)))
@@ -117,6 +119,8 @@ impl Participants {
             realm,
             credit,
             refused,
+            unanswered,
+            silence_max: self.session_lease.saturating_mul(SILENT_LEASES),
         };
         let ended = tokio::select! {
             ended = reader.run() => ended,

@@ -1,19 +1,22 @@
 //! What a participant says after `hello`. A message that breaks the protocol ends the stream; an outcome that is not sound
 //! is refused by itself, and the stream goes on.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use amends_core::OperationKey;
 use amends_orchestrator::{Refusal, SessionHandle};
 use amends_proto::v1;
 use amends_proto::v1::attach_request::Message as Said;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
 use super::{empty_message, hello, no_hello, of_decoder};
 use crate::convert::outcome::{self, Realm};
-use crate::limits::{BATCH_ITEMS_MAX, CREDIT_MAX};
+use crate::limits::{BATCH_ITEMS_MAX, CREDIT_MAX, OPERATION_KEY_BYTES_MAX};
 use crate::status::{invalid, status_of};
 
 /// The reading half of a session.
@@ -24,18 +27,30 @@ pub(super) struct Reader {
     pub(super) credit: Credit,
     /// Outcomes that are refused here, on their way to the writer.
     pub(super) refused: mpsc::Sender<Vec<v1::Acknowledgement>>,
+    /// Room for outcomes whose answers the participant has not taken: else one that sends and never reads fills the node.
+    pub(super) unanswered: Arc<Semaphore>,
+    /// How long the participant may say nothing while it has attempts in hand.
+    pub(super) silence_max: Duration,
 }
 
 impl Reader {
     /// Reads until the participant leaves, or breaks the protocol.
     pub(super) async fn run(mut self) -> Result<(), Status> {
-        while let Some(request) = self.said.message().await.map_err(of_decoder)? {
+        while let Some(request) = self.next().await? {
             let message = request.message.ok_or_else(empty_message);
             self.take(message.map_err(|refusal| status_of(&refusal))?)
                 .await
                 .map_err(|refusal| status_of(&refusal))?;
         }
         Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<v1::AttachRequest>, Status> {
+        let has_attempts = || self.handle.in_flight() > 0;
+        match heard(self.said.message(), self.silence_max, has_attempts).await {
+            Some(message) => message.map_err(of_decoder),
+            None => Err(status_of(&silent(self.silence_max))),
+        }
     }
 
     async fn take(&mut self, said: Said) -> Result<(), Refusal> {
@@ -58,6 +73,14 @@ impl Reader {
 
     async fn outcomes(&mut self, outcomes: Vec<v1::AttemptOutcome>) -> Result<(), Refusal> {
         batch("outcomes.outcomes", outcomes.len())?;
+        keys_are_short(&outcomes)?;
+        let count = u32::try_from(outcomes.len()).unwrap_or(u32::MAX);
+        let Ok(room) = self.unanswered.acquire_many(count).await else {
+            // It is never closed.
+            return Ok(());
+        };
+        // The writer gives it back with the answers.
+        room.forget();
         let (sound, refused) = sort(&self.realm, outcomes);
         if !refused.is_empty() && self.refused.send(refused).await.is_err() {
             // The writer has ended, and ends this half.
@@ -68,6 +91,35 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// What comes next; nothing if the participant was silent for that long while it had attempts in hand. It may have got
+/// them when the time was almost over, so they count from its end on.
+async fn heard<T>(
+    next: impl Future<Output = T>,
+    silence_max: Duration,
+    has_attempts: impl Fn() -> bool,
+) -> Option<T> {
+    let mut next = pin!(next);
+    let mut expected = has_attempts();
+    loop {
+        if let Ok(heard) = tokio::time::timeout(silence_max, next.as_mut()).await {
+            return Some(heard);
+        }
+        let still = has_attempts();
+        if expected && still {
+            return None;
+        }
+        expected = still;
+    }
+}
+
+/// Pings may still be answered for a participant whose process is stuck.
+fn silent(silence_max: Duration) -> Refusal {
+    Refusal::unavailable(format!(
+        "the participant has attempts in hand and said nothing for {} ms; send heartbeats, and attach again",
+        silence_max.as_millis()
+    ))
 }
 
 /// Room for commands that was given and not used. It is bounded, whatever a participant adds up.
@@ -120,6 +172,19 @@ fn sort(
     (sound, refused)
 }
 
+/// Every outcome is answered by its key, so a key without bound would be memory without bound.
+fn keys_are_short(outcomes: &[v1::AttemptOutcome]) -> Result<(), Refusal> {
+    let long = |outcome: &v1::AttemptOutcome| outcome.operation_key.len() > OPERATION_KEY_BYTES_MAX;
+    match outcomes.iter().position(long) {
+        None => Ok(()),
+        Some(index) => Err(invalid(
+            "OPERATION_KEY_INVALID",
+            &format!("outcomes.outcomes[{index}].operation_key"),
+            format!("it has at most {OPERATION_KEY_BYTES_MAX} bytes; say the command's"),
+        )),
+    }
+}
+
 fn heartbeats_are_sound(attempts: &[v1::AttemptKey]) -> Result<(), Refusal> {
     batch("heartbeats.attempts", attempts.len())?;
     for (index, key) in attempts.iter().enumerate() {
@@ -163,6 +228,37 @@ mod tests {
         assert!(credit.grant(u32::MAX).is_err());
         credit.spend(usize::MAX);
         assert!(credit.grant(10_000).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_counts_only_while_attempts_are_in_hand() {
+        let silence_max = Duration::from_secs(10);
+        let began = tokio::time::Instant::now();
+        let never = || std::future::pending::<()>();
+        assert_eq!(heard(never(), silence_max, || true).await, None);
+        assert_eq!(began.elapsed(), silence_max);
+        let late = async {
+            tokio::time::sleep(silence_max * 50).await;
+            7
+        };
+        assert_eq!(heard(late, silence_max, || false).await, Some(7));
+        // The attempts come just before the first time is over.
+        let began = tokio::time::Instant::now();
+        let after = silence_max - Duration::from_millis(1);
+        let has_attempts = || began.elapsed() > after;
+        assert_eq!(heard(never(), silence_max, has_attempts).await, None);
+        assert_eq!(began.elapsed(), silence_max * 2);
+    }
+
+    #[test]
+    fn a_key_beyond_its_bound_is_no_key_of_ours() {
+        let outcome = |bytes: usize| v1::AttemptOutcome {
+            operation_key: "x".repeat(bytes),
+            ..v1::AttemptOutcome::default()
+        };
+        assert!(keys_are_short(&[outcome(0), outcome(OPERATION_KEY_BYTES_MAX)]).is_ok());
+        let refusal = keys_are_short(&[outcome(1), outcome(OPERATION_KEY_BYTES_MAX + 1)]);
+        assert_eq!(refusal.unwrap_err().reason, "OPERATION_KEY_INVALID");
     }
 
     #[test]

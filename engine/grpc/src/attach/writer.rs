@@ -1,14 +1,17 @@
 //! What is for a participant: deliveries gathered into messages of bounded size. A participant that does not read ends
 //! its stream, so that a node holds no more for it than its credit and a few messages.
 
+use std::sync::Arc;
+
 use amends_core::OperationKey;
 use amends_core::shard::Command;
 use amends_orchestrator::{Delivery, Refusal};
 use amends_proto::v1;
 use amends_proto::v1::attach_response::Message as Answer;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tonic::Status;
 
+use super::leaving;
 use super::reader::Credit;
 use crate::convert::command;
 use crate::limits::{BATCH_ITEMS_MAX, GATHER_MAX, SEND_TIMEOUT};
@@ -27,6 +30,8 @@ pub(super) struct Writer {
     /// Outcomes that the reader refused.
     pub(super) refusals: mpsc::Receiver<Vec<v1::Acknowledgement>>,
     pub(super) credit: Credit,
+    /// Room that goes back to the reader with each answer that leaves.
+    pub(super) unanswered: Arc<Semaphore>,
 }
 
 /// What was gathered for one round of messages.
@@ -43,10 +48,15 @@ struct Gathered {
 impl Writer {
     /// Writes until the participant is gone, a newer stream replaced this one, or the participant does not read.
     pub(super) async fn run(mut self) -> Result<(), Status> {
+        let mut goodbye_said = false;
         loop {
             let mut gathered = Gathered::default();
             tokio::select! {
-                delivery = self.deliveries.recv() => gathered.add(delivery.ok_or_else(replaced)?),
+                delivery = self.deliveries.recv() => match delivery {
+                    Some(delivery) => gathered.add(delivery),
+                    None if goodbye_said => return Err(status_of(&leaving())),
+                    None => return Err(replaced()),
+                },
                 Some(refused) = self.refusals.recv() => gathered.acknowledgements.extend(refused),
                 () = self.out.closed() => return Ok(()),
             }
@@ -58,9 +68,15 @@ impl Writer {
                 gathered.add(delivery);
             }
             let unavailable = gathered.unavailable;
+            goodbye_said |= gathered.goodbye.is_some();
             self.credit.spend(gathered.commands.len());
             for message in gathered.messages() {
+                let answered = match &message {
+                    Answer::Acknowledgements(batch) => batch.acknowledgements.len(),
+                    _ => 0,
+                };
                 self.send(message).await?;
+                self.unanswered.add_permits(answered);
             }
             if unavailable {
                 return Err(status_of(&not_recorded()));
@@ -198,6 +214,7 @@ mod tests {
             deliveries,
             refusals,
             credit: Credit::new(1),
+            unanswered: Arc::new(Semaphore::new(0)),
         };
         (
             writer,
@@ -221,6 +238,7 @@ mod tests {
         ends.deliveries
             .send(answers(Acknowledged::Late, 100))
             .unwrap();
+        let unanswered = writer.unanswered.clone();
         let running = tokio::spawn(writer.run());
         let mut sizes = Vec::new();
         for _ in 0..3 {
@@ -231,6 +249,7 @@ mod tests {
             }
         }
         assert_eq!(sizes, [128, 72, 1]);
+        assert_eq!(unanswered.available_permits(), 200);
         drop(ends.out);
         assert!(running.await.unwrap().is_ok());
         drop(ends.refusals);
@@ -242,6 +261,18 @@ mod tests {
         drop(ends.deliveries);
         assert_eq!(writer.run().await.unwrap_err().code(), Code::Aborted);
         drop((ends.out, ends.refusals));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_after_goodbye_was_not_replaced() {
+        let (writer, mut ends) = writer();
+        let reason = "the node shuts down".to_owned();
+        ends.deliveries.send(Delivery::Goodbye { reason }).unwrap();
+        drop(ends.deliveries);
+        assert_eq!(writer.run().await.unwrap_err().code(), Code::Unavailable);
+        let said = ends.out.recv().await.unwrap().unwrap().message;
+        assert!(matches!(said, Some(Answer::Goodbye(_))), "{said:?}");
+        drop(ends.refusals);
     }
 
     #[tokio::test]

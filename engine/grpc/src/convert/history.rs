@@ -29,107 +29,76 @@ pub fn entries(row: &JournalRow, bodies: &[String], step_ids: &[String]) -> Vec<
 
 /// What a fact says, as columns.
 fn describe(fact: &Fact, named: impl Fn(StepIndex) -> String) -> v1::HistoryEntry {
-    let kind = fact.kind().to_owned();
     let plain = v1::HistoryEntry {
-        kind,
+        kind: fact.kind().to_owned(),
         ..v1::HistoryEntry::default()
+    };
+    let at = |step: Option<StepIndex>, which: Option<OperationKind>| v1::HistoryEntry {
+        step: step.map(&named).unwrap_or_default(),
+        operation: which.map(operation).unwrap_or_default(),
+        ..plain.clone()
     };
     match fact {
         Fact::Started(_) | Fact::CancelDropped | Fact::Completed { .. } | Fact::Compensated => {
             plain
         }
-        Fact::Skipped { step } => v1::HistoryEntry {
-            step: named(*step),
-            ..plain
-        },
-        Fact::Settling { step, .. } => v1::HistoryEntry {
-            step: named(*step),
-            operation: operation(OperationKind::Compensate),
-            ..plain
-        },
+        Fact::Skipped { step } => at(Some(*step), None),
+        Fact::Settling { step, .. } => at(Some(*step), Some(OperationKind::Compensate)),
         Fact::Scheduled {
-            step,
-            operation: which,
-            ..
+            step, operation, ..
         } => v1::HistoryEntry {
-            step: named(*step),
-            operation: operation(*which),
             attempt: 1,
-            ..plain
+            ..at(Some(*step), Some(*operation))
         },
         Fact::StepFailed {
             step,
-            operation: which,
+            operation,
             code,
             message,
-        } => v1::HistoryEntry {
-            step: named(*step),
-            operation: operation(*which),
-            code: code.clone(),
-            message: message.clone(),
-            ..plain
-        },
+        } => because(at(Some(*step), Some(*operation)), code, message),
         Fact::Withdrawn {
             step,
-            operation: which,
+            operation,
             attempt,
             code,
         } => v1::HistoryEntry {
-            step: named(*step),
-            operation: operation(*which),
             attempt: *attempt,
-            code: code.clone(),
-            ..plain
+            ..because(at(Some(*step), Some(*operation)), code, "")
         },
-        Fact::AttemptEnded(ended) => attempt(plain, ended, named),
-        Fact::LateResult { ended, .. } => attempt(plain, ended, named),
-        Fact::AbortDecided(reason) => v1::HistoryEntry {
-            step: aborting_step(reason).map(named).unwrap_or_default(),
-            code: reason.code().to_owned(),
-            message: reason.message().to_owned(),
-            ..plain
-        },
-        Fact::CancelPending { reason, .. } => v1::HistoryEntry {
-            message: reason.clone(),
-            ..plain
-        },
-        Fact::IncidentOpened(incident) => v1::HistoryEntry {
-            step: incident.step.map(named).unwrap_or_default(),
-            operation: incident.operation.map(operation).unwrap_or_default(),
-            code: incident.reason.as_str().to_owned(),
-            message: incident.message.clone(),
-            ..plain
-        },
-        Fact::IncidentClosed {
-            step,
-            operation: which,
-        } => v1::HistoryEntry {
-            step: step.map(named).unwrap_or_default(),
-            operation: which.map(operation).unwrap_or_default(),
-            ..plain
-        },
+        Fact::AttemptEnded(ended) | Fact::LateResult { ended, .. } => {
+            attempt(at(Some(ended.step), Some(ended.operation)), ended)
+        }
+        Fact::AbortDecided(reason) => because(
+            at(aborting_step(reason), None),
+            reason.code(),
+            reason.message(),
+        ),
+        Fact::CancelPending { reason, .. } => because(plain, "", reason),
+        Fact::IncidentOpened(incident) => {
+            let about = at(incident.step, incident.operation);
+            because(about, incident.reason.as_str(), &incident.message)
+        }
+        Fact::IncidentClosed { step, operation } => at(*step, *operation),
     }
 }
 
-fn attempt(
-    plain: v1::HistoryEntry,
-    ended: &AttemptEnded,
-    named: impl Fn(StepIndex) -> String,
-) -> v1::HistoryEntry {
-    let (code, message) = ended.outcome.error().unwrap_or_default();
+fn because(entry: v1::HistoryEntry, code: &str, message: &str) -> v1::HistoryEntry {
     v1::HistoryEntry {
-        step: named(ended.step),
-        operation: operation(ended.operation),
-        attempt: ended.attempt,
-        outcome: Outcome::as_str(&ended.outcome).to_owned(),
         code: code.to_owned(),
         message: message.to_owned(),
-        verdict: ended
-            .verdict
-            .map(|verdict| verdict.as_str().to_owned())
-            .unwrap_or_default(),
+        ..entry
+    }
+}
+
+fn attempt(entry: v1::HistoryEntry, ended: &AttemptEnded) -> v1::HistoryEntry {
+    let (code, message) = ended.outcome.error().unwrap_or_default();
+    let verdict = ended.verdict.map(|verdict| verdict.as_str().to_owned());
+    v1::HistoryEntry {
+        attempt: ended.attempt,
+        outcome: Outcome::as_str(&ended.outcome).to_owned(),
+        verdict: verdict.unwrap_or_default(),
         instance: ended.instance.clone().unwrap_or_default(),
-        ..plain
+        ..because(entry, code, message)
     }
 }
 

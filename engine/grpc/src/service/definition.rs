@@ -3,11 +3,12 @@
 use amends_orchestrator::{Orchestrator, Refusal};
 use amends_proto::v1;
 use amends_proto::v1::definition_service_server::DefinitionService;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::page;
 use crate::convert::definition as convert;
-use crate::limits::PAGE_SIZE_DEFAULT;
+use crate::limits::{DEFINITIONS_AT_ONCE, DEFINITIONS_PAGE_BYTES, PAGE_SIZE_DEFAULT};
 use crate::name;
 use crate::status::status_of;
 use crate::token::Query;
@@ -72,19 +73,36 @@ impl Definitions {
             "ListDefinitions",
             &namespace,
         );
-        let after = query.open(&request.page_token)?;
-        // One more than the page tells whether there is another page.
-        let mut records = self
-            .orchestrator
-            .list_definitions(&namespace, after.as_deref(), size + 1)
-            .await?;
-        let more = records.len() > size;
-        records.truncate(size);
-        let last = records.last().filter(|_| more);
-        Ok(v1::ListDefinitionsResponse {
-            next_page_token: last.map(|last| query.seal(&last.name)).unwrap_or_default(),
-            definitions: records.iter().map(convert::listed).collect(),
-        })
+        let mut after = query.open(&request.page_token)?;
+        let (mut definitions, mut bytes) = (Vec::new(), 0);
+        loop {
+            // One more than the page tells whether there is another page.
+            let limit = (size + 1 - definitions.len()).min(DEFINITIONS_AT_ONCE);
+            let records = self
+                .orchestrator
+                .list_definitions(&namespace, after.as_deref(), limit)
+                .await?;
+            let all = records.len() < limit;
+            for record in records {
+                if definitions.len() == size || bytes > DEFINITIONS_PAGE_BYTES {
+                    let next_page_token = after.map(|last| query.seal(&last)).unwrap_or_default();
+                    return Ok(v1::ListDefinitionsResponse {
+                        next_page_token,
+                        definitions,
+                    });
+                }
+                let definition = convert::listed(&record);
+                bytes += definition.encoded_len();
+                definitions.push(definition);
+                after = Some(record.name);
+            }
+            if all {
+                return Ok(v1::ListDefinitionsResponse {
+                    next_page_token: String::new(),
+                    definitions,
+                });
+            }
+        }
     }
 
     fn lint(

@@ -9,7 +9,7 @@ use amends_proto::v1::attempt_outcome::Outcome;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::node::{Node, refusal};
+use crate::node::{Node, ORDER, refusal};
 use crate::participant::{Participant, hello, outcome, rejected, succeeded};
 
 #[tokio::test]
@@ -280,8 +280,63 @@ async fn participants_are_told_goodbye_when_the_node_leaves() {
         matches!(seen.first(), Some(v1::attach_response::Message::Goodbye(_))),
         "{seen:?}"
     );
+    assert_eq!(code, Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_participant_that_falls_silent_with_attempts_in_hand_loses_its_stream_and_an_idle_one_does_not()
+ {
+    let lease = Duration::from_millis(100);
+    let node = Node::start_with(|options| options.session_lease = lease).await;
+    node.apply(ORDER).await.unwrap();
+    let mut shop = Participant::attached(&node, "shop-1").await;
     assert!(
-        matches!(code, Code::Unavailable | Code::Ok | Code::Aborted),
-        "{code:?}"
+        tokio::time::timeout(lease * 10, shop.answer())
+            .await
+            .is_err()
     );
+    node.start_order("A-1").await.unwrap();
+    let command = shop.commands().await.remove(0);
+    let attempts = vec![v1::AttemptKey {
+        operation_key: command.operation_key,
+        attempt: command.attempt,
+    }];
+    for _ in 0..20 {
+        shop.say(Say::Heartbeats(v1::Heartbeats {
+            attempts: attempts.clone(),
+        }))
+        .await;
+        let quiet = tokio::time::timeout(lease / 2, shop.answer()).await;
+        assert!(quiet.is_err(), "{quiet:?}");
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(10), shop.answer())
+        .await
+        .expect("it ends");
+    assert_eq!(refusal(ended).0, Code::Unavailable);
+}
+
+#[tokio::test]
+async fn b41_the_outcomes_of_a_participant_that_does_not_read_wait_for_it() {
+    let node = Node::start().await;
+    let mut shop = Participant::attached(&node, "shop-1").await;
+    let unknown = v1::AttemptOutcome {
+        operation_key: "x".repeat(300),
+        attempt: 1,
+        outcome: Some(succeeded("1")),
+        ..v1::AttemptOutcome::default()
+    };
+    let batch = || shop.outcomes(vec![unknown.clone(); 128]);
+    let mut said = 0;
+    while said < 1_000
+        && tokio::time::timeout(Duration::from_secs(2), batch())
+            .await
+            .is_ok()
+    {
+        said += 1;
+    }
+    assert!(said < 1_000, "the node read everything");
+    let mut answered = 0;
+    while answered < said * 128 {
+        answered += shop.acknowledgements().await.len();
+    }
 }

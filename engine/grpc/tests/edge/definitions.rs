@@ -115,3 +115,34 @@ async fn b37_a_document_under_another_name_than_its_resource_is_an_invalid_argum
         assert!(reason.is_none_or(|reason| reason == found));
     }
 }
+
+#[tokio::test]
+async fn pages_of_definitions_are_whole_whatever_they_are_read_in() {
+    let node = Node::start().await;
+    for number in 0..70 {
+        let source = ORDER.replace("name: order", &format!("name: order-{number:02}"));
+        node.apply(&source).await.unwrap();
+    }
+    for size in [1_000, 70, 69, 33, 32, 31] {
+        let (mut names, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = v1::ListDefinitionsRequest {
+                parent: PARENT.into(),
+                page_size: size,
+                page_token,
+            };
+            let page = node.definitions().list_definitions(request).await.unwrap();
+            let page = page.into_inner();
+            names.extend(page.definitions.into_iter().map(|one| one.name));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            assert_eq!(names.len() % size as usize, 0);
+            page_token = page.next_page_token;
+        }
+        let expected: Vec<_> = (0..70)
+            .map(|number| format!("{PARENT}/definitions/order-{number:02}"))
+            .collect();
+        assert_eq!(names, expected, "{size}");
+    }
+}

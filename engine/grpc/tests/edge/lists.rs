@@ -165,6 +165,16 @@ async fn b11_a_forged_token_and_one_of_another_query_or_namespace_are_invalid_ar
             (Code::InvalidArgument, "PAGE_TOKEN_INVALID".into())
         );
     }
+}
+
+#[tokio::test]
+async fn b11_a_token_of_another_call_is_an_invalid_argument() {
+    let node = Node::with_order().await;
+    for index in 0..3 {
+        node.start_order(&format!("A-{index}")).await.unwrap();
+    }
+    let page = node.sagas().list_sagas(query()).await.unwrap();
+    let token = page.into_inner().next_page_token;
     let other_call = v1::ListDefinitionsRequest {
         parent: PARENT.into(),
         page_token: token,

@@ -38,81 +38,75 @@ async fn b1_to_b3_a_start_in_an_empty_a_climbing_a_nul_or_an_endless_namespace_i
 }
 
 #[tokio::test]
-async fn b4_an_unknown_namespace_is_not_found_in_every_request() {
+async fn b4_an_unknown_namespace_is_not_found_for_sagas() {
     let node = Node::with_order().await;
-    let parent = || "namespaces/nowhere".to_owned();
-    let definition = || format!("{}/definitions/order", parent());
-    let (mut sagas, mut definitions) = (node.sagas(), node.definitions());
+    let (parent, name) = ("namespaces/nowhere".to_owned(), nobody("nowhere"));
+    let mut sagas = node.sagas();
     let start = v1::StartSagaRequest {
-        parent: parent(),
-        definition: definition(),
+        parent: parent.clone(),
+        definition: format!("{parent}/definitions/order"),
         ..order()
     };
-    let codes = [
-        refusal(sagas.start_saga(start).await).0,
-        refusal(
-            sagas
-                .list_sagas(v1::ListSagasRequest {
-                    parent: parent(),
-                    ..Default::default()
-                })
-                .await,
-        )
-        .0,
-        refusal(
-            sagas
-                .get_saga(v1::GetSagaRequest {
-                    name: nobody("nowhere"),
-                })
-                .await,
-        )
-        .0,
-        refusal(
-            sagas
-                .wait_saga(v1::WaitSagaRequest {
-                    name: nobody("nowhere"),
-                    timeout: None,
-                })
-                .await,
-        )
-        .0,
-        refusal(
-            sagas
-                .watch_saga(v1::WatchSagaRequest {
-                    name: nobody("nowhere"),
-                })
-                .await,
-        )
-        .0,
-        refusal(
-            definitions
-                .get_definition(v1::GetDefinitionRequest {
-                    name: definition(),
-                    revision: None,
-                })
-                .await,
-        )
-        .0,
-        refusal(
-            definitions
-                .list_definitions(v1::ListDefinitionsRequest {
-                    parent: parent(),
-                    ..Default::default()
-                })
-                .await,
-        )
-        .0,
-        refusal(
-            definitions
-                .lint_definition(v1::LintDefinitionRequest {
-                    parent: parent(),
-                    source: String::new(),
-                })
-                .await,
-        )
-        .0,
-    ];
-    assert_eq!(codes, [Code::NotFound; 8]);
+    assert_eq!(refusal(sagas.start_saga(start).await).0, Code::NotFound);
+    let list = v1::ListSagasRequest {
+        parent,
+        ..Default::default()
+    };
+    assert_eq!(refusal(sagas.list_sagas(list).await).0, Code::NotFound);
+    let get = v1::GetSagaRequest { name: name.clone() };
+    assert_eq!(refusal(sagas.get_saga(get).await).0, Code::NotFound);
+    let wait = v1::WaitSagaRequest {
+        name: name.clone(),
+        timeout: None,
+    };
+    assert_eq!(refusal(sagas.wait_saga(wait).await).0, Code::NotFound);
+    let watch = v1::WatchSagaRequest { name: name.clone() };
+    assert_eq!(refusal(sagas.watch_saga(watch).await).0, Code::NotFound);
+    let follow = v1::FollowSagaHistoryRequest { name };
+    assert_eq!(
+        refusal(sagas.follow_saga_history(follow).await).0,
+        Code::NotFound
+    );
+}
+
+#[tokio::test]
+async fn b4_an_unknown_namespace_is_not_found_for_definitions() {
+    let node = Node::with_order().await;
+    let parent = "namespaces/nowhere".to_owned();
+    let mut definitions = node.definitions();
+    let get = v1::GetDefinitionRequest {
+        name: format!("{parent}/definitions/order"),
+        revision: None,
+    };
+    assert_eq!(
+        refusal(definitions.get_definition(get).await).0,
+        Code::NotFound
+    );
+    let list = v1::ListDefinitionsRequest {
+        parent: parent.clone(),
+        ..Default::default()
+    };
+    assert_eq!(
+        refusal(definitions.list_definitions(list).await).0,
+        Code::NotFound
+    );
+    let apply = v1::ApplyDefinitionRequest {
+        parent: parent.clone(),
+        source: crate::node::ORDER.into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        refusal(definitions.apply_definition(apply).await).0,
+        Code::NotFound
+    );
+    let lint = v1::LintDefinitionRequest {
+        parent,
+        source: String::new(),
+    };
+    assert_eq!(
+        refusal(definitions.lint_definition(lint).await).0,
+        Code::NotFound
+    );
 }
 
 #[tokio::test]

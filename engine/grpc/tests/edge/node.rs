@@ -45,6 +45,11 @@ pub struct Node {
 
 impl Node {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A node with other options of its edge.
+    pub async fn start_with(change: impl FnOnce(&mut amends_grpc::Options)) -> Self {
         let clock = || {
             Time::EPOCH
                 + SystemTime::now()
@@ -63,10 +68,11 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel::<()>();
-        let options = amends_grpc::Options {
+        let mut options = amends_grpc::Options {
             node: "node-1".into(),
             ..amends_grpc::Options::default()
         };
+        change(&mut options);
         let shutdown = async {
             let _ = stopped.await;
         };

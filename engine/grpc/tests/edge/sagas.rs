@@ -47,46 +47,49 @@ async fn a_saga_runs_to_its_end_and_its_history_reads_back() {
         ("started", "completed")
     );
     assert!(whole.iter().all(|entry| !entry.body.is_empty()));
-    let (mut paged, mut token) = (Vec::new(), String::new());
+    assert_eq!(paged(&node, &name).await, whole);
+    assert_eq!(followed(&node, &name).await, whole);
+    shop.abort();
+    node.stop().await;
+}
+
+/// The history in pages of one fact. Rows are not split: such a page is as long as its row.
+async fn paged(node: &Node, name: &str) -> Vec<v1::HistoryEntry> {
+    let (mut entries, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = v1::ListSagaHistoryRequest {
-            name: name.clone(),
+            name: name.into(),
             page_size: 1,
-            page_token: token,
+            page_token,
         };
         let page = node
             .sagas()
             .list_saga_history(request)
             .await
-            .unwrap()
+            .expect("the saga exists")
             .into_inner();
-        // A page of one fact is as long as its row: rows are not split.
         assert!(
             page.entries
                 .iter()
                 .all(|entry| entry.position == page.entries[0].position)
         );
-        paged.extend(page.entries);
-        token = page.next_page_token;
-        if token.is_empty() {
-            break;
+        entries.extend(page.entries);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return entries;
         }
     }
-    assert_eq!(paged, whole);
-    let mut followed = Vec::new();
-    let follow = v1::FollowSagaHistoryRequest { name };
-    let mut stream = node
-        .sagas()
-        .follow_saga_history(follow)
-        .await
-        .unwrap()
-        .into_inner();
-    while let Some(row) = stream.message().await.unwrap() {
-        followed.extend(row.entries);
+}
+
+/// The history as it is followed.
+async fn followed(node: &Node, name: &str) -> Vec<v1::HistoryEntry> {
+    let follow = v1::FollowSagaHistoryRequest { name: name.into() };
+    let rows = node.sagas().follow_saga_history(follow).await;
+    let (mut rows, mut entries) = (rows.expect("the saga exists").into_inner(), Vec::new());
+    while let Some(row) = rows.message().await.expect("the node is there") {
+        entries.extend(row.entries);
     }
-    assert_eq!(followed, whole);
-    shop.abort();
-    node.stop().await;
+    entries
 }
 
 #[tokio::test]

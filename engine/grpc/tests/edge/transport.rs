@@ -72,7 +72,7 @@ async fn alive(node: &Node) {
             name: nobody("default"),
         })
         .await;
-    assert_eq!(found.unwrap_err().code(), Code::NotFound);
+    assert_eq!(refusal(found).0, Code::NotFound);
 }
 
 #[tokio::test]

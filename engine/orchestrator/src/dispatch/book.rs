@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use super::offers::{QueueId, Queues};
-use super::{Attachment, Attempt, Delivery, InstanceId};
+use super::{Attempt, Delivery, InstanceId};
 use crate::telemetry;
 
 /// What has to be told once the book is in order.
@@ -32,12 +32,12 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) queues: Queues,
-    queued: BTreeMap<Attempt, (QueueId, u64)>,
+    pub(super) queued: BTreeMap<Attempt, (QueueId, u64)>,
     pub(super) sent: BTreeMap<Attempt, Sent>,
     pub(super) instances: BTreeMap<InstanceId, Instance>,
-    by_name: HashMap<Name, InstanceId>,
+    pub(super) by_name: HashMap<Name, InstanceId>,
     /// Attempts that an instance says it has in hand; known to be sent or not.
-    held: BTreeMap<Attempt, InstanceId>,
+    pub(super) held: BTreeMap<Attempt, InstanceId>,
     next: u64,
     /// No command leaves while the lease is late.
     pub(super) paused: bool,
@@ -58,24 +58,26 @@ pub(super) struct Instance {
     pub(super) live: Option<Live>,
     /// Its latest session.
     pub(super) session: u64,
-    offers: Vec<(ActionName, QueueId)>,
-    turn: usize,
-    sent: BTreeSet<Attempt>,
+    pub(super) offers: Vec<(ActionName, QueueId)>,
+    pub(super) turn: usize,
+    pub(super) sent: BTreeSet<Attempt>,
+    /// Its part of [`Book::held`].
+    pub(super) held: BTreeSet<Attempt>,
 }
 
 /// An attached stream.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
-    credit: u32,
+    pub(super) credit: u32,
     pub(super) draining: bool,
     /// Sent on an earlier stream, lost on the way, and due first.
-    resend: VecDeque<Attempt>,
+    pub(super) resend: VecDeque<Attempt>,
 }
 
 #[derive(Debug)]
 pub(super) struct Sent {
-    command: Box<Command>,
+    pub(super) command: Box<Command>,
     instance: InstanceId,
     /// Open until the outcome arrives.
     _span: Span,
@@ -92,7 +94,7 @@ impl Instance {
         self.sent.len()
     }
 
-    fn queue_of(&self, action: &ActionName) -> Option<QueueId> {
+    pub(super) fn queue_of(&self, action: &ActionName) -> Option<QueueId> {
         self.offers
             .iter()
             .find(|(offer, _)| offer == action)
@@ -124,7 +126,7 @@ impl Book {
             .queues
             .find_or_make(&command.key.namespace, &command.action);
         let place = self.next();
-        self.queues.get_mut(queue).commands.insert(place, command);
+        self.queues.push(queue, place, command);
         self.queued.insert(attempt, (queue, place));
         self.dispatch(queue, outbox);
     }
@@ -182,64 +184,33 @@ impl Book {
         }
     }
 
-    /// An outcome arrived, from somebody who serves these actions. One that does not serve the attempt's will be refused,
-    /// and the attempt stays where it is.
-    pub(super) fn reported(&mut self, attempt: &Attempt, serves: &[ActionName]) {
-        self.held.remove(attempt);
-        if let Some(sent) = self.sent.get(attempt)
-            && serves.contains(&sent.command.action)
-        {
-            self.forget_sent(attempt);
+    /// An outcome arrived. One from an instance that does not serve the action will be refused, and changes nothing here.
+    pub(super) fn reported(&mut self, by: InstanceId, attempt: &Attempt) {
+        if !self.may_report(by, attempt) {
+            return;
+        }
+        self.forget_sent(attempt);
+        let holder = self.held.remove(attempt);
+        if let Some(holder) = holder.and_then(|id| self.instances.get_mut(&id)) {
+            holder.held.remove(attempt);
         }
         // An outcome from the life before may overtake the command that was to be sent again.
-        if let Some((queue, place)) = self.queued.get(attempt).copied() {
-            let commands = &mut self.queues.get_mut(queue).commands;
-            let served = commands
-                .get(&place)
-                .is_some_and(|command| serves.contains(&command.action));
-            if served {
-                commands.remove(&place);
-                self.queued.remove(attempt);
-            }
+        if let Some((queue, place)) = self.queued.remove(attempt) {
+            self.queues.get_mut(queue).commands.remove(&place);
         }
     }
 
-    /// An instance attaches, maybe again.
-    pub(super) fn attach(
-        &mut self,
-        attachment: &Attachment,
-        in_hand: BTreeSet<Attempt>,
-        deliveries: mpsc::UnboundedSender<Delivery>,
-        outbox: &mut Outbox,
-    ) -> (InstanceId, u64) {
-        let session = self.next();
-        let id = self.enter(attachment, session);
-        let offers: Vec<_> = (attachment.actions.iter())
-            .map(|(action, barrier)| {
-                let queue = self.queues.find_or_make(&attachment.namespace, action);
-                self.queues.get_mut(queue).offer(id, *barrier);
-                (action.clone(), queue)
-            })
-            .collect();
-        self.held.retain(|_, holder| *holder != id);
-        self.held
-            .extend(in_hand.iter().map(|attempt| (attempt.clone(), id)));
-        let Some(instance) = self.instances.get_mut(&id) else {
-            return (id, session);
+    fn may_report(&self, by: InstanceId, attempt: &Attempt) -> bool {
+        let Some(instance) = self.instances.get(&by) else {
+            return false;
         };
-        instance.offers = offers;
-        let missing: Vec<Attempt> = instance.sent.difference(&in_hand).cloned().collect();
-        let credit = attachment.credit;
-        instance.live = Some(Live {
-            deliveries,
-            credit,
-            draining: false,
-            resend: VecDeque::new(),
-        });
-        self.send_again(id, missing, outbox);
-        self.adopt(id, &in_hand, outbox);
-        self.pull(id, outbox);
-        (id, session)
+        let queued = || {
+            let (queue, place) = self.queued.get(attempt)?;
+            self.queues.get(*queue).commands.get(place)
+        };
+        let sent = self.sent.get(attempt).map(|sent| &sent.command);
+        let command = sent.or_else(queued);
+        command.is_none_or(|command| instance.queue_of(&command.action).is_some())
     }
 
     /// The instance has more room.
@@ -263,31 +234,6 @@ impl Book {
         }
     }
 
-    /// The instance did not return within its lease.
-    pub(super) fn expire(
-        &mut self,
-        id: InstanceId,
-        session: u64,
-        outbox: &mut Outbox,
-    ) -> Option<(Name, usize)> {
-        let instance = self.instances.get(&id)?;
-        if instance.session != session || instance.live.is_some() {
-            return None;
-        }
-        let instance = self.instances.remove(&id)?;
-        self.by_name.remove(&instance.name);
-        for (_, queue) in &instance.offers {
-            self.queues.get_mut(*queue).withdraw_offer(id);
-        }
-        self.held.retain(|_, holder| *holder != id);
-        let in_flight = instance.sent.len();
-        for attempt in instance.sent {
-            self.sent.remove(&attempt);
-            outbox.lost.push((instance.name.namespace.clone(), attempt));
-        }
-        Some((instance.name, in_flight))
-    }
-
     /// Everything that waits and has somewhere to go goes.
     pub(super) fn dispatch_all(&mut self, outbox: &mut Outbox) {
         let ids: Vec<_> = self.instances.keys().copied().collect();
@@ -296,80 +242,8 @@ impl Book {
         }
     }
 
-    fn enter(&mut self, attachment: &Attachment, session: u64) -> InstanceId {
-        let name = Name {
-            namespace: attachment.namespace.clone(),
-            participant: attachment.participant.clone(),
-            instance: attachment.instance.clone(),
-        };
-        if let Some(id) = self.by_name.get(&name).copied()
-            && let Some(instance) = self.instances.get_mut(&id)
-        {
-            instance.live = None;
-            instance.session = session;
-            for (_, queue) in std::mem::take(&mut instance.offers) {
-                self.queues.get_mut(queue).withdraw_offer(id);
-            }
-            return id;
-        }
-        let id = InstanceId(self.next());
-        self.by_name.insert(name.clone(), id);
-        let instance = Instance {
-            name,
-            live: None,
-            session,
-            offers: Vec::new(),
-            turn: 0,
-            sent: BTreeSet::new(),
-        };
-        self.instances.insert(id, instance);
-        id
-    }
-
-    /// What was sent on the stream before and did not arrive: the same attempts again, unless their action is not served
-    /// any more.
-    fn send_again(&mut self, id: InstanceId, missing: Vec<Attempt>, outbox: &mut Outbox) {
-        let Some(instance) = self.instances.get_mut(&id) else {
-            return;
-        };
-        for attempt in missing {
-            let Some(sent) = self.sent.get(&attempt) else {
-                continue;
-            };
-            if instance.queue_of(&sent.command.action).is_some() {
-                if let Some(live) = &mut instance.live {
-                    live.resend.push_back(attempt);
-                }
-            } else {
-                instance.sent.remove(&attempt);
-                self.sent.remove(&attempt);
-                outbox.lost.push((instance.name.namespace.clone(), attempt));
-            }
-        }
-    }
-
-    /// What is queued here and already in the instance's hand, from an earlier life of this node, is not sent again.
-    fn adopt(&mut self, id: InstanceId, in_hand: &BTreeSet<Attempt>, outbox: &mut Outbox) {
-        for attempt in in_hand {
-            let Some((queue, place)) = self.queued.get(attempt).copied() else {
-                continue;
-            };
-            let Some(command) = self.queues.get(queue).commands.get(&place) else {
-                continue;
-            };
-            if self.holder(attempt, &command.action) != Some(id) {
-                continue;
-            }
-            self.queued.remove(attempt);
-            if let Some(command) = self.queues.get_mut(queue).commands.remove(&place) {
-                self.note_sent(attempt.clone(), command, id);
-                outbox.sent.push(attempt.clone());
-            }
-        }
-    }
-
     /// Who has this attempt in hand, if it serves that action.
-    fn holder(&self, attempt: &Attempt, action: &ActionName) -> Option<InstanceId> {
+    pub(super) fn holder(&self, attempt: &Attempt, action: &ActionName) -> Option<InstanceId> {
         let id = self.held.get(attempt).copied()?;
         self.instances.get(&id)?.queue_of(action).map(|_| id)
     }
@@ -394,7 +268,7 @@ impl Book {
     }
 
     /// Whatever one instance has room for: first what was lost on the way, then a command of each of its actions in turn.
-    fn pull(&mut self, id: InstanceId, outbox: &mut Outbox) {
+    pub(super) fn pull(&mut self, id: InstanceId, outbox: &mut Outbox) {
         if self.paused || self.closed {
             return;
         }
@@ -465,7 +339,7 @@ impl Book {
         self.note_sent(attempt, command, id);
     }
 
-    fn note_sent(&mut self, attempt: Attempt, command: Box<Command>, id: InstanceId) {
+    pub(super) fn note_sent(&mut self, attempt: Attempt, command: Box<Command>, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else {
             return;
         };
@@ -520,7 +394,7 @@ impl Book {
         }
     }
 
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
     }

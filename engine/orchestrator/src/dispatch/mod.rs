@@ -3,6 +3,7 @@
 //! All of it is memory, derived from committed state: after a crash the shards' outputs build it again. Locks are short,
 //! and nothing is awaited under them.
 
+mod attaching;
 mod book;
 mod offers;
 mod registry;
@@ -13,6 +14,7 @@ pub use session::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session
 
 use std::sync::Arc;
 
+use amends_core::shard::Input;
 use amends_core::{OperationKey, OperationKind, SagaId};
 
 /// Names an attempt in memory. Sorts by saga, then operation, then attempt.
@@ -30,6 +32,36 @@ impl Attempt {
             saga: key.saga,
             step: key.step.as_str().into(),
             operation: key.operation,
+            attempt,
+        }
+    }
+
+    pub(crate) fn into_sent(self) -> Input {
+        let Self {
+            saga,
+            step,
+            operation,
+            attempt,
+        } = self;
+        Input::Sent {
+            saga,
+            step,
+            operation,
+            attempt,
+        }
+    }
+
+    pub(crate) fn into_withdrawn(self) -> Input {
+        let Self {
+            saga,
+            step,
+            operation,
+            attempt,
+        } = self;
+        Input::Withdrawn {
+            saga,
+            step,
+            operation,
             attempt,
         }
     }

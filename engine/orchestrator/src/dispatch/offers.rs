@@ -7,20 +7,26 @@ use amends_definitions::ActionName;
 
 use super::InstanceId;
 
-/// The place of a queue in [`Queues`]; never reused.
+/// Names a queue in [`Queues`]; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct QueueId(usize);
+pub(super) struct QueueId(u64);
 
-/// A queue for each (namespace, action) that was ever asked for or offered.
+/// A queue for each (namespace, action) that was ever asked for, or is offered. What was asked for is bounded by the
+/// definitions; what was only offered goes with whoever offered it.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     ids: HashMap<String, HashMap<ActionName, QueueId>>,
-    queues: Vec<Queue>,
+    queues: BTreeMap<QueueId, Queue>,
+    next: u64,
 }
 
 /// What waits for an action, and who offers it.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    namespace: String,
+    action: Option<ActionName>,
+    /// A command of it was here once.
+    asked_for: bool,
     /// By order of arrival.
     pub(super) commands: BTreeMap<u64, Box<Command>>,
     /// Instances that offer the action, in their turn.
@@ -41,8 +47,14 @@ impl Queues {
         if let Some(id) = self.find(namespace, action) {
             return id;
         }
-        let id = QueueId(self.queues.len());
-        self.queues.push(Queue::default());
+        self.next += 1;
+        let id = QueueId(self.next);
+        let queue = Queue {
+            namespace: namespace.to_owned(),
+            action: Some(action.clone()),
+            ..Queue::default()
+        };
+        self.queues.insert(id, queue);
         self.ids
             .entry(namespace.to_owned())
             .or_default()
@@ -51,11 +63,43 @@ impl Queues {
     }
 
     pub(super) fn get(&self, id: QueueId) -> &Queue {
-        &self.queues[id.0]
+        self.queues.get(&id).expect(LIVES)
     }
 
     pub(super) fn get_mut(&mut self, id: QueueId) -> &mut Queue {
-        &mut self.queues[id.0]
+        self.queues.get_mut(&id).expect(LIVES)
+    }
+
+    /// Puts a command at the end of its queue.
+    pub(super) fn push(&mut self, id: QueueId, place: u64, command: Box<Command>) {
+        let queue = self.get_mut(id);
+        queue.asked_for = true;
+        queue.commands.insert(place, command);
+    }
+
+    /// An instance does not offer the action any more.
+    pub(super) fn withdraw_offer(&mut self, id: QueueId, instance: InstanceId) {
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return;
+        };
+        queue.withdraw_offer(instance);
+        if queue.asked_for || !queue.servers.is_empty() {
+            return;
+        }
+        let Some(Queue {
+            namespace,
+            action: Some(action),
+            ..
+        }) = self.queues.remove(&id)
+        else {
+            return;
+        };
+        if let Some(ids) = self.ids.get_mut(&namespace) {
+            ids.remove(&action);
+            if ids.is_empty() {
+                self.ids.remove(&namespace);
+            }
+        }
     }
 }
 
@@ -66,7 +110,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn withdraw_offer(&mut self, instance: InstanceId) {
+    fn withdraw_offer(&mut self, instance: InstanceId) {
         self.stood_behind_barrier = self.stands_behind_barrier();
         self.barriers.remove(&instance);
         self.servers.retain(|server| *server != instance);
@@ -94,6 +138,9 @@ impl Queue {
         Some(self.servers[place])
     }
 }
+
+const LIVES: &str =
+    "a queue lives while an instance offers it, and for ever once a command was in it";
 
 #[cfg(test)]
 mod tests {
@@ -127,5 +174,20 @@ mod tests {
             [InstanceId(1), InstanceId(3), InstanceId(1), InstanceId(3)]
         );
         assert_eq!(queue.next_server(|_| false), None);
+    }
+
+    #[test]
+    fn queues_that_nobody_asked_for_go_with_whoever_offered_them() {
+        let mut queues = Queues::default();
+        for number in 0..1_000 {
+            let action = ActionName::new(format!("made.up{number}"));
+            let id = queues.find_or_make("default", &action);
+            queues.get_mut(id).offer(InstanceId(1), true);
+            queues.get_mut(id).offer(InstanceId(2), true);
+            queues.withdraw_offer(id, InstanceId(1));
+            assert_eq!(queues.find("default", &action), Some(id));
+            queues.withdraw_offer(id, InstanceId(2));
+        }
+        assert!(queues.queues.is_empty() && queues.ids.is_empty());
     }
 }

@@ -66,22 +66,22 @@ impl Registry {
         (Arc::new(registry), left)
     }
 
-    /// Waits for streams to end, and for their leases after them.
+    /// Waits for streams to end, and for their leases after them; when the node stops, it ends every stream.
     pub(crate) async fn expire(
         self: Arc<Self>,
-        mut left: mpsc::UnboundedReceiver<Departure>,
+        left: mpsc::UnboundedReceiver<Departure>,
         lease: Duration,
         stop: CancellationToken,
     ) {
-        // All leases are equally long, so they end in the order in which they began.
-        while let Some(Some(departure)) = stop.run_until_cancelled(left.recv()).await {
-            if stop
-                .run_until_cancelled(tokio::time::sleep_until(departure.at + lease))
-                .await
-                .is_none()
-            {
-                return;
-            }
+        stop.run_until_cancelled(self.expire_in_turn(left, lease))
+            .await;
+        self.hang_up();
+    }
+
+    /// All leases are equally long, so they end in the order in which they began.
+    async fn expire_in_turn(&self, mut left: mpsc::UnboundedReceiver<Departure>, lease: Duration) {
+        while let Some(departure) = left.recv().await {
+            tokio::time::sleep_until(departure.at + lease).await;
             let mut outbox = Outbox::default();
             let mut book = self.lock();
             if let Some((name, in_flight)) =
@@ -207,7 +207,7 @@ impl Registry {
         let mut book = self.lock();
         for outcome in &outcomes {
             let attempt = Attempt::of(&outcome.key, outcome.report.attempt);
-            book.reported(&attempt, &outcome.report.serves);
+            book.reported(instance, &attempt);
         }
         self.tell(&mut book, Outbox::default());
         drop(book);
@@ -300,6 +300,13 @@ impl Registry {
     /// Commands that are with a participant.
     pub(crate) fn in_flight(&self) -> usize {
         self.lock().sent.len()
+    }
+
+    /// Commands that are with one instance.
+    pub(super) fn in_flight_with(&self, instance: InstanceId) -> usize {
+        let book = self.lock();
+        let instance = book.instances.get(&instance);
+        instance.map_or(0, super::book::Instance::in_flight)
     }
 
     /// Tells lanes that time runs, then participants what to do: in this order, so that no outcome can come first.

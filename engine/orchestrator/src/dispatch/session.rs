@@ -125,7 +125,7 @@ impl SessionHandle {
                 });
                 continue;
             }
-            if taken.len() > 0 && end.registry.room_is_scarce() {
+            if !taken.is_empty() && end.registry.room_is_scarce() {
                 // What waits for room must not hold the room that it waits for.
                 end.registry
                     .reported(end.instance, std::mem::take(&mut taken));
@@ -137,6 +137,12 @@ impl SessionHandle {
         }
         end.registry.reported(end.instance, taken);
         end.registry.acknowledge([(end.instance, refused)]);
+    }
+
+    /// Commands that are with this instance.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.end.registry.in_flight_with(self.end.instance)
     }
 
     /// No new commands.

@@ -2,11 +2,12 @@
 //! unique index is the backstop, not the detector.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use amends_core::shard::{Existing, Start};
 use amends_core::{SagaId, ShardId, Time};
-use amends_store::{Error, KeyLookup};
+use amends_store::{Error, KeyFound, KeyLookup};
 
 use super::route::Waiter;
 use super::task::LaneTask;
@@ -144,20 +145,19 @@ impl LaneTask {
 
 /// Who has these keys, with the revisions that they are pinned to.
 async fn find(node: &Arc<Node>, keys: &[KeyLookup]) -> Result<Vec<Option<Existing>>, Error> {
-    let mut existing = Vec::with_capacity(keys.len());
-    for found in node.store.lookup_keys(keys).await? {
-        existing.push(match found {
-            None => None,
-            Some(found) => {
-                let history = node.store.history(found.saga, 1, 1).await?;
-                let revision = history.map_or(0, |history| history.saga.revision);
-                Some(Existing {
-                    saga: found.saga,
-                    input_hash: found.input_hash,
-                    revision,
-                })
-            }
-        });
+    let found = node.store.lookup_keys(keys).await?;
+    // Many starts with one key at once are the usual case of a key that exists.
+    let mut revisions = BTreeMap::new();
+    for found in found.iter().flatten() {
+        if let Entry::Vacant(revision) = revisions.entry(found.saga) {
+            let history = node.store.history(found.saga, 1, 1).await?;
+            revision.insert(history.map_or(0, |history| history.saga.revision));
+        }
     }
-    Ok(existing)
+    let existing = |found: KeyFound| Existing {
+        saga: found.saga,
+        input_hash: found.input_hash,
+        revision: revisions.get(&found.saga).copied().unwrap_or(0),
+    };
+    Ok(found.into_iter().map(|found| found.map(existing)).collect())
 }

@@ -20,13 +20,7 @@ pub(crate) enum Message {
     /// A client starts a saga.
     Start(StartOrder),
     /// A client asks for an abort.
-    Cancel {
-        namespace: Arc<str>,
-        saga: SagaId,
-        by: String,
-        reason: String,
-        waiting: Waiting<Result<CancelDisposition, CancelRefusal>>,
-    },
+    Cancel(CancelOrder),
     /// Participants say what attempts came to.
     Outcomes(Vec<ReportedOutcome>),
     /// The server itself says what an attempt came to.
@@ -71,6 +65,16 @@ pub(crate) struct Waiting<T> {
 pub(crate) struct StartOrder {
     pub(crate) start: Box<Start>,
     pub(crate) waiting: Waiting<Result<StartAnswer, StartRefusal>>,
+}
+
+/// A cancel and who waits for it.
+#[derive(Debug)]
+pub(crate) struct CancelOrder {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) saga: SagaId,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    pub(crate) waiting: Waiting<Result<CancelDisposition, CancelRefusal>>,
 }
 
 /// What a participant says, and whom to answer.

@@ -3,20 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use amends_core::journal::ShardBatch;
-use amends_core::shard::{BatchLimits, Input, Output, Shard, Token};
-use amends_core::{ShardId, Time, limits};
+use amends_core::shard::{Input, Output, Shard, Token};
+use amends_core::{ShardId, Time};
 use amends_store::Batch;
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
 use super::route::Waiter;
-use super::slot::{Slot, payload_bytes};
-use super::{Message, Resolution, StartOrder, Verdict};
-use crate::dispatch::Attempt;
-use crate::limits::{LANE_BYTES_MAX, LANE_MESSAGES_MAX, LANE_ROWS_MAX};
+use super::slot::Slot;
+use super::{CancelOrder, Message, ReportedOutcome, StartOrder};
+use crate::limits::LANE_MESSAGES_MAX;
 use crate::node::Node;
-use crate::status::Failure;
 use crate::telemetry;
 
 /// A lane's state. Nobody else touches it.
@@ -25,18 +21,18 @@ pub(crate) struct LaneTask {
     pub(super) lane: usize,
     pub(super) node: Arc<Node>,
     inbox: mpsc::UnboundedReceiver<Message>,
-    committer: mpsc::UnboundedSender<Batch>,
+    pub(super) committer: mpsc::UnboundedSender<Batch>,
     pub(super) slots: BTreeMap<ShardId, Slot>,
     /// Shards with something to decide.
-    ready: BTreeSet<ShardId>,
+    pub(super) ready: BTreeSet<ShardId>,
     /// Shards that changed since their outputs, readiness and timers were looked at.
-    touched: BTreeSet<ShardId>,
+    pub(super) touched: BTreeSet<ShardId>,
     wakes: BTreeSet<(Time, ShardId)>,
     pub(super) suspects: BTreeSet<ShardId>,
     /// The shard that comes first in the next batch, so that bounded batches starve nobody.
-    rotor: ShardId,
+    pub(super) rotor: ShardId,
     /// The shards of the batch in flight.
-    in_flight: Option<Vec<ShardId>>,
+    pub(super) in_flight: Option<Vec<ShardId>>,
     pub(super) waiters: HashMap<u64, Waiter>,
     next_token: u64,
     /// Keyed starts whose keys have not been looked up yet.
@@ -115,98 +111,28 @@ impl LaneTask {
             Message::Start(order) => self.start(order, now),
             Message::LookedUp { starts, found } => self.looked_up(starts, found, now),
             Message::LookedUpAgain { shard, found } => self.looked_up_again(shard, &found),
-            Message::Cancel {
-                namespace,
-                saga,
-                by,
-                reason,
-                waiting,
-            } => {
-                let token = self.wait(Waiter::Cancel(waiting));
-                self.input(
-                    saga.shard(),
-                    Input::Cancel {
-                        token,
-                        namespace,
-                        saga,
-                        by,
-                        reason,
-                    },
-                    now,
-                );
-            }
+            Message::Cancel(order) => self.cancel(order, now),
             Message::Outcomes(outcomes) => {
                 for outcome in outcomes {
-                    let (shard, report) = (outcome.report.saga.shard(), outcome.report);
-                    let (instance, key, attempt) = (outcome.instance, outcome.key, report.attempt);
-                    let token = self.wait(Waiter::Outcome {
-                        instance,
-                        key,
-                        attempt,
-                        _permit: outcome.permit,
-                    });
-                    self.input(
-                        shard,
-                        Input::Outcome {
-                            token: Some(token),
-                            report,
-                        },
-                        now,
-                    );
+                    self.outcome(outcome, now);
                 }
             }
             Message::ServerOutcome(report) => {
-                self.input(
-                    report.saga.shard(),
-                    Input::Outcome {
-                        token: None,
-                        report: *report,
-                    },
-                    now,
-                );
+                let (shard, report, token) = (report.saga.shard(), *report, None);
+                self.input(shard, Input::Outcome { token, report }, now);
             }
             Message::Sent(attempts) => {
-                for Attempt {
-                    saga,
-                    step,
-                    operation,
-                    attempt,
-                } in attempts
-                {
-                    self.input(
-                        saga.shard(),
-                        Input::Sent {
-                            saga,
-                            step,
-                            operation,
-                            attempt,
-                        },
-                        now,
-                    );
+                for attempt in attempts {
+                    self.input(attempt.saga.shard(), attempt.into_sent(), now);
                 }
             }
             Message::Withdrawn(attempts) => {
-                for Attempt {
-                    saga,
-                    step,
-                    operation,
-                    attempt,
-                } in attempts
-                {
-                    self.input(
-                        saga.shard(),
-                        Input::Withdrawn {
-                            saga,
-                            step,
-                            operation,
-                            attempt,
-                        },
-                        now,
-                    );
+                for attempt in attempts {
+                    self.input(attempt.saga.shard(), attempt.into_withdrawn(), now);
                 }
             }
             Message::Loaded { saga, loaded } => {
-                self.input(saga.shard(), Input::Loaded { saga, loaded }, now)
+                self.input(saga.shard(), Input::Loaded { saga, loaded }, now);
             }
             Message::Recovered {
                 shard,
@@ -216,6 +142,42 @@ impl LaneTask {
             Message::Written(verdict) => self.written(verdict, now),
             Message::Flush(reply) => self.flushes.push(reply),
         }
+    }
+
+    fn outcome(&mut self, outcome: ReportedOutcome, now: Time) {
+        let ReportedOutcome {
+            report,
+            instance,
+            key,
+            permit,
+        } = outcome;
+        let token = self.wait(Waiter::Outcome {
+            instance,
+            key,
+            attempt: report.attempt,
+            _permit: permit,
+        });
+        let token = Some(token);
+        self.input(report.saga.shard(), Input::Outcome { token, report }, now);
+    }
+
+    fn cancel(&mut self, order: CancelOrder, now: Time) {
+        let CancelOrder {
+            namespace,
+            saga,
+            by,
+            reason,
+            waiting,
+        } = order;
+        let token = self.wait(Waiter::Cancel(waiting));
+        let input = Input::Cancel {
+            token,
+            namespace,
+            saga,
+            by,
+            reason,
+        };
+        self.input(saga.shard(), input, now);
     }
 
     /// An input for a shard of this lane.
@@ -321,151 +283,6 @@ impl LaneTask {
                 self.ready.remove(&id);
             }
         }
-    }
-
-    /// Makes a batch of what is ready, unless one is in flight.
-    fn decide(&mut self, now: Time) {
-        if self.in_flight.is_some() || self.ready.is_empty() {
-            return;
-        }
-        let batches = match self.ready_suspect(now) {
-            Some(suspect) => self.decide_suspect(suspect, now).into_iter().collect(),
-            None => self.decide_ready(now),
-        };
-        if batches.is_empty() {
-            return;
-        }
-        self.in_flight = Some(batches.iter().map(|batch| batch.shard).collect());
-        // A committer that is gone has stopped with the node.
-        let _ = self.committer.send(Batch {
-            id: Uuid::new_v4(),
-            shards: batches,
-        });
-    }
-
-    fn decide_ready(&mut self, now: Time) -> Vec<ShardBatch> {
-        let turn: Vec<ShardId> = self
-            .ready
-            .range(self.rotor..)
-            .chain(self.ready.range(..self.rotor))
-            .copied()
-            .collect();
-        let (mut rows, mut bytes) = (LANE_ROWS_MAX, LANE_BYTES_MAX);
-        let mut batches = Vec::new();
-        for id in turn {
-            if rows == 0 || bytes == 0 {
-                self.rotor = id;
-                break;
-            }
-            self.ready.remove(&id);
-            let limits = BatchLimits {
-                inputs: usize::MAX,
-                rows: rows.min(limits::BATCH_ROWS_MAX),
-                bytes: bytes.min(limits::BATCH_BYTES_MAX),
-            };
-            if let Some(batch) = self.prepare(id, now, limits) {
-                rows = rows.saturating_sub(batch.rows.len());
-                bytes = bytes.saturating_sub(payload_bytes(&batch));
-                batches.push(batch);
-            }
-        }
-        batches
-    }
-
-    fn decide_suspect(&mut self, id: ShardId, now: Time) -> Option<ShardBatch> {
-        let inputs = self.slots.get(&id)?.suspect?.inputs;
-        self.ready.remove(&id);
-        let batch = self.prepare(
-            id,
-            now,
-            BatchLimits {
-                inputs,
-                ..BatchLimits::default()
-            },
-        );
-        if batch.is_none() {
-            self.clear(id);
-        }
-        batch
-    }
-
-    fn prepare(&mut self, id: ShardId, now: Time, limits: BatchLimits) -> Option<ShardBatch> {
-        self.touched.insert(id);
-        self.slots
-            .get_mut(&id)?
-            .shard
-            .prepare(now, limits, &*self.node.registry)
-    }
-
-    /// What a suspect shard tried was not refused.
-    fn clear(&mut self, id: ShardId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.suspect = slot.suspect.and_then(super::narrow::Suspect::cleared);
-        }
-    }
-
-    fn written(&mut self, verdict: Verdict, now: Time) {
-        let shards = self.in_flight.take().unwrap_or_default();
-        self.touched.extend(&shards);
-        match verdict {
-            Verdict::Committed => shards.iter().for_each(|id| self.committed(*id, now)),
-            Verdict::KeyTaken => shards.iter().for_each(|id| self.roll_back(*id, None)),
-            Verdict::Data(message) => {
-                shards.iter().for_each(|id| self.roll_back(*id, None));
-                self.suspects.extend(&shards);
-                self.narrow(&shards, &message, now);
-            }
-            Verdict::Taken(lost) => {
-                for id in shards {
-                    if lost.contains(&id) {
-                        self.lose(id);
-                    } else {
-                        self.roll_back(id, None);
-                    }
-                }
-            }
-            Verdict::Resolved(resolutions) => {
-                for (id, resolution) in resolutions {
-                    match resolution {
-                        Resolution::Committed => self.committed(id, now),
-                        Resolution::Retaken(epoch) => {
-                            telemetry::shard_retaken(id, epoch);
-                            self.node.registry.raise_epoch(id, epoch);
-                            self.roll_back(id, Some(epoch));
-                        }
-                        Resolution::Lost => self.lose(id),
-                    }
-                }
-            }
-        }
-    }
-
-    fn committed(&mut self, id: ShardId, now: Time) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.shard.committed(now);
-        }
-        self.clear(id);
-    }
-
-    fn roll_back(&mut self, id: ShardId, retaken: Option<u64>) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.shard.rolled_back(retaken);
-            self.look_up_again(id);
-        }
-    }
-
-    /// Another node owns the shard: nothing of it leaves any more, and this node does not fight for it.
-    pub(super) fn lose(&mut self, id: ShardId) {
-        telemetry::shard_lost(id);
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.shard.depose();
-            let now = self.node.clock.now();
-            slot.open(now);
-            self.touched.insert(id);
-        }
-        self.node.open_shards.close(id);
-        self.node.registry.forget_shard(id);
-        self.node.status.fail(Failure::ShardLost(id));
     }
 
     fn answer_flushes(&mut self, now: Time) {

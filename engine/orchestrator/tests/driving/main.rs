@@ -1,5 +1,7 @@
 //! The whole orchestrator over the memory store, on paused time: what clients and participants see, whatever fails.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod faults;
 mod ownership;
 mod progress;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use amends_core::ShardId;
 use amends_core::journal::SagaState;
 use amends_core::shard::Acknowledged;
-use amends_orchestrator::{Error, Kind, Options};
+use amends_orchestrator::{Error, Kind, Options, StartRequest};
+use amends_store::AppendError;
 use tokio::time::Instant;
 
 use crate::world::{Participant, World, attachment, ended, request, start, succeeded};
@@ -128,7 +130,8 @@ async fn another_node_takes_over_when_the_lease_has_run_out_and_not_before() {
     let reserve = shop.command().await;
     let beside = world.another_way_in();
     let waiting = tokio::spawn(async move { beside.node("two").await });
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    // Longer than a lease, and shorter than an attempt.
+    tokio::time::sleep(Duration::from_secs(15)).await;
     assert!(!waiting.is_finished(), "a live lease is respected");
 
     let hung_at = Instant::now();
@@ -223,4 +226,77 @@ async fn a_drain_does_not_wait_longer_than_its_grace() {
     let began = Instant::now();
     node.drain(Duration::from_secs(8)).await;
     assert!(began.elapsed() <= Duration::from_secs(8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_with_a_gap_is_stopped_and_the_others_are_served() {
+    let world = World::new(4);
+    world.break_journal(ShardId(2));
+    let node = world.node("one").await;
+    Participant::attach(&node, "shop-1", 10).succeed_always();
+    let (mut served, mut refused) = (0, 0);
+    for number in 0..40 {
+        let request = StartRequest {
+            key: Some(format!("k{number}")),
+            ..request("order", "{}")
+        };
+        match node.start_saga(request).await {
+            Ok(answer) => {
+                assert_ne!(answer.saga.shard(), ShardId(2));
+                assert_eq!(ended(&node, answer.saga).await, SagaState::Completed);
+                served += 1;
+            }
+            Err(refusal) => {
+                assert_eq!(refusal.kind, Kind::Unavailable);
+                refused += 1;
+            }
+        }
+    }
+    assert!(served > 0 && refused > 0, "{served} {refused}");
+    for _ in 0..200 {
+        start(&node, "order", "{}").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_ends_the_sessions() {
+    let world = World::new(4);
+    let node = world.node("one").await;
+    let mut shop = Participant::attach(&node, "shop-1", 10);
+    drop(node);
+    assert!(shop.session.deliveries.recv().await.is_none());
+}
+
+/// The batch of a start is lost, and before its owner can find out what became of it, the shards have another owner.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_deposed_while_it_finds_out_tells_what_became_of_its_batch_and_no_more() {
+    for landed in [false, true] {
+        let world = World::new(1);
+        let first = world.node("one").await;
+        world.hold_takeovers(true);
+        let source = "injected".into();
+        world
+            .memory
+            .fail_next(AppendError::Unknown { source }, landed);
+        let starting = {
+            let first = first.clone();
+            tokio::spawn(async move { first.start_saga(request("order", "{}")).await })
+        };
+        first.health().wait_for(|healthy| !healthy).await.unwrap();
+        let second = world.another_way_in().node("one").await;
+        world.hold_takeovers(false);
+        let answer = starting.await.unwrap();
+        assert_eq!(answer.is_ok(), landed, "{answer:?}");
+        assert_eq!(world.sagas().await.len(), usize::from(landed));
+        assert!(matches!(
+            first.failed().await,
+            Error::ShardLost { .. } | Error::LeaseLost { .. }
+        ));
+        Participant::attach(&second, "shop-1", 10).succeed_always();
+        let saga = match answer {
+            Ok(answer) => answer.saga,
+            Err(_) => start(&second, "order", "{}").await,
+        };
+        assert_eq!(ended(&second, saga).await, SagaState::Completed);
+    }
 }

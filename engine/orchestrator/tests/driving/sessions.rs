@@ -9,7 +9,7 @@ use amends_definitions::ActionName;
 use amends_orchestrator::{Attachment, AttemptOutcome, Delivery, Kind, Options};
 use tokio::time::Instant;
 
-use crate::world::{Participant, World, attachment, ended, failed, rejected, start, succeeded};
+use crate::world::{Participant, World, attachment, ended, failed, start, succeeded};
 
 #[tokio::test(start_paused = true)]
 async fn commands_go_against_credit_alone() {
@@ -204,10 +204,10 @@ async fn results_for_what_is_not_there_are_refused() {
     assert_eq!(node.attach(nowhere).unwrap_err().kind, Kind::NotFound);
 }
 
-/// Attempt 1 fails, attempt 2 is rejected: behind a barrier the recorded outcome proves the step free of effect, without
-/// one attempt 1 may have left something.
+/// Every attempt fails, so the step may have had its effect: behind a barrier it is undone at once, without one after a
+/// time in which a late execution can still show itself.
 #[tokio::test(start_paused = true)]
-async fn a_barrier_decides_what_is_compensated() {
+async fn an_action_without_a_barrier_is_undone_after_a_settle_time_only() {
     for barrier in [true, false] {
         let world = World::new(4);
         let node = world.node("one").await;
@@ -218,15 +218,15 @@ async fn a_barrier_decides_what_is_compensated() {
             .for_each(|(_, offered)| *offered = barrier);
         let mut shop = Participant::attach_as(&node, attachment);
         let saga = start(&node, "order", "{}").await;
-        let first = shop.command().await;
-        shop.answer(&first, failed()).await;
-        let second = shop.command().await;
-        shop.answer(&second, rejected()).await;
-        if !barrier {
-            let release = shop.command().await;
-            assert_eq!(release.action.as_str(), "shop.release");
-            shop.answer(&release, succeeded()).await;
+        for _ in 0..3 {
+            let attempt = shop.command().await;
+            shop.answer(&attempt, failed()).await;
         }
+        let failed_at = Instant::now();
+        let release = shop.command().await;
+        assert_eq!(release.action.as_str(), "shop.release");
+        assert_eq!(failed_at.elapsed() < Duration::from_secs(1), barrier);
+        shop.answer(&release, succeeded()).await;
         assert_eq!(ended(&node, saga).await, SagaState::Compensated);
         assert_eq!(world.facts(saga).await.contains(&"settling"), !barrier);
     }
@@ -287,4 +287,30 @@ async fn a_result_from_somebody_who_does_not_serve_it_takes_nothing_from_those_w
     );
     shop.session.handle.credit(1);
     assert_eq!(shop.command().await.key.saga, saga, "it still waits (I38)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_from_whoever_does_not_serve_the_action_leaves_the_command_with_its_participant()
+{
+    let world = World::new(4);
+    let node = world.node("one").await;
+    let mut shop = Participant::attach(&node, "shop-1", 10);
+    start(&node, "order", "{}").await;
+    let command = shop.command().await;
+    let mut thief = Participant::attach_as(
+        &node,
+        amends_orchestrator::Attachment {
+            participant: "thief".into(),
+            actions: vec![(amends_definitions::ActionName::new("thief.steal"), false)],
+            ..attachment("thief-1", 10)
+        },
+    );
+    assert_eq!(
+        thief.answer(&command, succeeded()).await,
+        Acknowledged::NotServed
+    );
+    drop(shop);
+    let mut shop = Participant::attach(&node, "shop-1", 10);
+    let again = shop.command().await;
+    assert_eq!((again.key, again.resent), (command.key, true));
 }

@@ -5,98 +5,81 @@ use std::time::Duration;
 use amends_core::journal::SagaState;
 use amends_orchestrator::{Kind, Options, StartRequest};
 
-use crate::world::{Participant, World, ended, request, start};
+use crate::world::{Participant, World, ended, payload, request, start};
+
+type Case = (fn(&mut StartRequest), Kind, &'static str);
+
+const BAD_STARTS: [Case; 9] = [
+    (
+        |start| start.namespace = "nowhere".into(),
+        Kind::NotFound,
+        "NAMESPACE_NOT_FOUND",
+    ),
+    (
+        |start| start.definition = "ordre".into(),
+        Kind::NotFound,
+        "DEFINITION_NOT_FOUND",
+    ),
+    (
+        |start| start.revision = Some(0),
+        Kind::NotFound,
+        "DEFINITION_NOT_FOUND",
+    ),
+    (
+        |start| start.revision = Some(7),
+        Kind::NotFound,
+        "DEFINITION_NOT_FOUND",
+    ),
+    (
+        |start| start.input = payload(r#"{"amount":0}"#),
+        Kind::InvalidArgument,
+        "INPUT_INVALID",
+    ),
+    (
+        |start| start.key = Some(String::new()),
+        Kind::InvalidArgument,
+        "KEY_INVALID",
+    ),
+    (
+        |start| start.key = Some("k".repeat(513)),
+        Kind::InvalidArgument,
+        "KEY_INVALID",
+    ),
+    (
+        |start| {
+            start.definition = "keyed".into();
+            start.input = payload(r#"{"id":"a"}"#);
+            start.key = Some("b".into());
+        },
+        Kind::InvalidArgument,
+        "KEY_MISMATCH",
+    ),
+    (
+        |start| start.definition = "keyed".into(),
+        Kind::InvalidArgument,
+        "KEY_INVALID",
+    ),
+];
 
 #[tokio::test(start_paused = true)]
 async fn bad_starts_get_their_answers_and_leave_nothing_behind() {
     let world = World::new(4);
     let node = world.node("one").await;
-    let good = request("order", "{}");
-    let keyed = request("keyed", r#"{"id":"a"}"#);
-    let cases: [(StartRequest, Kind, &str); 9] = [
-        (
-            StartRequest {
-                namespace: "nowhere".into(),
-                ..good.clone()
-            },
-            Kind::NotFound,
-            "NAMESPACE_NOT_FOUND",
-        ),
-        (
-            StartRequest {
-                definition: "ordre".into(),
-                ..good.clone()
-            },
-            Kind::NotFound,
-            "DEFINITION_NOT_FOUND",
-        ),
-        (
-            StartRequest {
-                revision: Some(0),
-                ..good.clone()
-            },
-            Kind::NotFound,
-            "DEFINITION_NOT_FOUND",
-        ),
-        (
-            StartRequest {
-                revision: Some(7),
-                ..good.clone()
-            },
-            Kind::NotFound,
-            "DEFINITION_NOT_FOUND",
-        ),
-        (
-            request("order", r#"{"amount":0}"#),
-            Kind::InvalidArgument,
-            "INPUT_INVALID",
-        ),
-        (
-            StartRequest {
-                key: Some(String::new()),
-                ..good.clone()
-            },
-            Kind::InvalidArgument,
-            "KEY_INVALID",
-        ),
-        (
-            StartRequest {
-                key: Some("k".repeat(513)),
-                ..good.clone()
-            },
-            Kind::InvalidArgument,
-            "KEY_INVALID",
-        ),
-        (
-            StartRequest {
-                key: Some("b".into()),
-                ..keyed.clone()
-            },
-            Kind::InvalidArgument,
-            "KEY_MISMATCH",
-        ),
-        (request("keyed", "{}"), Kind::InvalidArgument, "KEY_INVALID"),
-    ];
-    for (request, kind, reason) in cases {
+    for (spoil, kind, reason) in BAD_STARTS {
+        let mut request = request("order", "{}");
+        spoil(&mut request);
         let refusal = node.start_saga(request).await.unwrap_err();
         assert_eq!((refusal.kind, refusal.reason), (kind, reason), "{refusal}");
     }
     assert!(world.sagas().await.is_empty());
-    let violations = node
-        .start_saga(request("order", r#"{"amount":0}"#))
-        .await
-        .unwrap_err()
-        .violations;
+    let bad = request("order", r#"{"amount":0}"#);
+    let violations = node.start_saga(bad).await.unwrap_err().violations;
     assert_eq!(violations[0].0, "input/amount");
-    assert!(
-        node.start_saga(StartRequest {
-            key: Some("a".into()),
-            ..keyed
-        })
-        .await
-        .unwrap()
-        .created
-    );
+    let both = StartRequest {
+        key: Some("a".into()),
+        ..request("keyed", r#"{"id":"a"}"#)
+    };
+    assert!(node.start_saga(both).await.unwrap().created);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! The world of these tests: a memory store on the runtime's (paused) time with faults on demand, a client, participants.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amends_core::journal::SagaState;
@@ -19,6 +19,7 @@ use amends_store::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub const ORDER: &str = r#"
@@ -62,6 +63,8 @@ struct Faults {
     lookups: AtomicUsize,
     refuse_poison: AtomicBool,
     refused: AtomicUsize,
+    broken: Mutex<Option<ShardId>>,
+    takeovers_held: watch::Sender<bool>,
 }
 
 impl World {
@@ -109,6 +112,16 @@ impl World {
     /// From now on a batch with the input `{"poison":true}` is refused for its data.
     pub fn refuse_poison(&self) {
         self.faults.refuse_poison.store(true, Ordering::Relaxed);
+    }
+
+    /// Holds takeovers up until they are let go.
+    pub fn hold_takeovers(&self, held: bool) {
+        self.faults.takeovers_held.send_replace(held);
+    }
+
+    /// The journal of this shard has a gap.
+    pub fn break_journal(&self, shard: ShardId) {
+        *self.faults.broken.lock().unwrap() = Some(shard);
     }
 
     pub fn refused(&self) -> usize {
@@ -348,10 +361,17 @@ impl Lane for FaultyLane {
     }
 
     async fn tails(&mut self, shards: &[ShardId]) -> Result<Vec<u64>, Error> {
+        let broken = *self.faults.broken.lock().unwrap();
+        if let Some(shard) = broken.filter(|shard| shards.contains(shard)) {
+            let detail = "row 3 is missing".into();
+            return Err(Error::Gap { shard, detail });
+        }
         self.lane.tails(shards).await
     }
 
     async fn take_over(&mut self, records: &[Takeover]) -> Result<(), AppendError> {
+        let mut held = self.faults.takeovers_held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
         self.lane.take_over(records).await
     }
 

@@ -34,6 +34,12 @@ pub const FIELDS: &[Field] = &[
         meaning: "Short requests that a node works on at the same time; one more is `RESOURCE_EXHAUSTED`. Each may hold a request of 4 MiB. Waits, watches and participants count apart.",
     },
     Field {
+        key: "connections_per_peer_max",
+        kind: "connections, 1 to 4,096",
+        default: "1024",
+        meaning: "Connections from one address (one /64 network of IPv6); one more is closed at once. A node takes 4,096 in all. Behind a proxy or a NAT everybody has one address: raise it there. A connection that does not begin with HTTP/2 within 10 s is closed as well.",
+    },
+    Field {
         key: "database_url",
         kind: "text",
         default: "",

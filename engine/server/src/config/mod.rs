@@ -27,6 +27,7 @@ pub struct Config {
     pub active_max: usize,
     pub allow_insecure_listen: bool,
     pub calls_max: usize,
+    pub connections_per_peer_max: usize,
     pub database_url: DatabaseUrl,
     pub drain_grace_ms: u64,
     pub lanes: usize,
@@ -69,6 +70,7 @@ impl Default for Config {
             active_max: 200_000,
             allow_insecure_listen: false,
             calls_max: 8_192,
+            connections_per_peer_max: amends_grpc::limits::CONNECTIONS_PER_PEER_MAX,
             database_url: DatabaseUrl::default(),
             drain_grace_ms: 10_000,
             lanes: 1,
@@ -127,6 +129,9 @@ impl Config {
         self.database_url.database()?;
         within("active_max", self.active_max, 1, 10_000_000)?;
         within("calls_max", self.calls_max, 1, 1_000_000)?;
+        let all = amends_grpc::limits::CONNECTIONS_MAX;
+        let per_peer = self.connections_per_peer_max;
+        within("connections_per_peer_max", per_peer, 1, all)?;
         within("drain_grace_ms", self.drain_grace_ms, 0, 600_000)?;
         within("lanes", self.lanes, 1, 2)?;
         // It is renewed every third of it: a lease under three seconds would leave less than a second for a renewal.

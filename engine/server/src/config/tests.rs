@@ -109,6 +109,7 @@ fn b45_values_out_of_range_are_refused_at_n_plus_1() {
         ("queue_max", "1", "0"),
         ("active_max", "1", "0"),
         ("calls_max", "1", "0"),
+        ("connections_per_peer_max", "4096", "4097"),
         ("session_lease_ms", "100", "99"),
         ("request_timeout_ms", "100", "99"),
         ("drain_grace_ms", "600000", "600001"),

@@ -14,7 +14,7 @@ use crate::{Batch, NewDefinition};
 pub const STORY_STEPS: [&str; 3] = [
     "greet forward skipped 0 - -",
     "reserve forward succeeded 2 BUSY {\"id\":7}",
-    "reserve compensate scheduled 0 - -",
+    "reserve compensate scheduled 1 - -",
 ];
 
 /// One saga: its first step is skipped, its second retried, done, and undone.
@@ -26,7 +26,8 @@ pub fn story() -> (NewDefinition, Batch) {
         name: DEFINITION.into(),
         hash,
         source: String::new(),
-        normal_form: "{\"steps\":[{\"id\":\"greet\"},{\"id\":\"reserve\"}]}".into(),
+        normal_form:
+            "{\"v\":1,\"definition\":{\"steps\":[{\"id\":\"greet\"},{\"id\":\"reserve\"}]}}".into(),
     };
     let insert = SagaInsert {
         revision: 1,

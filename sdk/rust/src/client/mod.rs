@@ -114,11 +114,13 @@ impl Client {
     /// A client over a channel made elsewhere.
     #[must_use]
     pub fn new(channel: Channel) -> Self {
+        // The payloads of a saga's 500 steps do not fit tonic's 4 MiB.
         let message_bytes_max = 64 << 20;
         let sagas = SagaServiceClient::new(channel.clone());
+        let definitions = DefinitionServiceClient::new(channel);
         Self {
             sagas: sagas.max_decoding_message_size(message_bytes_max),
-            definitions: DefinitionServiceClient::new(channel),
+            definitions: definitions.max_decoding_message_size(message_bytes_max),
             namespace: "default".to_owned(),
             retry_for: Duration::from_secs(30),
         }

@@ -20,6 +20,7 @@ use tonic::{Code, Status, Streaming};
 use tracing::Instrument as _;
 
 use crate::backoff::Backoff;
+use crate::client::RpcError;
 use crate::context::AttemptKey;
 use crate::limits::BATCH_MAX;
 use crate::outcome::duration_from_wire;
@@ -76,6 +77,8 @@ enum End {
     Done,
     /// The stream is gone; attach again after this long at the earliest.
     Lost(Duration),
+    /// Another process has this one's place.
+    Replaced,
 }
 
 impl Attachment {
@@ -94,6 +97,7 @@ impl Attachment {
                     match self.converse(session, shutdown.as_mut()).await {
                         End::Done => return Ok(()),
                         End::Lost(at_least) => pause = at_least,
+                        End::Replaced => return Err(self.replaced()),
                     }
                     if began.elapsed() > FLAPPING_UNDER {
                         backoff.reset();
@@ -199,6 +203,9 @@ impl Attachment {
     /// A server that is not there is waited for; one that refuses is not, unless it had accepted before: then somebody
     /// is changing it.
     fn refused(&mut self, status: Status) -> Result<(), ParticipantError> {
+        if is_replacement(&status) {
+            return Err(self.replaced());
+        }
         let hopeless = matches!(
             status.code(),
             Code::InvalidArgument
@@ -307,6 +314,7 @@ impl Attachment {
         let message = match message {
             Ok(Some(message)) => message.message,
             Ok(None) => return Some(End::Lost(session.reattach_after())),
+            Err(status) if is_replacement(&status) => return Some(End::Replaced),
             Err(status) => {
                 let error = said(&status);
                 tracing::warn!(participant, error, "the stream is lost, attaching again");
@@ -417,10 +425,26 @@ impl Attachment {
         }
     }
 
+    /// What is in hand is the other process's now: it gets the commands again.
+    fn replaced(&self) -> ParticipantError {
+        self.ledger.cancel_all();
+        ParticipantError::Replaced {
+            participant: self.participant.name.clone(),
+            instance: self.participant.options.instance.clone(),
+        }
+    }
+
     fn begin_drain(&mut self) {
         tracing::info!(participant = self.participant.name, "draining");
         self.drain_until = Some(Instant::now() + self.participant.options.drain_timeout);
     }
+}
+
+/// The server ended the stream because a newer one has the same instance. To attach again would end that one, and so on
+/// by turns.
+fn is_replacement(status: &Status) -> bool {
+    status.code() == Code::Aborted
+        && RpcError::from(status.clone()).reason.as_deref() == Some("SESSION_REPLACED")
 }
 
 /// What a status says, and what caused it at the root, on one line.

@@ -36,7 +36,8 @@ pub struct ParticipantOptions {
     /// The namespace whose sagas it serves. Defaults to `default`.
     pub namespace: String,
     /// This process, unique among its like, 1 to 128 bytes. Defaults to a random one; a name that survives a restart
-    /// lets the new process replace the stream of the old one at once.
+    /// lets the new process replace the stream of the old one at once. The replaced process ends with
+    /// [`ParticipantError::Replaced`], so two that run at the same time must not share it.
     pub instance: String,
     /// Attempts that run at once, 1 to 10,000. Defaults to 64.
     pub concurrency: usize,
@@ -97,6 +98,18 @@ pub enum ParticipantError {
         participant: String,
         /// What the server said.
         status: Box<tonic::Status>,
+    },
+    /// Another process attached as the same instance, and took this one's place. Its attempts were cancelled; the other
+    /// process gets them again. Give each process an instance of its own, or leave it at the random default.
+    #[error(
+        "participant `{participant}`: another process attached as instance `{instance}` and replaced this one; give each \
+         process an instance of its own"
+    )]
+    Replaced {
+        /// Its name.
+        participant: String,
+        /// The instance that both have.
+        instance: String,
     },
     /// The process could not listen for its termination signals.
     #[error("cannot listen for termination signals")]
@@ -166,7 +179,8 @@ impl Participant {
     ///
     /// # Errors
     /// Where the participant or the address is not well formed, or the server refuses the first attachment for a reason
-    /// that trying again cannot mend. A server that is not there is waited for.
+    /// that trying again cannot mend, or another process of the same instance took its place. A server that is not there
+    /// is waited for.
     pub async fn run_until(
         self,
         address: &str,

@@ -102,6 +102,11 @@ impl Session {
             .unwrap();
     }
 
+    /// Ends the stream with a status.
+    pub fn end(self, status: Status) {
+        self.responses.send(Err(status)).unwrap();
+    }
+
     /// The next message; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Request> {
         let message = soon(self.requests.message()).await.ok()??;

@@ -1,4 +1,4 @@
-//! Measures how fast this store appends: `cargo run --release -p amends-store-sqlite --example append_rate`.
+//! Measures how fast this store appends: `cargo run --release -p amends-store-sqlite --example append_rate_sqlite`.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Measures how fast this store appends, on a cluster of its own that waits for the disk:
-//! `cargo run --release -p amends-store-postgres --example append_rate`.
+//! `cargo run --release -p amends-store-postgres --example append_rate_postgres`.
 
 use std::time::Duration;
 

@@ -1,0 +1,83 @@
+//! What the committer said of the batch in flight, and what it means for each of its shards.
+
+use amends_core::{ShardId, Time};
+
+use super::narrow::Suspect;
+use super::task::LaneTask;
+use super::{Resolution, Verdict};
+use crate::status::Failure;
+use crate::telemetry;
+
+impl LaneTask {
+    /// The batch in flight has its verdict.
+    pub(super) fn written(&mut self, verdict: Verdict, now: Time) {
+        let shards = self.in_flight.take().unwrap_or_default();
+        self.touched.extend(&shards);
+        match verdict {
+            Verdict::Committed => shards.iter().for_each(|id| self.committed(*id, now)),
+            Verdict::KeyTaken => shards.iter().for_each(|id| self.roll_back(*id, None)),
+            Verdict::Data(message) => {
+                shards.iter().for_each(|id| self.roll_back(*id, None));
+                self.suspects.extend(&shards);
+                self.narrow(&shards, &message, now);
+            }
+            Verdict::Taken(lost) => {
+                for id in shards {
+                    if lost.contains(&id) {
+                        self.lose(id);
+                    } else {
+                        self.roll_back(id, None);
+                    }
+                }
+            }
+            Verdict::Resolved(resolutions) => {
+                for (id, resolution) in resolutions {
+                    match resolution {
+                        Resolution::Committed => self.committed(id, now),
+                        Resolution::Retaken(epoch) => {
+                            telemetry::shard_retaken(id, epoch);
+                            self.node.registry.raise_epoch(id, epoch);
+                            self.roll_back(id, Some(epoch));
+                        }
+                        Resolution::Lost => self.lose(id),
+                    }
+                }
+            }
+        }
+    }
+
+    fn committed(&mut self, id: ShardId, now: Time) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.shard.committed(now);
+        }
+        self.clear(id);
+    }
+
+    fn roll_back(&mut self, id: ShardId, retaken: Option<u64>) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.shard.rolled_back(retaken);
+            self.look_up_again(id);
+        }
+    }
+
+    /// What a suspect shard tried was not refused.
+    pub(super) fn clear(&mut self, id: ShardId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.suspect = slot.suspect.and_then(Suspect::cleared);
+        }
+    }
+
+    /// Another node owns the shard: nothing of it leaves any more, and this node does not fight for it.
+    pub(super) fn lose(&mut self, id: ShardId) {
+        telemetry::shard_lost(id);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.shard.depose();
+            let now = self.node.clock.now();
+            slot.open(now);
+            self.touched.insert(id);
+        }
+        self.node.open_shards.close(id);
+        self.node.registry.forget_shard(id);
+        self.node.status.fail(Failure::ShardLost(id));
+    }
+}
