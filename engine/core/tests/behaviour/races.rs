@@ -226,6 +226,36 @@ fn a_settle_time_that_was_over_before_the_takeover_is_not_slept_through() {
 }
 
 #[test]
+fn a_leak_is_said_aloud_even_when_the_history_is_full() {
+    use std::fmt::Write as _;
+    let mut yaml = String::from(
+        "apiVersion: amends/v1\nname: full\ndefaults: {retry: {maxAttempts: 1}, timeout: 10s}\nsteps:\n",
+    );
+    for step in 0..10 {
+        let _ = writeln!(
+            yaml,
+            "  - {{id: s{step}, needs: [], call: p.s, input: \"${{{{ input }}}}\", compensate: {{call: p.undo, input: {{x: 1}}}}}}"
+        );
+    }
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let input = format!(r#"{{"big":"{}"}}"#, "x".repeat(1_000_000));
+    let saga = pump.start(&definition(&yaml), &input);
+    let late = pump.command("s0").clone();
+    for step in 0..10 {
+        pump.send(&format!("s{step}"));
+    }
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(30));
+    for step in 0..10 {
+        pump.answer(&format!("s{step}"), succeeded());
+    }
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+    pump.reply(&late, succeeded(), None);
+    assert_eq!(pump.folded(saga).incidents().len(), 1);
+}
+
+#[test]
 fn a_refusal_that_comes_while_it_settles_ends_the_saga_undone() {
     let mut pump = Pump::new();
     pump.barrier.0 = false;
