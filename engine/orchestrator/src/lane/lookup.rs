@@ -1,19 +1,19 @@
 //! Who has the key of a start: asked in batches before starts are decided, and again after a batch was rolled back. The
 //! unique index is the backstop, not the detector.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use amends_core::shard::{Existing, Start};
 use amends_core::{SagaId, ShardId, Time};
 use amends_store::{Error, KeyFound, KeyLookup};
+use tokio::task::JoinSet;
 
 use super::route::Waiter;
 use super::task::LaneTask;
 use super::{Message, StartOrder};
 use crate::backoff::Backoff;
-use crate::limits::LOOKUP_KEYS_MAX;
+use crate::limits::{LOADS_AT_ONCE_MAX, LOOKUP_KEYS_MAX};
 use crate::node::Node;
 use crate::telemetry;
 
@@ -147,11 +147,18 @@ impl LaneTask {
 async fn find(node: &Arc<Node>, keys: &[KeyLookup]) -> Result<Vec<Option<Existing>>, Error> {
     let found = node.store.lookup_keys(keys).await?;
     // Many starts with one key at once are the usual case of a key that exists.
+    let sagas: BTreeSet<SagaId> = found.iter().flatten().map(|found| found.saga).collect();
+    let sagas: Vec<SagaId> = sagas.into_iter().collect();
     let mut revisions = BTreeMap::new();
-    for found in found.iter().flatten() {
-        if let Entry::Vacant(revision) = revisions.entry(found.saga) {
-            let history = node.store.history(found.saga, 1, 1).await?;
-            revision.insert(history.map_or(0, |history| history.saga.revision));
+    // One after the other, a client that repeats a thousand starts would hold up everybody else's.
+    for sagas in sagas.chunks(LOADS_AT_ONCE_MAX) {
+        let mut reads = JoinSet::new();
+        for saga in sagas.iter().copied() {
+            let node = node.clone();
+            reads.spawn(async move { (saga, node.store.history(saga, 1, 1).await) });
+        }
+        for (saga, history) in reads.join_all().await {
+            revisions.insert(saga, history?.map_or(0, |history| history.saga.revision));
         }
     }
     let existing = |found: KeyFound| Existing {
