@@ -344,8 +344,41 @@ fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
         let what = "it does not begin with `postgres://`";
         return Err(unavailable(reading)(what));
     }
+    if !parameters_are_known(url) {
+        let what = format!("it has a parameter other than {}", PARAMETERS.join(", "));
+        return Err(unavailable(reading)(what));
+    }
     url.parse().map_err(unavailable::<sqlx::Error>(reading))
 }
+
+/// The driver passes over what it does not know, and logs it with its value: that may be a password with a typing error
+/// in its name.
+fn parameters_are_known(url: &str) -> bool {
+    let Some((_, query)) = url.split_once('?') else {
+        return true;
+    };
+    let query = query.split('#').next().unwrap_or_default();
+    (query.split('&').filter(|pair| !pair.is_empty())).all(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        PARAMETERS.contains(&name) || name.starts_with("options[")
+    })
+}
+
+/// What a URL may have behind its `?`.
+const PARAMETERS: &[&str] = &[
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+];
 
 async fn identity(readers: &PgPool) -> Result<Identity, Error> {
     let row = sqlx::query(sql::IDENTITY).fetch_one(readers).await;

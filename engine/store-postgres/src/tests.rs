@@ -36,6 +36,31 @@ async fn refusal(url: &str) -> String {
     }
 }
 
+#[test]
+fn b45_a_parameter_with_a_typing_error_is_refused_and_not_shown() {
+    for known in [
+        "",
+        "?",
+        "?sslmode=require&host=/run",
+        "?options[lock_timeout]=1s",
+    ] {
+        let url = format!("postgres://a@db/amends{known}");
+        assert!(connect_options(&url).is_ok(), "{url}");
+    }
+    for broken in [
+        "?passwrd=hunter2",
+        "?sslmode=require&hunter2",
+        "?passfile=hunter2",
+    ] {
+        let error = connect_options(&format!("postgres://a@db/amends{broken}")).unwrap_err();
+        let (said, debugged) = (error.to_string(), format!("{error:?}"));
+        assert!(
+            !said.contains("hunter2") && !debugged.contains("hunter2"),
+            "{debugged}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn every_statement_prepares() {
     let mut connection = connect(&migrated().await).await;

@@ -99,7 +99,8 @@ impl Decision<'_> {
             open.incident.step == Some(step)
                 && open.incident.reason == IncidentReason::PossibleLeakedEffect
         });
-        if known || self.history_is_full() {
+        // A leak is said even then: once for each step, so the history stays bounded.
+        if known || (!leak && self.history_is_full()) {
             return Acknowledged::Late;
         }
         let message = format!(

@@ -279,7 +279,8 @@ impl Shard {
         let time = attempt_time(&entry.saga, step, operation, now);
         if let Some(flight) = entry.flights.get_mut(step, operation, attempt) {
             flight.sent_at = Some(now);
-            flight.deadline = Some(now + time);
+            // Sent again on another stream, it has no more time than before.
+            flight.deadline.get_or_insert(now + time);
             flight.withdraw_at = None;
         }
     }

@@ -39,7 +39,8 @@ pub enum Input {
         /// What came.
         report: Report,
     },
-    /// A command left for a participant: its attempt's time runs from now. Never recorded.
+    /// A command left for a participant: its attempt's time runs from now, or from the first time that it left. Never
+    /// recorded.
     Sent {
         /// Which saga.
         saga: SagaId,

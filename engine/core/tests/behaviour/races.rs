@@ -146,6 +146,28 @@ fn an_attempt_that_overtook_a_refusal_settles_from_its_own_sending() {
 }
 
 #[test]
+fn an_attempt_that_was_sent_again_has_no_more_time_and_settles_from_its_last_sending() {
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let one = ONE.replace("maxAttempts: 2", "maxAttempts: 1");
+    let saga = pump.start(&definition(&one), "{}");
+    pump.send("a");
+    pump.pass(Duration::from_secs(8));
+    pump.send("a");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(2));
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("settling a"),
+        "a stream that comes and goes does not keep an attempt alive (F33)"
+    );
+    pump.pass(Duration::from_millis(7_999));
+    assert!(pump.out().is_empty());
+    pump.pass(Duration::from_millis(1));
+    assert_eq!(pump.out(), ["a:compensate:1"]);
+}
+
+#[test]
 fn an_attempt_that_an_earlier_owner_may_have_sent_settles_from_the_takeover() {
     let yaml = ONE.replace("timeout: 10s", "timeout: {attempt: 10s, schedule: 4s}");
     let mut pump = Pump::new();
@@ -201,6 +223,36 @@ fn a_settle_time_that_was_over_before_the_takeover_is_not_slept_through() {
     pump.now = pump.now + Duration::from_secs(60);
     pump.crash();
     assert_eq!(pump.out(), ["a:compensate:1"], "no timer is lost (I37)");
+}
+
+#[test]
+fn a_leak_is_said_aloud_even_when_the_history_is_full() {
+    use std::fmt::Write as _;
+    let mut yaml = String::from(
+        "apiVersion: amends/v1\nname: full\ndefaults: {retry: {maxAttempts: 1}, timeout: 10s}\nsteps:\n",
+    );
+    for step in 0..10 {
+        let _ = writeln!(
+            yaml,
+            "  - {{id: s{step}, needs: [], call: p.s, input: \"${{{{ input }}}}\", compensate: {{call: p.undo, input: {{x: 1}}}}}}"
+        );
+    }
+    let mut pump = Pump::new();
+    pump.barrier.0 = false;
+    let input = format!(r#"{{"big":"{}"}}"#, "x".repeat(1_000_000));
+    let saga = pump.start(&definition(&yaml), &input);
+    let late = pump.command("s0").clone();
+    for step in 0..10 {
+        pump.send(&format!("s{step}"));
+    }
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(30));
+    for step in 0..10 {
+        pump.answer(&format!("s{step}"), succeeded());
+    }
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+    pump.reply(&late, succeeded(), None);
+    assert_eq!(pump.folded(saga).incidents().len(), 1);
 }
 
 #[test]

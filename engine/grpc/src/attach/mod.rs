@@ -6,7 +6,7 @@ mod reader;
 mod writer;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use amends_core::Incarnation;
@@ -24,7 +24,9 @@ use tracing::Instrument as _;
 use crate::convert::outcome::Realm;
 use crate::convert::time::duration;
 use crate::edge::Admission;
-use crate::limits::{HELLO_TIMEOUT, OUTGOING_MESSAGES, SILENT_LEASES, UNANSWERED_OUTCOMES_MAX};
+use crate::limits::{
+    CLOSE_GRACE, HELLO_TIMEOUT, OUTGOING_MESSAGES, SILENT_LEASES, UNANSWERED_OUTCOMES_MAX,
+};
 use crate::server::Options;
 use crate::status::{decoder_refusal, invalid, status_of};
 use reader::{Credit, Reader};
@@ -132,20 +134,32 @@ impl Participants {
     }
 }
 
-/// What a participant is told, and its place among the streams.
-pub(crate) struct AttachStream {
+/// What a participant is told, and its place among the streams. HTTP/2 asks for nothing while the participant does not read,
+/// for as long as it likes: so its session, which does not wait as long, can take everything out of it.
+pub(crate) struct AttachStream(Arc<Mutex<Option<Outgoing>>>);
+
+struct Outgoing {
     answers: ReceiverStream<Result<v1::AttachResponse, Status>>,
     _room: OwnedSemaphorePermit,
+}
+
+impl AttachStream {
+    fn lock(&self) -> MutexGuard<'_, Option<Outgoing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Stream for AttachStream {
     type Item = Result<v1::AttachResponse, Status>;
 
     fn poll_next(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
-        Pin::new(&mut self.answers).poll_next(cx)
+        match &mut *self.lock() {
+            Some(outgoing) => Pin::new(&mut outgoing.answers).poll_next(cx),
+            None => std::task::Poll::Ready(Some(Err(status_of(&writer::does_not_read())))),
+        }
     }
 }
 
@@ -161,19 +175,24 @@ impl ParticipantService for Participants {
         let (out, answers) = mpsc::channel(OUTGOING_MESSAGES);
         let last = out.clone();
         let serving = self.clone().serve(request.into_inner(), out);
+        let outgoing = Outgoing {
+            answers: ReceiverStream::new(answers),
+            _room: room,
+        };
+        let outgoing = Arc::new(Mutex::new(Some(outgoing)));
+        let stream = AttachStream(outgoing.clone());
         // The stream has to be answered before its first message is read: some clients wait for that.
         let session = async move {
             if let Err(status) = serving.await {
-                // A participant that is gone, or never reads, does not want to know.
-                let _ =
-                    tokio::time::timeout(crate::limits::CLOSE_GRACE, last.send(Err(status))).await;
+                let told = last.send(Err(status));
+                // One that is gone does not want to know, and one that never reads leaves nothing behind.
+                if tokio::time::timeout(CLOSE_GRACE, told).await.is_err() {
+                    *AttachStream(outgoing).lock() = None;
+                }
             }
         };
         tokio::spawn(session.in_current_span());
-        Ok(Response::new(AttachStream {
-            answers: ReceiverStream::new(answers),
-            _room: room,
-        }))
+        Ok(Response::new(stream))
     }
 }
 

@@ -159,7 +159,7 @@ fn not_recorded() -> Refusal {
     )
 }
 
-fn does_not_read() -> Refusal {
+pub(super) fn does_not_read() -> Refusal {
     let seconds = SEND_TIMEOUT.as_secs();
     Refusal::unavailable(format!(
         "the participant read nothing for {seconds} seconds; attach again"

@@ -130,13 +130,19 @@ impl Sagas {
         let mut closed = self.closed.clone();
         let deadline = tokio::time::Instant::now() + timeout;
         loop {
-            let view = self.orchestrator.saga(&name.namespace, name.id).await?;
-            if settled(&view) {
-                return Ok(waited(&view, true));
+            let over = tokio::time::Instant::now() >= deadline;
+            // What was read is let go before the wait: its payloads may be megabytes, and many wait.
+            let answer = {
+                let view = self.orchestrator.saga(&name.namespace, name.id).await?;
+                let settled = settled(&view);
+                (settled || over).then(|| waited(&view, settled))
+            };
+            if let Some(answer) = answer {
+                return Ok(answer);
             }
             tokio::select! {
                 changed = settling(&mut changes) => changed?,
-                () = tokio::time::sleep_until(deadline) => return Ok(waited(&view, false)),
+                () = tokio::time::sleep_until(deadline) => {}
                 () = follow::ended(&mut closed) => return Err(follow::leaving()),
             }
         }

@@ -166,6 +166,24 @@ impl Book {
         }
     }
 
+    /// The owner took its shard anew: what waits or is sent again carries its new epoch, or participants would refuse it
+    /// once they have seen that.
+    pub(super) fn raise_epoch(&mut self, shard: ShardId, epoch: u64) {
+        let of_shard = |attempt: &Attempt| attempt.saga.shard() == shard;
+        for (attempt, (queue, place)) in &self.queued {
+            if of_shard(attempt)
+                && let Some(command) = self.queues.get_mut(*queue).commands.get_mut(place)
+            {
+                command.epoch = epoch;
+            }
+        }
+        for (attempt, sent) in &mut self.sent {
+            if of_shard(attempt) {
+                sent.command.epoch = epoch;
+            }
+        }
+    }
+
     /// An outcome arrived. One from an instance that does not serve the action will be refused, and changes nothing here.
     pub(super) fn reported(&mut self, by: InstanceId, attempt: &Attempt) {
         if !self.may_report(by, attempt) {
@@ -292,6 +310,7 @@ impl Book {
             // It may have been reported, or its saga may have ended, meanwhile.
             if let Some(sent) = self.sent.get(&attempt) {
                 live.credit -= 1;
+                outbox.sent.push(attempt);
                 let command = Command {
                     resent: true,
                     ..(*sent.command).clone()

@@ -116,6 +116,11 @@ impl Registry {
         self.tell(&mut book, outbox);
     }
 
+    /// A shard's owner has a new epoch.
+    pub(crate) fn raise_epoch(&self, shard: ShardId, epoch: u64) {
+        self.lock().raise_epoch(shard, epoch);
+    }
+
     pub(crate) fn forget_shard(&self, shard: ShardId) {
         let mut book = self.lock();
         book.forget_shard(shard);

@@ -36,6 +36,7 @@ impl LaneTask {
                         Resolution::Committed => self.committed(id, now),
                         Resolution::Retaken(epoch) => {
                             telemetry::shard_retaken(id, epoch);
+                            self.node.registry.raise_epoch(id, epoch);
                             self.roll_back(id, Some(epoch));
                         }
                         Resolution::Lost => self.lose(id),

@@ -94,6 +94,23 @@ async fn a_lost_batch_whose_resolution_is_lost_too_is_resolved_at_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_to_be_sent_carries_the_epoch_of_a_shard_that_was_taken_anew() {
+    let world = World::new(1);
+    let node = world.node("one").await;
+    let waiting = start(&node, "order", "{}").await;
+    let lost = AppendError::Unknown { source: cause() };
+    world.memory.fail_next(lost, false);
+    start(&node, "order", "{}").await;
+    let mut shop = Participant::attach(&node, "shop-1", 2);
+    let (first, second) = (shop.command().await, shop.command().await);
+    assert_eq!(first.key.saga, waiting);
+    assert_eq!(
+        first.epoch, second.epoch,
+        "participants refuse an older epoch (I32)"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_keyed_start_whose_batch_was_lost_is_one_saga() {
     for landed in [false, true] {
         let world = World::new(4);

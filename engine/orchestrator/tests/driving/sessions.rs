@@ -6,7 +6,7 @@ use amends_core::Incarnation;
 use amends_core::journal::SagaState;
 use amends_core::shard::Acknowledged;
 use amends_definitions::ActionName;
-use amends_orchestrator::{AttemptOutcome, Delivery, Kind, Options};
+use amends_orchestrator::{Attachment, AttemptOutcome, Delivery, Kind, Options};
 use tokio::time::Instant;
 
 use crate::world::{Participant, World, attachment, ended, failed, start, succeeded};
@@ -262,6 +262,31 @@ async fn many_results_in_one_message_are_answered_even_with_room_for_one() {
     for command in commands {
         assert_eq!(shop.acknowledged(&command).await, Acknowledged::Recorded);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_from_somebody_who_does_not_serve_it_takes_nothing_from_those_who_do() {
+    let world = World::new(1);
+    let node = world.node("one").await;
+    let mut shop = Participant::attach(&node, "shop-1", 1);
+    start(&node, "order", "{}").await;
+    let first = shop.command().await;
+    let saga = start(&node, "order", "{}").await;
+    let mut queued = first.clone();
+    queued.key.saga = saga;
+    let mut stranger = Participant::attach_as(
+        &node,
+        Attachment {
+            actions: vec![(ActionName::new("shop.other"), true)],
+            ..attachment("stranger", 1)
+        },
+    );
+    assert_eq!(
+        stranger.answer(&queued, succeeded()).await,
+        Acknowledged::NotServed
+    );
+    shop.session.handle.credit(1);
+    assert_eq!(shop.command().await.key.saga, saga, "it still waits (I38)");
 }
 
 #[tokio::test(start_paused = true)]

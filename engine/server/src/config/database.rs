@@ -74,9 +74,9 @@ impl DatabaseUrl {
     /// User information before the host, if there is any.
     fn credentials(&self) -> Option<(&str, &str, &str)> {
         let (scheme, rest) = self.0.split_once("://")?;
-        let authority = rest.find(['/', '?', '#']).map_or(rest, |end| &rest[..end]);
-        // A password may itself have an @ in it that nobody escaped: the last one ends it.
-        let (credentials, _) = authority.rsplit_once('@')?;
+        // A password may itself have @, /, ? or # in it that nobody escaped: the last @ ends it. That an @ elsewhere hides
+        // more than a password is no harm.
+        let (credentials, _) = rest.rsplit_once('@')?;
         Some((scheme, credentials, &rest[credentials.len()..]))
     }
 
@@ -105,25 +105,20 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (head, query) = self
-            .0
-            .split_once('?')
-            .map_or((self.0.as_str(), None), |(head, query)| (head, Some(query)));
-        match self.credentials() {
-            Some((scheme, credentials, _)) => {
-                let user = credentials
-                    .split_once(':')
-                    .map_or(credentials, |(user, _)| user);
-                let behind = &head[(scheme.len() + 3 + credentials.len()).min(head.len())..];
-                write!(f, "{scheme}://{user}{behind}")?;
+        let rest = match self.credentials() {
+            Some((scheme, credentials, behind)) => {
+                let user = credentials.split([':', '/', '?', '#']).next();
+                write!(f, "{scheme}://{}", user.unwrap_or_default())?;
+                behind
             }
-            None => f.write_str(head)?,
-        }
-        let Some(query) = query else { return Ok(()) };
+            None => &self.0,
+        };
+        let (head, query) = rest.split_once('?').unwrap_or((rest, ""));
+        f.write_str(head)?;
         let mut separator = '?';
         for pair in query
             .split('&')
-            .filter(|pair| !pair.split('=').next().is_some_and(is_secret))
+            .filter(|pair| pair.split('=').next().is_some_and(is_shown))
         {
             write!(f, "{separator}{pair}")?;
             separator = '&';
@@ -136,6 +131,14 @@ impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.to_string())
     }
+}
+
+/// A parameter that nobody knows may be a secret with a typing error in its name.
+fn is_shown(parameter: &str) -> bool {
+    matches!(
+        parameter,
+        "application_name" | "dbname" | "host" | "hostaddr" | "port" | "sslmode" | "user"
+    )
 }
 
 fn is_secret(parameter: &str) -> bool {
@@ -162,6 +165,18 @@ mod tests {
                 "postgres://db/amends?user=a&sslmode=require",
             ),
             ("postgres://amends@db/amends", "postgres://amends@db/amends"),
+            ("postgres://a:hun/ter2@db/amends", "postgres://a@db/amends"),
+            ("postgres://a:hun?ter2@db/amends", "postgres://a@db/amends"),
+            ("postgres://a:hun#ter2@db/amends", "postgres://a@db/amends"),
+            (
+                "postgres://a:1/hunter2@db/amends?sslmode=require",
+                "postgres://a@db/amends?sslmode=require",
+            ),
+            (
+                "postgres://db/amends?passwrd=hunter2&sslmode=require",
+                "postgres://db/amends?sslmode=require",
+            ),
+            ("postgres://db/amends?password=hunter2@x", "postgres://db@x"),
             ("sqlite:/var/lib/amends.db", "sqlite:/var/lib/amends.db"),
         ] {
             let url = DatabaseUrl::new(url);
