@@ -17,7 +17,7 @@ const EMPTY_NAMES: [&str; 9] = [
 ];
 
 /// Where product code may sleep, and why. A test may not, but for the harnesses that watch other processes.
-const SLEEPERS: [(&str, &str); 16] = [
+const SLEEPERS: [(&str, &str); 15] = [
     ("engine/cli/src/bench/", "keeps a pace"),
     ("engine/cli/src/children.rs", "watches another process"),
     (
@@ -25,7 +25,6 @@ const SLEEPERS: [(&str, &str); 16] = [
         "waits for a server to come back",
     ),
     ("engine/cli/src/demo/", "is a play with pauses"),
-    ("engine/grpc/src/attach/", "the deadlines of a stream"),
     ("engine/grpc/src/connection.rs", "an accept that failed"),
     ("engine/grpc/src/server.rs", "the grace of open connections"),
     ("engine/grpc/src/service/saga.rs", "the deadline of a wait"),
@@ -151,16 +150,18 @@ pub fn macros(path: &str, text: &str) -> Vec<String> {
 
 pub fn sleeps(path: &str, text: &str) -> Vec<String> {
     let allowed = |list: &[(&str, &str)]| list.iter().any(|(room, _)| path.starts_with(room));
-    let product = !is_test(path);
-    // A test inside an allowed file waits for signals like any other.
-    let lines: Vec<&str> = if allowed(&SLEEPERS) || allowed(&SLEEPERS_OUTSIDE) {
+    if allowed(&SLEEPERS) || allowed(&SLEEPERS_OUTSIDE) {
         return Vec::new();
-    } else if product {
-        text.lines().collect()
-    } else {
-        // Virtual time is no time: a paused clock jumps.
-        let paused = text.contains("start_paused = true");
-        text.lines().filter(|_| !paused).collect()
+    }
+    // Virtual time is no time: a paused clock jumps.
+    let paused = text.contains("start_paused = true");
+    let lines: Vec<&str> = match (is_test(path), paused) {
+        (true, true) => return Vec::new(),
+        (false, true) => text
+            .lines()
+            .take_while(|line| *line != "#[cfg(test)]")
+            .collect(),
+        (_, false) => text.lines().collect(),
     };
     let lines = lines.join("\n");
     let marks = ["thread::sleep(", "time::sleep(", "time::sleep_until("];
@@ -372,6 +373,8 @@ mod tests {
         assert_eq!(sleeps("engine/core/tests/a.rs", &sleep).len(), 1);
         assert_eq!(sleeps("sdk/rust/src/context.rs", &sleep).len(), 1);
         clean(&sleeps("sdk/rust/src/client/mod.rs", &sleep));
+        let tested = format!("{sleep}\n#[cfg(test)]\nstart_paused = true\n{sleep}");
+        assert_eq!(sleeps("sdk/rust/src/context.rs", &tested).len(), 1);
         clean(&sleeps(
             "sdk/rust/tests/a.rs",
             &format!("start_paused = true\n{sleep}"),
