@@ -155,13 +155,13 @@ fn every_field_is_documented_with_its_true_default() {
 #[test]
 fn the_reference_page_is_fresh() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/CONFIG.md");
-    if std::env::var_os("AMENDS_UPDATE_EXPECTED").is_some() {
+    if std::env::var_os("AMENDS_UPDATE_EXPECT").is_some() {
         std::fs::write(page, Config::reference()).unwrap();
     }
     let found = std::fs::read_to_string(page).unwrap();
     assert!(
         found == Config::reference(),
-        "CONFIG.md is stale: run this test with AMENDS_UPDATE_EXPECTED=1"
+        "CONFIG.md is stale: run this test with AMENDS_UPDATE_EXPECT=1"
     );
 }
 
