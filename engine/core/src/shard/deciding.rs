@@ -415,13 +415,13 @@ impl Shard {
             return;
         };
         for (step, operation, attempt, overdue) in entry.flights.take_overdue(now) {
+            let Some(Slot::Present(entry)) = self.sagas.get(&id) else {
+                return;
+            };
+            // Also what was sent: it must not be sent again, on another stream, after this.
+            let back = withdraw(&entry.saga, step, operation, attempt);
+            batch.outputs.push(back);
             if overdue == Overdue::Withdraw {
-                let Some(Slot::Present(entry)) = self.sagas.get(&id) else {
-                    return;
-                };
-                batch
-                    .outputs
-                    .push(withdraw(&entry.saga, step, operation, attempt));
                 continue;
             }
             let said = ("ATTEMPT_TIMEOUT", "no result within the attempt's time");

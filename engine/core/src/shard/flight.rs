@@ -172,7 +172,8 @@ impl Flights {
 }
 
 impl Flight {
-    /// The abort came after its scheduling: it must not leave any more, and if it has left, its result is awaited.
+    /// The abort came after its scheduling: it must not leave any more, nor again on another stream (I9); if it has left, its
+    /// result is awaited.
     fn ask_back(
         &mut self,
         saga: &Saga,
@@ -180,13 +181,13 @@ impl Flight {
         frame: &Frame,
         outputs: &mut Vec<Output>,
     ) {
-        if self.sent_at.is_some() || self.withdraw_code.is_some() {
+        if self.withdraw_code.is_some() {
             return;
         }
         self.withdraw_code = Some("ABORTED");
         self.withdraw_at = None;
         // What an earlier owner may have sent gets one more attempt's time for its result.
-        if self.resent && self.deadline.is_none() {
+        if self.sent_at.is_none() && self.resent && self.deadline.is_none() {
             self.deadline = Some(frame.now + timeouts(saga, step, operation).attempt);
         }
         outputs.push(withdraw(saga, step, operation, self.attempt));

@@ -172,7 +172,7 @@ pub enum Output {
     /// Send this to a participant that serves its action.
     Send(Box<Command>),
     /// This command's result no longer matters. If it is still queued: drop it, and say [`Input::Withdrawn`].
-    /// If it was sent: tell the participant; it need not obey.
+    /// If it was sent: tell the participant, which need not obey, and do not send it again on another stream.
     Withdraw {
         /// The tenant.
         namespace: Arc<str>,

@@ -133,6 +133,31 @@ fn a_step_in_flight_at_the_abort_that_never_answers_is_undone_all_the_same() {
 }
 
 #[test]
+fn what_is_awaited_or_given_up_is_taken_back_so_that_no_other_stream_gets_it() {
+    let mut pump = Pump::new();
+    pump.start(&definition(WIDE), "{}");
+    pump.answer("root", succeeded());
+    pump.send("right");
+    pump.answer("left", rejected("NO"));
+    let taken_back = |pump: &Pump| -> Vec<String> {
+        let named = pump.withdrawals.iter();
+        named
+            .map(|(_, step, _, attempt)| format!("{step}:{attempt}"))
+            .collect()
+    };
+    assert_eq!(
+        taken_back(&pump),
+        ["right:1"],
+        "in flight at the abort (I9)"
+    );
+    let mut pump = Pump::new();
+    pump.start(&definition(WIDE), "{}");
+    pump.send("root");
+    pump.pass(Duration::from_secs(10));
+    assert_eq!(taken_back(&pump), ["root:1"], "its time is over");
+}
+
+#[test]
 fn a_command_that_was_never_sent_is_withdrawn_at_the_abort_and_owes_nothing() {
     let mut pump = Pump::new();
     let saga = pump.start(&definition(WIDE), "{}");

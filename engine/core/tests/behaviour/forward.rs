@@ -119,7 +119,7 @@ fn an_attempt_that_takes_too_long_is_unknown_and_tried_again() {
         pump.reply(&first, succeeded(), None),
         Acknowledged::Recorded
     );
-    assert_eq!(pump.withdrawals.len(), 1);
+    assert_eq!(pump.withdrawals.len(), 2);
     assert_eq!(
         pump.facts(saga).last().map(String::as_str),
         Some("scheduled forward charge")

@@ -242,7 +242,7 @@ impl Pump {
         let at = self
             .withdrawals
             .iter()
-            .position(|(_, withdrawn, _, _)| withdrawn == step)
+            .rposition(|(_, withdrawn, _, _)| withdrawn == step)
             .expect("it was withdrawn");
         let (saga, step, operation, attempt) = self.withdrawals.remove(at);
         self.commands.retain(|command| {

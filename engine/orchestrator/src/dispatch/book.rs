@@ -143,6 +143,8 @@ impl Book {
                 .entry(sent.instance)
                 .or_default()
                 .push(told);
+            // Its result is still welcome, and it is never sent again.
+            self.forget_sent(attempt);
         }
     }
 
