@@ -52,7 +52,13 @@ pub fn init(format: LogFormat, filter: &str) -> Result<Telemetry, StartError> {
         let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("amends"));
         // The exporter's own requests must not make spans that have to be exported.
         Continuing(spans).with_filter(filter::filter_fn(|metadata| {
-            *metadata.level() <= tracing::Level::INFO && metadata.target().starts_with("amends")
+            // Of each attempt there is a span, at DEBUG so that logs do not pay for it; traces are what it is for.
+            let level = if metadata.is_span() {
+                tracing::Level::DEBUG
+            } else {
+                tracing::Level::INFO
+            };
+            *metadata.level() <= level && metadata.target().starts_with("amends")
         }))
     });
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
