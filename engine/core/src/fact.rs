@@ -308,13 +308,15 @@ impl IncidentReason {
     pub fn suggested_actions(self) -> &'static [&'static str] {
         match self {
             Self::PivotInDoubt => &[
-                "ask the participant whether the effect happened; a late outcome resolves this by itself",
+                "find out in the participant's books whether the effect happened, and settle by hand what follows",
+                "a late outcome of an attempt resolves this by itself; this version has no command that does",
             ],
-            Self::StepRefused | Self::StepExhausted => {
-                &["mend the participant or the data that it refuses"]
-            }
+            Self::StepRefused | Self::StepExhausted => &[
+                "do by hand what the step would have done: this version has no command to retry or skip it",
+            ],
             Self::CompensationRefused | Self::CompensationExhausted => &[
-                "undo the effect by hand, or mend the participant; a late success resolves this by itself",
+                "undo the effect by hand: no further attempt is sent, and this version has no command to retry it",
+                "a late success of an attempt resolves this by itself",
             ],
             Self::PossibleLeakedEffect => {
                 &["compare the participant's books with this saga and undo what is left by hand"]

@@ -29,6 +29,13 @@ pub(crate) fn waiting_for_shards(wanted: usize, claimed: usize) {
     );
 }
 
+pub(crate) fn nobody_serves(namespace: &str, action: &str) {
+    warn!(
+        namespace,
+        action, "no participant offers this action: its commands wait until one attaches"
+    );
+}
+
 pub(crate) fn node_started(node: &str, shards: usize, lanes: usize) {
     info!(node, shards, lanes, "the node owns its shards");
 }

@@ -58,8 +58,25 @@ pub async fn run(global: &Global, arguments: &DemoArguments) -> Result<Exit, Fai
     }
     tokio::select! {
         // The children end as the company is dropped.
-        _ = tokio::signal::ctrl_c() => Err(Failure::wrong("the demo was interrupted")),
+        () = interrupted() => Err(Failure::wrong("the demo was interrupted")
+            .advice("nothing of it is left; start it again, or with fewer --orders")),
         result = play(arguments, directory.path()) => result,
+    }
+}
+
+/// A person, or the terminal that closes, ends the demo.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut hangup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 

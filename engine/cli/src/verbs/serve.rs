@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use amends_server::{
-    Config, DatabaseUrl, RunError, Sources, StartError, shutdown_signal, start, telemetry,
+    Config, DatabaseUrl, Node, RunError, Sources, StartError, shutdown_signal, start, telemetry,
 };
 
 use crate::arguments::{DevArguments, ServerArguments};
@@ -62,6 +62,9 @@ pub async fn dev(arguments: &DevArguments) -> Result<(), Failure> {
     .await
 }
 
+/// A start that takes longer is explained.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 async fn run(
     config: Config,
     until_stdin_closes: bool,
@@ -72,8 +75,6 @@ async fn run(
     let shutdown = shutdown_signal().map_err(|error| {
         Failure::wrong("the process cannot listen for its signals").because(error)
     })?;
-    let node = start(config).await.map_err(|error| not_started(&error))?;
-    ready(&node.address().to_string())?;
     let shutdown = async {
         if until_stdin_closes {
             tokio::select! {
@@ -84,9 +85,29 @@ async fn run(
             shutdown.await;
         }
     };
+    let mut shutdown = std::pin::pin!(shutdown);
+    let node = tokio::select! {
+        biased;
+        () = &mut shutdown => {
+            telemetry.shutdown().await;
+            return Ok(());
+        }
+        node = started(config) => node.map_err(|error| not_started(&error))?,
+    };
+    ready(&node.address().to_string())?;
     let ended = node.run_until(shutdown).await;
     telemetry.shutdown().await;
     ended.map_err(|error| ended_early(&error))
+}
+
+/// Starts the node, and says so if that takes long: it waits as long as another one holds the database.
+async fn started(config: Config) -> Result<Node, StartError> {
+    let mut starting = std::pin::pin!(start(config));
+    if let Ok(node) = tokio::time::timeout(PATIENCE, &mut starting).await {
+        return node;
+    }
+    say("waiting: another server holds this database; this one goes on when that one has ended");
+    starting.await
 }
 
 fn flags(arguments: &ServerArguments) -> Vec<(&'static str, String)> {

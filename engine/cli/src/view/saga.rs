@@ -281,10 +281,44 @@ pub fn state_word(state: i32) -> String {
     )
 }
 
+/// A saga as a list knows it: what takes its history to know is not there, rather than empty.
+#[derive(Debug, Serialize)]
+struct SagaRowView {
+    name: String,
+    id: String,
+    definition: String,
+    revision: u32,
+    key: Option<String>,
+    state: String,
+    start_time: Option<String>,
+    end_time: Option<String>,
+    update_time: Option<String>,
+    #[serde(skip)]
+    took: Option<f64>,
+}
+
+impl From<proto::Saga> for SagaRowView {
+    fn from(saga: proto::Saga) -> Self {
+        let saga = SagaView::from(saga);
+        Self {
+            name: saga.name,
+            id: saga.id,
+            definition: saga.definition,
+            revision: saga.revision,
+            key: saga.key,
+            state: saga.state,
+            start_time: saga.start_time,
+            end_time: saga.end_time,
+            update_time: saga.update_time,
+            took: saga.took,
+        }
+    }
+}
+
 /// A page of sagas.
 #[derive(Debug, Serialize)]
 pub struct SagaListView {
-    sagas: Vec<SagaView>,
+    sagas: Vec<SagaRowView>,
     next_page_token: Option<String>,
 }
 
@@ -293,7 +327,7 @@ impl SagaListView {
     #[must_use]
     pub fn new(sagas: Vec<proto::Saga>, next_page_token: &str) -> Self {
         Self {
-            sagas: sagas.into_iter().map(SagaView::from).collect(),
+            sagas: sagas.into_iter().map(SagaRowView::from).collect(),
             next_page_token: non_empty(next_page_token),
         }
     }

@@ -126,6 +126,9 @@ impl Book {
             .queues
             .find_or_make(&command.key.namespace, &command.action);
         let place = self.next();
+        if self.queues.get_mut(queue).newly_missed() {
+            telemetry::nobody_serves(&command.key.namespace, command.action.as_str());
+        }
         self.queues.push(queue, place, command);
         self.queued.insert(attempt, (queue, place));
         self.dispatch(queue, outbox);

@@ -36,6 +36,8 @@ pub(super) struct Queue {
     barriers: BTreeMap<InstanceId, bool>,
     /// What held when the last one left.
     stood_behind_barrier: bool,
+    /// That nobody offers it was said, and nobody has since.
+    missed: bool,
 }
 
 impl Queues {
@@ -108,6 +110,12 @@ impl Queue {
         if self.barriers.insert(instance, barrier).is_none() {
             self.servers.push(instance);
         }
+        self.missed = false;
+    }
+
+    /// Commands wait and nobody offers their action, for the first time since somebody did.
+    pub(super) fn newly_missed(&mut self) -> bool {
+        self.servers.is_empty() && !std::mem::replace(&mut self.missed, true)
     }
 
     fn withdraw_offer(&mut self, instance: InstanceId) {
