@@ -10,5 +10,5 @@ pub const BATCH_ROWS_MAX: usize = 1_024;
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Shards of a database.
 pub const SHARDS_MAX: u16 = 4_096;
-/// The words of a failure that are recorded; longer ones are cut.
+/// The words of a failure that are recorded; the edge refuses longer ones.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
