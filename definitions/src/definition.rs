@@ -150,6 +150,11 @@ impl Definition {
         &self.steps
     }
 
+    /// The index of each step, in document order.
+    pub fn step_indices(&self) -> impl Iterator<Item = StepIndex> + use<> {
+        (0..self.steps.len()).map(crate::graph::index)
+    }
+
     /// One step.
     ///
     /// # Panics

@@ -12,8 +12,7 @@ use crate::saga::{Phase, Saga};
 /// The first invariant that does not hold, by number and in words.
 pub fn check(saga: &Saga) -> Result<(), String> {
     check_end(saga)?;
-    for (index, status) in saga.steps.iter().enumerate() {
-        let step = StepIndex(u16::try_from(index).unwrap_or(u16::MAX));
+    for (step, status) in saga.definition.step_indices().zip(&saga.steps) {
         let id = saga.definition.step(step).id();
         if status.forward.attempt > 0 {
             let done = |need: &StepIndex| {
@@ -74,8 +73,9 @@ fn check_end(saga: &Saga) -> Result<(), String> {
             }
         }
         Some(End::Compensated) => {
-            let owed = (0..saga.steps.len())
-                .map(|at| StepIndex(u16::try_from(at).unwrap_or(u16::MAX)))
+            let owed = saga
+                .definition
+                .step_indices()
                 .find(|step| saga.owes_compensation(*step));
             match owed {
                 Some(step) => Err(format!(

@@ -101,6 +101,21 @@ impl Outcome {
         }
     }
 
+    /// How long the participant asks to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Failed { retry_after, .. } => *retry_after,
+            Self::Succeeded { .. }
+            | Self::Unusable { .. }
+            | Self::Rejected { .. }
+            | Self::Fatal { .. }
+            | Self::Unknown { .. }
+            | Self::NothingToUndo
+            | Self::Superseded => None,
+        }
+    }
+
     /// The code and the words of an outcome that is not a success.
     #[must_use]
     pub fn error(&self) -> Option<(&str, &str)> {

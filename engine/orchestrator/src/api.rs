@@ -1,6 +1,5 @@
 //! What is asked of an orchestrator, and what it answers.
 
-use amends_core::fact::Fact;
 use amends_core::journal::JournalRow;
 use amends_core::saga::Saga;
 use amends_definitions::{Diagnostic, Payload};
@@ -56,10 +55,4 @@ pub struct HistoryPage {
     pub step_ids: Vec<String>,
     /// The same facts as JSON: outer as `rows`, inner as their facts.
     pub bodies: Vec<Vec<String>>,
-}
-
-/// What kind of fact it is, as histories name it.
-#[must_use]
-pub fn fact_kind(fact: &Fact) -> &'static str {
-    fact.kind()
 }

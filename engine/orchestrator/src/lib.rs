@@ -35,7 +35,7 @@ mod telemetry;
 
 pub use amends_definitions::{Diagnostic, Severity};
 pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};
-pub use api::{Applied, HistoryPage, SagaView, StartRequest, fact_kind};
+pub use api::{Applied, HistoryPage, SagaView, StartRequest};
 pub use dispatch::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 pub use error::Error;
 pub use options::Options;

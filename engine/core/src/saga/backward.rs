@@ -23,6 +23,8 @@ impl Decision<'_> {
             return;
         }
         let mut ready: Vec<StepIndex> = self
+            .saga
+            .definition
             .step_indices()
             .filter(|step| self.may_compensate(*step))
             .collect();
@@ -37,6 +39,8 @@ impl Decision<'_> {
             .any(|status| matches!(status.forward.phase, Phase::Scheduled { .. }));
         if !awaited
             && !self
+                .saga
+                .definition
                 .step_indices()
                 .any(|step| self.saga.owes_compensation(step))
         {
@@ -46,7 +50,7 @@ impl Decision<'_> {
 
     /// A compensation that took too long needs a person, whether a participant ever took it or not.
     pub(super) fn park_late_compensations(&mut self) {
-        for step in self.step_indices() {
+        for step in self.saga.definition.step_indices() {
             let compensation = &self.saga.steps[step.index()].compensation;
             if park_at(self.saga, step).is_some_and(|park_at| park_at <= self.now) {
                 let message = match &compensation.error {
@@ -111,11 +115,6 @@ impl Decision<'_> {
             Outcome::Superseded => return Acknowledged::Late,
         }
         Acknowledged::Recorded
-    }
-
-    fn step_indices(&self) -> impl Iterator<Item = StepIndex> + use<> {
-        let steps = self.saga.steps.len();
-        (0..steps).map(|at| StepIndex(u16::try_from(at).unwrap_or(u16::MAX)))
     }
 
     fn may_compensate(&self, step: StepIndex) -> bool {
@@ -224,16 +223,6 @@ impl Decision<'_> {
         let Compensation::Call(call) = self.saga.definition.step(ended.step).compensation() else {
             return None;
         };
-        let retry_after = match &ended.outcome {
-            Outcome::Failed { retry_after, .. } => *retry_after,
-            Outcome::Succeeded { .. }
-            | Outcome::Unusable { .. }
-            | Outcome::Rejected { .. }
-            | Outcome::Fatal { .. }
-            | Outcome::Unknown { .. }
-            | Outcome::NothingToUndo
-            | Outcome::Superseded => None,
-        };
         let compensation = &self.saga.steps[ended.step.index()].compensation;
         let question = Question {
             saga: self.saga.id,
@@ -243,7 +232,7 @@ impl Decision<'_> {
             first_at: compensation.first_at.unwrap_or(self.now),
             now: self.now,
             code: ended.outcome.error().map_or("", |(code, _)| code),
-            retry_after,
+            retry_after: ended.outcome.retry_after(),
             park_after: Some(self.saga.definition.compensation().park_after),
         };
         next_due(&question, call.retry(), call.timeouts())

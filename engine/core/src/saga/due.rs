@@ -37,8 +37,7 @@ pub fn due(saga: &Saga, now: Time) -> Due {
     if saga.end.is_some() {
         return due;
     }
-    for (index, status) in saga.steps.iter().enumerate() {
-        let step = StepIndex(u16::try_from(index).unwrap_or(u16::MAX));
+    for (step, status) in saga.definition.step_indices().zip(&saga.steps) {
         ask(
             &mut due,
             step,

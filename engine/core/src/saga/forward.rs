@@ -12,12 +12,7 @@ use crate::shard::io::Acknowledged;
 impl Decision<'_> {
     /// Begins every step that is ready: at the start.
     pub(super) fn advance_all(&mut self) {
-        let steps = self.saga.definition.steps().len();
-        self.advance(
-            (0..steps)
-                .map(|at| StepIndex(u16::try_from(at).unwrap_or(u16::MAX)))
-                .collect(),
-        );
+        self.advance(self.saga.definition.step_indices().collect());
     }
 
     /// Begins those of the steps that are ready, and those that become ready by it; ends the saga when all are done.
@@ -42,7 +37,7 @@ impl Decision<'_> {
             .saga
             .steps
             .iter()
-            .all(|status| matches!(status.forward.phase, Phase::Succeeded | Phase::Skipped));
+            .all(|status| status.forward.lets_go_on());
         if all_done && self.saga.abort.is_none() && self.saga.end.is_none() {
             self.complete();
         }
@@ -171,12 +166,7 @@ impl Decision<'_> {
     }
 
     fn is_ready(&self, step: StepIndex) -> bool {
-        let done = |need: &StepIndex| {
-            matches!(
-                self.saga.steps[need.index()].forward.phase,
-                Phase::Succeeded | Phase::Skipped
-            )
-        };
+        let done = |need: &StepIndex| self.saga.steps[need.index()].forward.lets_go_on();
         self.saga.steps[step.index()].forward.phase == Phase::Waiting
             && self.saga.definition.graph().needs(step).iter().all(done)
     }
@@ -238,16 +228,6 @@ impl Decision<'_> {
         }
         let step = self.saga.definition.step(ended.step);
         let forward = &self.saga.steps[ended.step.index()].forward;
-        let retry_after = match &ended.outcome {
-            Outcome::Failed { retry_after, .. } => *retry_after,
-            Outcome::Succeeded { .. }
-            | Outcome::Unusable { .. }
-            | Outcome::Rejected { .. }
-            | Outcome::Fatal { .. }
-            | Outcome::Unknown { .. }
-            | Outcome::NothingToUndo
-            | Outcome::Superseded => None,
-        };
         let question = Question {
             saga: self.saga.id,
             step: ended.step,
@@ -256,7 +236,7 @@ impl Decision<'_> {
             first_at: forward.first_at.unwrap_or(self.now),
             now: self.now,
             code: ended.outcome.error().map_or("", |(code, _)| code),
-            retry_after,
+            retry_after: ended.outcome.retry_after(),
             park_after: None,
         };
         next_due(&question, step.retry(), step.timeouts())

@@ -132,6 +132,12 @@ pub enum Phase {
 }
 
 impl Operation {
+    /// Of an action: what needs it may begin.
+    #[must_use]
+    pub fn lets_go_on(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Skipped)
+    }
+
     /// It cannot change any more by its own means.
     #[must_use]
     pub fn is_over(&self) -> bool {

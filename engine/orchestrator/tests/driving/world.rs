@@ -152,7 +152,7 @@ impl World {
             .unwrap()
             .iter()
             .flat_map(|row| &row.facts)
-            .map(amends_orchestrator::fact_kind)
+            .map(amends_core::Fact::kind)
             .collect()
     }
 }
