@@ -12,7 +12,7 @@ mod timeouts;
 use sha2::{Digest, Sha256};
 
 use crate::definition::{
-    ActionName, Compensation, CompensationCall, Definition, DefinitionHash, Kind, Step,
+    ActionName, Call, Compensation, CompensationCall, Definition, DefinitionHash, Kind, Step, Work,
 };
 use crate::diagnostic::{Diagnostic, Report};
 use crate::document::draft::{self, CallDraft, CompensateBody, Draft, Origin, StepDraft};
@@ -114,6 +114,11 @@ fn build(
         description: draft.description,
         labels: draft.labels,
         key: None,
+        ordering_key: None,
+        deadline: None,
+        concurrency: None,
+        signals: std::collections::BTreeMap::new(),
+        retention: crate::limits::RETENTION_DEFAULT,
         input_schema: None,
         output: None,
         compensation: draft.compensation,
@@ -173,10 +178,16 @@ impl Parts<'_, '_> {
             id: step.id.value.clone(),
             kind: step.kind.value,
             when: optional(when)?,
-            action: ActionName::new(step.call.action.as_ref()?.value.as_str()),
-            input: optional(input)?,
+            foreach: None,
+            work: Work::Call(Call {
+                action: ActionName::new(step.call.action.as_ref()?.value.as_str()),
+                input: optional(input)?,
+                query: None,
+            }),
+            output_schema: None,
             retry,
             timeouts,
+            on_error: Vec::new(),
             compensation: compensation?,
         })
     }

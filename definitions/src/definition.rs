@@ -87,6 +87,11 @@ pub struct Definition {
     pub(crate) description: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) key: Option<Expression>,
+    pub(crate) ordering_key: Option<Expression>,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) concurrency: Option<Concurrency>,
+    pub(crate) signals: BTreeMap<String, Signal>,
+    pub(crate) retention: Duration,
     pub(crate) input_schema: Option<Schema>,
     pub(crate) output: Option<Mapping>,
     pub(crate) compensation: CompensationPolicy,
@@ -124,6 +129,36 @@ impl Definition {
     #[must_use]
     pub fn key(&self) -> Option<&Expression> {
         self.key.as_ref()
+    }
+
+    /// Computes the key whose sagas run one at a time, first come first served.
+    #[must_use]
+    pub fn ordering_key(&self) -> Option<&Expression> {
+        self.ordering_key.as_ref()
+    }
+
+    /// How long the forward part may take.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// How many sagas of this definition run at a time.
+    #[must_use]
+    pub fn concurrency(&self) -> Option<Concurrency> {
+        self.concurrency
+    }
+
+    /// The signals that its sagas take, by id.
+    #[must_use]
+    pub fn signals(&self) -> &BTreeMap<String, Signal> {
+        &self.signals
+    }
+
+    /// How long the history is kept after the end.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.retention
     }
 
     /// What a start's input has to satisfy.
@@ -200,10 +235,12 @@ pub struct Step {
     pub(crate) id: String,
     pub(crate) kind: Kind,
     pub(crate) when: Option<Expression>,
-    pub(crate) action: ActionName,
-    pub(crate) input: Option<Mapping>,
+    pub(crate) foreach: Option<Foreach>,
+    pub(crate) work: Work,
+    pub(crate) output_schema: Option<Schema>,
     pub(crate) retry: RetryPolicy,
     pub(crate) timeouts: Timeouts,
+    pub(crate) on_error: Vec<Route>,
     pub(crate) compensation: Compensation,
 }
 
@@ -226,16 +263,43 @@ impl Step {
         self.when.as_ref()
     }
 
-    /// What it calls.
+    /// The list that it is done for, item by item.
     #[must_use]
-    pub fn action(&self) -> &ActionName {
-        &self.action
+    pub fn foreach(&self) -> Option<&Foreach> {
+        self.foreach.as_ref()
     }
 
-    /// Computes the action's input; none means `{}`.
+    /// What it does.
     #[must_use]
-    pub fn input(&self) -> Option<&Mapping> {
-        self.input.as_ref()
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// What it calls, if it calls a participant.
+    #[must_use]
+    pub fn action(&self) -> Option<&ActionName> {
+        self.call().map(|call| &call.action)
+    }
+
+    /// Its call, if it calls a participant.
+    #[must_use]
+    pub fn call(&self) -> Option<&Call> {
+        match &self.work {
+            Work::Call(call) => Some(call),
+            Work::Wait(_) | Work::Sleep(_) | Work::Saga(_) | Work::Emit(_) | Work::Fail(_) => None,
+        }
+    }
+
+    /// What its output, under `foreach` each item's, has to satisfy.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<&Schema> {
+        self.output_schema.as_ref()
+    }
+
+    /// Where a definite failure leads, the first that matches.
+    #[must_use]
+    pub fn on_error(&self) -> &[Route] {
+        &self.on_error
     }
 
     /// How its action is retried.
@@ -257,6 +321,294 @@ impl Step {
     }
 }
 
+/// What a step does.
+#[derive(Debug)]
+pub enum Work {
+    /// Calls a participant.
+    Call(Call),
+    /// Waits for a signal.
+    Wait(Wait),
+    /// Waits for a time.
+    Sleep(Sleep),
+    /// Runs another saga.
+    Saga(ChildSaga),
+    /// Records an event.
+    Emit(Emit),
+    /// Fails the saga on purpose.
+    Fail(Fail),
+}
+
+/// `call: participant.action`.
+#[derive(Debug)]
+pub struct Call {
+    pub(crate) action: ActionName,
+    pub(crate) input: Option<Mapping>,
+    pub(crate) query: Option<ActionName>,
+}
+
+impl Call {
+    /// What it calls.
+    #[must_use]
+    pub fn action(&self) -> &ActionName {
+        &self.action
+    }
+
+    /// Computes the action's input; none means `{}`.
+    #[must_use]
+    pub fn input(&self) -> Option<&Mapping> {
+        self.input.as_ref()
+    }
+
+    /// What tells whether the action had an effect, when its outcome is unknown. Its input is the action's.
+    #[must_use]
+    pub fn query(&self) -> Option<&ActionName> {
+        self.query.as_ref()
+    }
+}
+
+/// `wait: {signal, timeout, onTimeout}`. The step's output is the signal's payload.
+#[derive(Debug)]
+pub struct Wait {
+    pub(crate) signal: String,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) on_timeout: Then,
+}
+
+impl Wait {
+    /// The signal's id.
+    #[must_use]
+    pub fn signal(&self) -> &str {
+        &self.signal
+    }
+
+    /// How long it waits; none means for ever.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// What follows when the time is over. `continue` leaves the step without an output.
+    #[must_use]
+    pub fn on_timeout(&self) -> Then {
+        self.on_timeout
+    }
+}
+
+/// `sleep: 15m`, or `sleep: {until: expression}`. The step has no output.
+#[derive(Debug)]
+pub enum Sleep {
+    /// For this long.
+    For(Duration),
+    /// Until the time that the expression yields, an RFC 3339 text; a time that has passed is over at once.
+    Until(Expression),
+}
+
+/// `saga: {name, key, input}`. The step's output is the child's.
+#[derive(Debug)]
+pub struct ChildSaga {
+    pub(crate) name: String,
+    pub(crate) key: Option<Expression>,
+    pub(crate) input: Option<Mapping>,
+}
+
+impl ChildSaga {
+    /// The child's definition, in the same namespace.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Computes the child's business key.
+    #[must_use]
+    pub fn key(&self) -> Option<&Expression> {
+        self.key.as_ref()
+    }
+
+    /// Computes the child's input; none means `{}`.
+    #[must_use]
+    pub fn input(&self) -> Option<&Mapping> {
+        self.input.as_ref()
+    }
+}
+
+/// `emit: {type, subject, data}`. The step has no output.
+#[derive(Debug)]
+pub struct Emit {
+    pub(crate) event_type: String,
+    pub(crate) subject: Option<Mapping>,
+    pub(crate) data: Option<Mapping>,
+}
+
+impl Emit {
+    /// The event's type.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
+    /// Computes the event's subject, a string.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Mapping> {
+        self.subject.as_ref()
+    }
+
+    /// Computes the event's data; none means null.
+    #[must_use]
+    pub fn data(&self) -> Option<&Mapping> {
+        self.data.as_ref()
+    }
+}
+
+/// `fail: {code, message}`.
+#[derive(Debug)]
+pub struct Fail {
+    pub(crate) code: String,
+    pub(crate) message: Option<Mapping>,
+}
+
+impl Fail {
+    /// The code of the failure.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// Computes the words, a string.
+    #[must_use]
+    pub fn message(&self) -> Option<&Mapping> {
+        self.message.as_ref()
+    }
+}
+
+/// `foreach`: the step is done once for each item of a list, each item for itself.
+#[derive(Debug)]
+pub struct Foreach {
+    pub(crate) list: Expression,
+    pub(crate) name: String,
+    pub(crate) key: Option<Expression>,
+    pub(crate) max_parallel: u32,
+    pub(crate) max_items: u32,
+}
+
+impl Foreach {
+    /// `in`: computes the list.
+    #[must_use]
+    pub fn list(&self) -> &Expression {
+        &self.list
+    }
+
+    /// `as`: the root under which expressions see the item.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Computes an item's key, which has to be unique in the list; none means its place in the list.
+    #[must_use]
+    pub fn key(&self) -> Option<&Expression> {
+        self.key.as_ref()
+    }
+
+    /// How many items are under way at a time, forward and backward.
+    #[must_use]
+    pub fn max_parallel(&self) -> u32 {
+        self.max_parallel
+    }
+
+    /// A longer list fails the step.
+    #[must_use]
+    pub fn max_items(&self) -> u32 {
+        self.max_items
+    }
+}
+
+/// One of `onError`.
+#[derive(Debug)]
+pub struct Route {
+    pub(crate) codes: Vec<String>,
+    pub(crate) when: Option<Expression>,
+    pub(crate) then: Then,
+    pub(crate) output: Option<Mapping>,
+}
+
+impl Route {
+    /// The codes that it is for; empty for all. `FATAL` is every fatal outcome, `EXHAUSTED` every spent budget.
+    #[must_use]
+    pub fn codes(&self) -> &[String] {
+        &self.codes
+    }
+
+    /// False lets the next route have it. Sees `error`.
+    #[must_use]
+    pub fn when(&self) -> Option<&Expression> {
+        self.when.as_ref()
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub fn then(&self) -> Then {
+        self.then
+    }
+
+    /// With `continue`: the step's output. Sees `error`.
+    #[must_use]
+    pub fn output(&self) -> Option<&Mapping> {
+        self.output.as_ref()
+    }
+}
+
+/// Where a failure, or a time that is over, leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Then {
+    /// The saga is undone.
+    Compensate,
+    /// The saga goes on as if the step had succeeded.
+    Continue,
+    /// A person has to look.
+    Park,
+}
+
+/// `timeout` and `onTimeout` of a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// From the start.
+    pub after: Duration,
+    /// `Compensate` or `Park`.
+    pub then: Then,
+}
+
+/// `concurrency` of a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Sagas that run at a time, 1 or more.
+    pub max: u32,
+    /// What becomes of one more.
+    pub on_limit: OnLimit,
+}
+
+/// What becomes of a start above the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLimit {
+    /// It waits for its turn.
+    Queue,
+    /// It is refused.
+    Reject,
+}
+
+/// A declared signal.
+#[derive(Debug)]
+pub struct Signal {
+    pub(crate) schema: Option<Schema>,
+}
+
+impl Signal {
+    /// What its payload has to satisfy.
+    #[must_use]
+    pub fn schema(&self) -> Option<&Schema> {
+        self.schema.as_ref()
+    }
+}
+
 /// What undoes a step.
 #[derive(Debug)]
 pub enum Compensation {
@@ -267,7 +619,9 @@ pub enum Compensation {
         /// The author's reason.
         why: String,
     },
-    /// The step is a pivot or retriable: the question never comes up.
+    /// The step runs another saga: undoing it is aborting or compensating the child.
+    Child,
+    /// The step is a pivot or retriable, or has no effect outside its saga: the question never comes up.
     NotApplicable,
 }
 
@@ -352,4 +706,6 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// Waiting for a participant to take it.
     pub schedule: Option<Duration>,
+    /// Silence of an attempt under way; less than `attempt`.
+    pub heartbeat: Option<Duration>,
 }

@@ -308,6 +308,30 @@ pub struct Scope<'a> {
     pub steps: Vec<StepScope<'a>>,
     /// Root `self`, in a compensation.
     pub itself: Option<SelfScope<'a>>,
+    /// Root `signals`: of each declared signal the latest payload, if one came. Sorted by id.
+    pub signals: Vec<(&'a str, Option<&'a Payload>)>,
+    /// The item under `foreach`: its root's name and its value.
+    pub item: Option<(&'a str, &'a Payload)>,
+    /// Root `error`, in `onError`: the failure's code and message.
+    pub error: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Scope<'a> {
+    /// Before there is a saga: of the roots, `input` alone.
+    #[must_use]
+    pub fn of_input(input: &'a Payload) -> Self {
+        Self {
+            input,
+            saga_id: "",
+            saga_key: None,
+            saga_started_at: "",
+            steps: Vec::new(),
+            itself: None,
+            signals: Vec::new(),
+            item: None,
+            error: None,
+        }
+    }
 }
 
 /// One `steps.<id>`.
@@ -315,9 +339,9 @@ pub struct Scope<'a> {
 pub struct StepScope<'a> {
     /// The step's id.
     pub id: &'a str,
-    /// `waiting`, `scheduled`, `succeeded`, `skipped`, `failed`.
+    /// `waiting`, `scheduled`, `succeeded`, `continued` (by an `onError` route), `skipped`, `failed`.
     pub status: &'static str,
-    /// Its output; absent unless it succeeded.
+    /// Its output; absent unless it has one.
     pub output: Option<&'a Payload>,
 }
 

@@ -33,8 +33,9 @@ pub use check::{Checked, check};
 #[cfg(feature = "document")]
 pub use codes::CODES;
 pub use definition::{
-    ActionName, Compensation, CompensationCall, CompensationOrder, CompensationPolicy, Definition,
-    DefinitionHash, Kind, RetryPolicy, Step, StepIndex, Timeouts,
+    ActionName, Call, ChildSaga, Compensation, CompensationCall, CompensationOrder,
+    CompensationPolicy, Concurrency, Deadline, Definition, DefinitionHash, Emit, Fail, Foreach,
+    Kind, OnLimit, RetryPolicy, Route, Signal, Sleep, Step, StepIndex, Then, Timeouts, Wait, Work,
 };
 #[cfg(feature = "document")]
 pub use diagnostic::{Diagnostic, Severity, render};

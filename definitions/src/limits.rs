@@ -58,6 +58,12 @@ pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
 pub const EXPRESSION_PATTERN_REPEATS_MAX: u64 = 64;
 /// A business key.
 pub const KEY_BYTES_MAX: usize = 512;
+/// How long the history of an ended saga is kept, unless its definition says otherwise.
+pub const RETENTION_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Items of a list under `foreach`.
+pub const ITEMS_MAX: u32 = 1_000;
+/// Items under way at a time, unless the step says otherwise.
+pub const ITEMS_PARALLEL_DEFAULT: u32 = 10;
 /// Any duration of a definition.
 pub const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Attempts that a policy may ask for.

@@ -122,18 +122,20 @@ fn step(definition: &Definition, place: usize, step: &Step) -> String {
         ("kind", string(kind)),
         ("needs", list(needs)),
     ]);
-    call(
-        &mut fields,
-        step.action.as_str(),
-        step.input.as_ref(),
-        &step.retry,
-        &step.timeouts,
-    );
+    if let Some(work) = step.call() {
+        call(
+            &mut fields,
+            work.action.as_str(),
+            work.input.as_ref(),
+            &step.retry,
+            &step.timeouts,
+        );
+    }
     if let Some(when) = &step.when {
         fields.insert("when", expression(when));
     }
     match &step.compensation {
-        Compensation::NotApplicable => {}
+        Compensation::NotApplicable | Compensation::Child => {}
         Compensation::None { why } => {
             let none = BTreeMap::from([("none", string(why))]);
             fields.insert("compensate", object(none));

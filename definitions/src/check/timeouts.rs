@@ -39,5 +39,6 @@ pub(super) fn resolve(
         },
         total,
         schedule: schedule.map(|schedule| schedule.value),
+        heartbeat: None,
     }
 }

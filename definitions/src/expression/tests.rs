@@ -43,7 +43,7 @@ fn scope<'a>(input: &'a Payload, output: Option<&'a Payload>) -> Scope<'a> {
                 output: None,
             },
         ],
-        itself: None,
+        ..Scope::of_input(input)
     }
 }
 
@@ -61,7 +61,10 @@ fn evaluate(
     );
     let input = payload(input);
     let output = output.map(payload);
-    let mapping = definition.steps()[1].input().expect("an input");
+    let mapping = definition.steps()[1]
+        .call()
+        .and_then(Call::input)
+        .expect("an input");
     mapping
         .evaluate(&scope(&input, output.as_ref()))
         .map(|payload| payload.text().to_owned())
@@ -217,7 +220,10 @@ fn a_mapping_keeps_constants_and_fills_in_values() {
         "",
     );
     let input = payload(r#"{"n": 1, "d": 1.0, "b": true}"#);
-    let mapping = definition.steps()[1].input().expect("an input");
+    let mapping = definition.steps()[1]
+        .call()
+        .and_then(Call::input)
+        .expect("an input");
     let value = mapping.evaluate(&scope(&input, None)).expect("a value");
     assert_eq!(
         value.text(),
@@ -367,7 +373,10 @@ fn what_is_too_large_is_refused() {
         "    input: [[[\"${{ input }}\"]]]\n    compensate: {none: test}",
         "",
     );
-    let mapping = definition.steps()[1].input().expect("an input");
+    let mapping = definition.steps()[1]
+        .call()
+        .and_then(Call::input)
+        .expect("an input");
     let nested = |depth: usize| payload(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
     let fits = nested(PAYLOAD_DEPTH_MAX - 3);
     assert!(mapping.evaluate(&scope(&fits, None)).is_ok());

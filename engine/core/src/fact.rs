@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use amends_definitions::{DefinitionHash, Payload, StepIndex};
 
+use crate::id::{Place, SagaId};
 use crate::outcome::{OperationKind, Outcome, Verdict};
 use crate::time::Time;
 
@@ -13,25 +14,39 @@ use crate::time::Time;
 pub enum Fact {
     /// The saga began. Always first.
     Started(Started),
+    /// Its turn came: it had to wait for its ordering key, or for the limit of its definition.
+    TurnGranted,
     /// A step's `when` was false.
     Skipped {
         /// Which.
         step: StepIndex,
     },
-    /// The first attempt of an operation is due now; later attempts follow from [`AttemptEnded::retry_at`].
-    Scheduled {
+    /// What a step under `foreach` is done for.
+    ItemsListed {
         /// Which step.
         step: StepIndex,
+        /// A JSON list.
+        items: Payload,
+        /// Each item's key, in the order of the list; unique.
+        keys: Vec<String>,
+    },
+    /// The first attempt of an operation is due now; later attempts follow from [`AttemptEnded::retry_at`].
+    Scheduled {
+        /// Where.
+        place: Place,
         /// Which operation.
         operation: OperationKind,
+        /// From 0.
+        round: u32,
         /// What its mapping made of the state: recorded once, never computed again.
         input: Payload,
     },
-    /// A step failed before anything was sent: its `when` or `input` has no value.
+    /// An operation failed before anything was sent, or without a participant: `when`, `input` or another expression has no
+    /// value, a wait's time is over, a `fail` step was reached, a compensation is late.
     StepFailed {
-        /// Which step.
-        step: StepIndex,
-        /// Which operation's input it was.
+        /// Where.
+        place: Place,
+        /// Which operation.
         operation: OperationKind,
         /// Such as `EXPRESSION_FAILED`.
         code: String,
@@ -42,21 +57,103 @@ pub enum Fact {
     AttemptEnded(AttemptEnded),
     /// An attempt was never sent, and never will be: without effect.
     Withdrawn {
-        /// Which step.
-        step: StepIndex,
+        /// Where.
+        place: Place,
         /// Which operation.
         operation: OperationKind,
+        /// Which round.
+        round: u32,
         /// Which attempt.
         attempt: u32,
         /// Why: `SCHEDULE_TIMEOUT`, `TOTAL_TIMEOUT`, `ABORTED`, or `OVERTAKEN` by an older attempt's outcome.
         code: String,
     },
+    /// A step waits for its signal.
+    SignalAwaited {
+        /// Where.
+        place: Place,
+        /// Until when; none for ever.
+        until: Option<Time>,
+    },
+    /// A signal was accepted.
+    SignalReceived(SignalReceived),
+    /// A wait took a signal: the step has succeeded, with the signal's payload as its output.
+    SignalConsumed {
+        /// Where.
+        place: Place,
+        /// Which signal, by its number within the saga.
+        number: u32,
+    },
+    /// A signal that nothing took, said at the end.
+    SignalUnconsumed {
+        /// Which signal, by its number within the saga.
+        number: u32,
+    },
+    /// A step sleeps.
+    Sleeping {
+        /// Where.
+        place: Place,
+        /// Until when.
+        until: Time,
+    },
+    /// A sleep is over: the step has succeeded.
+    Slept {
+        /// Where.
+        place: Place,
+    },
+    /// A step asks for a child saga: its revision is to be pinned.
+    ChildRequested(ChildRequested),
+    /// The child's revision and id are fixed: from here on it may exist.
+    ChildPinned {
+        /// Where.
+        place: Place,
+        /// Which round.
+        round: u32,
+        /// The child.
+        child: SagaId,
+        /// The revision that it is pinned to.
+        revision: u32,
+        /// The revision's hash.
+        hash: DefinitionHash,
+    },
+    /// A child came to an end, or cannot be started, or cannot be undone.
+    ChildEnded {
+        /// Where.
+        place: Place,
+        /// Which round.
+        round: u32,
+        /// Forward: what the child came to. Compensate: what undoing it came to.
+        operation: OperationKind,
+        /// What it came to.
+        outcome: ChildOutcome,
+    },
+    /// An event is due for delivery: the step has succeeded.
+    Emitted {
+        /// Where.
+        place: Place,
+        /// The event's type.
+        event_type: String,
+        /// The event's subject.
+        subject: Option<String>,
+        /// The event's data.
+        data: Payload,
+    },
+    /// An `onError` route, or a wait's `onTimeout`, lets the saga go on past a failure.
+    Continued {
+        /// Where.
+        place: Place,
+        /// What stands for the step's output; none if nothing does.
+        output: Option<Payload>,
+    },
+    /// The saga's deadline passed. An abort or an incident in the same row says what it led to; without either it led to
+    /// nothing, because the saga can only go forward, or it waits for a pivot in doubt.
+    DeadlinePassed,
     /// The recorded decision to compensate.
     AbortDecided(AbortReason),
     /// A compensation waits in which a late execution of its action can still show itself.
     Settling {
-        /// Which step.
-        step: StepIndex,
+        /// Where.
+        place: Place,
         /// Until when.
         until: Time,
     },
@@ -78,13 +175,15 @@ pub enum Fact {
     },
     /// An incident opened: a person has to look.
     IncidentOpened(Incident),
-    /// The incident of this step and operation closed by itself.
+    /// The incidents of this place and operation closed.
     IncidentClosed {
-        /// Which step; none for the saga's own.
-        step: Option<StepIndex>,
+        /// Where; none for the saga's own.
+        place: Option<Place>,
         /// Which operation.
         operation: Option<OperationKind>,
     },
+    /// A person did something about the saga.
+    Operated(Operated),
     /// Every step succeeded or was skipped.
     Completed {
         /// What `output` made of it.
@@ -100,11 +199,25 @@ impl Fact {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Started(_) => "started",
+            Self::TurnGranted => "turn_granted",
             Self::Skipped { .. } => "skipped",
+            Self::ItemsListed { .. } => "items_listed",
             Self::Scheduled { .. } => "scheduled",
             Self::StepFailed { .. } => "step_failed",
             Self::AttemptEnded(_) => "attempt_ended",
             Self::Withdrawn { .. } => "withdrawn",
+            Self::SignalAwaited { .. } => "signal_awaited",
+            Self::SignalReceived(_) => "signal_received",
+            Self::SignalConsumed { .. } => "signal_consumed",
+            Self::SignalUnconsumed { .. } => "signal_unconsumed",
+            Self::Sleeping { .. } => "sleeping",
+            Self::Slept { .. } => "slept",
+            Self::ChildRequested(_) => "child_requested",
+            Self::ChildPinned { .. } => "child_pinned",
+            Self::ChildEnded { .. } => "child_ended",
+            Self::Emitted { .. } => "emitted",
+            Self::Continued { .. } => "continued",
+            Self::DeadlinePassed => "deadline_passed",
             Self::AbortDecided(_) => "abort_decided",
             Self::Settling { .. } => "settling",
             Self::CancelPending { .. } => "cancel_pending",
@@ -112,8 +225,45 @@ impl Fact {
             Self::LateResult { .. } => "late_result",
             Self::IncidentOpened(_) => "incident_opened",
             Self::IncidentClosed { .. } => "incident_closed",
+            Self::Operated(_) => "operated",
             Self::Completed { .. } => "completed",
             Self::Compensated => "compensated",
+        }
+    }
+
+    /// The place that it is about, if it is about one.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Skipped { step } | Self::ItemsListed { step, .. } => Some(Place::from(*step)),
+            Self::Scheduled { place, .. }
+            | Self::StepFailed { place, .. }
+            | Self::Withdrawn { place, .. }
+            | Self::SignalAwaited { place, .. }
+            | Self::SignalConsumed { place, .. }
+            | Self::Sleeping { place, .. }
+            | Self::Slept { place }
+            | Self::ChildPinned { place, .. }
+            | Self::ChildEnded { place, .. }
+            | Self::Emitted { place, .. }
+            | Self::Continued { place, .. }
+            | Self::Settling { place, .. } => Some(*place),
+            Self::AttemptEnded(ended) | Self::LateResult { ended, .. } => Some(ended.place),
+            Self::ChildRequested(request) => Some(request.place),
+            Self::IncidentOpened(incident) => incident.place,
+            Self::IncidentClosed { place, .. } => *place,
+            Self::AbortDecided(AbortReason::StepFailed { place, .. }) => Some(*place),
+            Self::Operated(operated) => operated.act.place(),
+            Self::Started(_)
+            | Self::TurnGranted
+            | Self::SignalReceived(_)
+            | Self::SignalUnconsumed { .. }
+            | Self::DeadlinePassed
+            | Self::AbortDecided(_)
+            | Self::CancelPending { .. }
+            | Self::CancelDropped
+            | Self::Completed { .. }
+            | Self::Compensated => None,
         }
     }
 }
@@ -131,6 +281,12 @@ pub struct Started {
     pub hash: DefinitionHash,
     /// The business key.
     pub key: Option<String>,
+    /// Sagas of this definition with the same ordering key run one at a time.
+    pub ordering_key: Option<String>,
+    /// So many sagas of this definition run at a time.
+    pub concurrency_max: Option<u32>,
+    /// The saga that asked for it, if one did.
+    pub parent: Option<Parent>,
     /// The input.
     pub input: Payload,
     /// The trace it belongs to; W3C Trace Context, checked.
@@ -139,13 +295,30 @@ pub struct Started {
     pub tracestate: Option<String>,
 }
 
+/// Where a child saga belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The parent.
+    pub saga: SagaId,
+    /// Its step's id.
+    pub step: Arc<str>,
+    /// The item under `foreach`, from 1; 0 is the step itself.
+    pub item: u32,
+    /// From 0.
+    pub round: u32,
+    /// How many parents are above the child; 1 and more.
+    pub depth: u32,
+}
+
 /// What an attempt came to, who ran it and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptEnded {
-    /// Which step.
-    pub step: StepIndex,
+    /// Where.
+    pub place: Place,
     /// Which operation.
     pub operation: OperationKind,
+    /// Which round, from 0.
+    pub round: u32,
     /// Which attempt, from 1.
     pub attempt: u32,
     /// What it came to.
@@ -161,13 +334,153 @@ pub struct AttemptEnded {
     pub retry_at: Option<Time>,
 }
 
+/// An accepted signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalReceived {
+    /// Its number within the saga, from 1 in the order of acceptance.
+    pub number: u32,
+    /// Its id in the definition.
+    pub signal: String,
+    /// What came with it.
+    pub payload: Payload,
+    /// Who sent it.
+    pub by: String,
+    /// The sender's own id for it: another signal with the same one is a duplicate.
+    pub dedupe_id: Option<String>,
+}
+
+/// A child saga that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildRequested {
+    /// Where.
+    pub place: Place,
+    /// Which round, from 0.
+    pub round: u32,
+    /// The child's definition.
+    pub name: String,
+    /// The child's business key.
+    pub key: Option<String>,
+    /// The child's input.
+    pub input: Payload,
+}
+
+/// What a child came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChildOutcome {
+    /// It completed.
+    Completed {
+        /// Its output.
+        output: Payload,
+    },
+    /// It was undone: without effect.
+    Compensated {
+        /// Why it had been aborted.
+        code: String,
+        /// In words.
+        message: String,
+    },
+    /// It never began, and never will: without effect.
+    Refused {
+        /// Such as `DEFINITION_NOT_FOUND`, `INPUT_INVALID`.
+        code: String,
+        /// In words.
+        message: String,
+    },
+    /// An operator gave it up: nobody knows what is left of it.
+    Terminated {
+        /// In words.
+        message: String,
+    },
+}
+
+/// What a person did about a saga.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operated {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// What.
+    pub act: Act,
+}
+
+/// What a person can do about a saga.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A parked operation is tried again, its budget anew. With an input it is a new round: a new operation key.
+    Retry {
+        /// Where.
+        place: Place,
+        /// Which operation.
+        operation: OperationKind,
+        /// Instead of the recorded one.
+        input: Option<Payload>,
+    },
+    /// A step that is parked, or that a pause holds back, is taken for skipped.
+    Skip {
+        /// Where.
+        place: Place,
+    },
+    /// A parked operation is taken for done.
+    Resolve {
+        /// Where.
+        place: Place,
+        /// Which operation.
+        operation: OperationKind,
+        /// What stands for its output.
+        output: Payload,
+    },
+    /// A parked action is known to have had no effect.
+    ResolveAbsent {
+        /// Where.
+        place: Place,
+    },
+    /// The saga is undone.
+    Compensate,
+    /// Nothing more is begun going forward, until [`Act::Resume`].
+    Pause,
+    /// What a pause, a deadline or a full history held back goes on.
+    Resume,
+    /// The saga ends as it is.
+    Terminate,
+}
+
+impl Act {
+    /// As it stands in journals and histories.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Skip { .. } => "skip",
+            Self::Resolve { .. } => "resolve",
+            Self::ResolveAbsent { .. } => "resolve_absent",
+            Self::Compensate => "compensate",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Terminate => "terminate",
+        }
+    }
+
+    /// The place that it is about, if it is about one.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Retry { place, .. }
+            | Self::Skip { place }
+            | Self::Resolve { place, .. }
+            | Self::ResolveAbsent { place } => Some(*place),
+            Self::Compensate | Self::Pause | Self::Resume | Self::Terminate => None,
+        }
+    }
+}
+
 /// Why a saga compensates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AbortReason {
     /// A step ended without success.
     StepFailed {
-        /// Which.
-        step: StepIndex,
+        /// Where.
+        place: Place,
         /// Its code.
         code: String,
         /// In words.
@@ -179,6 +492,22 @@ pub enum AbortReason {
         by: String,
         /// Why.
         reason: String,
+    },
+    /// The saga's deadline passed.
+    DeadlineExceeded,
+    /// An operator asked for it.
+    Operator {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// The parent is undone, or does not want its child any more.
+    ParentAborted {
+        /// The parent's reason.
+        code: String,
+        /// In words.
+        message: String,
     },
     /// The saga's `output` has no value, and the saga could still be undone.
     OutputInvalid {
@@ -196,6 +525,9 @@ impl AbortReason {
         match self {
             Self::StepFailed { .. } => "STEP_FAILED",
             Self::Cancelled { .. } => "CANCELLED",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Operator { .. } => "OPERATOR",
+            Self::ParentAborted { .. } => "PARENT_ABORTED",
             Self::OutputInvalid { .. } => "OUTPUT_INVALID",
         }
     }
@@ -204,8 +536,12 @@ impl AbortReason {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::StepFailed { code, .. } | Self::OutputInvalid { code, .. } => code,
+            Self::StepFailed { code, .. }
+            | Self::OutputInvalid { code, .. }
+            | Self::ParentAborted { code, .. } => code,
             Self::Cancelled { .. } => "CANCELLED",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Operator { .. } => "OPERATOR",
         }
     }
 
@@ -213,8 +549,11 @@ impl AbortReason {
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
-            Self::StepFailed { message, .. } | Self::OutputInvalid { message, .. } => message,
-            Self::Cancelled { reason, .. } => reason,
+            Self::StepFailed { message, .. }
+            | Self::OutputInvalid { message, .. }
+            | Self::ParentAborted { message, .. } => message,
+            Self::Cancelled { reason, .. } | Self::Operator { reason, .. } => reason,
+            Self::DeadlineExceeded => "the saga's deadline passed",
         }
     }
 }
@@ -222,12 +561,14 @@ impl AbortReason {
 /// A saga parked for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incident {
-    /// The step it is about; none if it is about the saga.
-    pub step: Option<StepIndex>,
+    /// The place it is about; none if it is about the saga.
+    pub place: Option<Place>,
     /// The operation it is about.
     pub operation: Option<OperationKind>,
     /// Why.
     pub reason: IncidentReason,
+    /// The code of the failure that led to it, if one did: with revision and step, what incidents have in common.
+    pub code: Option<String>,
     /// In words.
     pub message: String,
 }
@@ -259,11 +600,21 @@ pub enum IncidentReason {
     DefinitionMissing,
     /// The database refused to store what the saga decided.
     RecordRefused,
+    /// An operator paused it.
+    Paused,
+    /// Its deadline passed, and its definition says to park.
+    DeadlineExceeded,
+    /// A step failed, and its `onError` says to park.
+    RoutedToPark,
+    /// A signal did not come in time, and its wait says to park.
+    SignalTimeout,
+    /// A child saga was given up by an operator, and cannot be undone.
+    ChildNotUndone,
 }
 
 impl IncidentReason {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::PivotInDoubt,
         Self::StepRefused,
         Self::StepExhausted,
@@ -276,6 +627,11 @@ impl IncidentReason {
         Self::RecordUnreadable,
         Self::DefinitionMissing,
         Self::RecordRefused,
+        Self::Paused,
+        Self::DeadlineExceeded,
+        Self::RoutedToPark,
+        Self::SignalTimeout,
+        Self::ChildNotUndone,
     ];
 
     /// Stable, upper snake case.
@@ -294,6 +650,11 @@ impl IncidentReason {
             Self::RecordUnreadable => "RECORD_UNREADABLE",
             Self::DefinitionMissing => "DEFINITION_MISSING",
             Self::RecordRefused => "RECORD_REFUSED",
+            Self::Paused => "PAUSED",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::RoutedToPark => "ROUTED_TO_PARK",
+            Self::SignalTimeout => "SIGNAL_TIMEOUT",
+            Self::ChildNotUndone => "CHILD_NOT_UNDONE",
         }
     }
 
@@ -327,6 +688,16 @@ impl IncidentReason {
             Self::RecordUnreadable => &["run the version that wrote this record"],
             Self::DefinitionMissing => &["restore the missing revision"],
             Self::RecordRefused => &["read the server's log for the database's reason"],
+            Self::Paused => &["resume it"],
+            Self::DeadlineExceeded => &["resume it", "compensate it"],
+            Self::RoutedToPark => &["retry, skip or resolve the step", "compensate the saga"],
+            Self::SignalTimeout => &[
+                "resolve the step with what the signal would have said",
+                "compensate the saga",
+            ],
+            Self::ChildNotUndone => {
+                &["undo by hand what the child left, and resolve the compensation"]
+            }
         }
     }
 }

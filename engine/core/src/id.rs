@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use amends_definitions::StepIndex;
 use uuid::Uuid;
 
+use crate::key::hash_64;
 use crate::outcome::OperationKind;
 use crate::time::Time;
 
@@ -32,6 +35,23 @@ impl SagaId {
             | (u128::from(shard.0 & 0x0fff) << 64)
             | (0b10 << 62)
             | u128::from(random & 0x3fff_ffff_ffff_ffff);
+        Self(Uuid::from_u128(value))
+    }
+
+    /// The id of a child: its parent's time, the child's own home shard, and a hash of the parent and of the place that
+    /// asks for it. So it is the same however often it is asked for.
+    #[must_use]
+    pub fn child(parent: SagaId, step: &str, item: u32, round: u32, shard: ShardId) -> Self {
+        let mut name = Vec::with_capacity(32 + step.len());
+        name.extend_from_slice(parent.0.as_bytes());
+        name.extend_from_slice(&item.to_le_bytes());
+        name.extend_from_slice(&round.to_le_bytes());
+        name.extend_from_slice(step.as_bytes());
+        let value = (parent.0.as_u128() >> 80 << 80)
+            | (0x8 << 76)
+            | (u128::from(shard.0 & 0x0fff) << 64)
+            | (0b10 << 62)
+            | u128::from(hash_64(&name) & 0x3fff_ffff_ffff_ffff);
         Self(Uuid::from_u128(value))
     }
 
@@ -85,6 +105,54 @@ impl FromStr for SagaId {
     }
 }
 
+/// Where in a saga something is done: a step, or one of its items under `foreach`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The step.
+    pub step: StepIndex,
+    /// The item, from 1; 0 is the step itself.
+    pub item: u32,
+}
+
+impl Place {
+    /// An item of a step.
+    #[must_use]
+    pub fn item(step: StepIndex, item: u32) -> Self {
+        Self { step, item }
+    }
+}
+
+impl From<StepIndex> for Place {
+    /// The step itself.
+    fn from(step: StepIndex) -> Self {
+        Self { step, item: 0 }
+    }
+}
+
+/// Names an operation within its saga, as those do who do not know the definition: participants and the dispatcher.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationName {
+    /// The step's id.
+    pub step: Arc<str>,
+    /// The item under `foreach`, from 1; 0 is the step itself.
+    pub item: u32,
+    /// From 0.
+    pub round: u32,
+    /// Which operation.
+    pub operation: OperationKind,
+}
+
+/// Names an attempt, as those do who do not know the definition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptName {
+    /// The saga.
+    pub saga: SagaId,
+    /// Which operation of it.
+    pub name: OperationName,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+}
+
 /// The text or number is not such an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id that this system gave out")]
@@ -112,7 +180,7 @@ pub struct OperationKey {
     pub saga: SagaId,
     /// The step's id.
     pub step: String,
-    /// The item under `foreach`, from 0; 0 without one.
+    /// The item under `foreach`, from 1; 0 is the step itself.
     pub item: u32,
     /// From 0; a new one begins when an operator retries with new input.
     pub round: u32,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use amends_definitions::DefinitionHash;
 
-use crate::fact::Fact;
+use crate::fact::{Fact, IncidentReason};
 use crate::id::{SagaId, ShardId};
 use crate::key::Hash128;
+use crate::outcome::OperationKind;
 use crate::time::Time;
 
 /// What one shard writes at once: all of it, or none.
@@ -24,6 +25,10 @@ pub struct ShardBatch {
     pub updates: Vec<SagaUpdate>,
     /// Business keys of the sagas that begin.
     pub keys: Vec<KeyInsert>,
+    /// Incidents that opened.
+    pub incidents_opened: Vec<IncidentInsert>,
+    /// Incidents that closed, or whose saga ended; none of them in `incidents_opened`.
+    pub incidents_closed: Vec<IncidentName>,
 }
 
 /// One transition of one saga: the facts that become durable together.
@@ -54,9 +59,14 @@ pub struct SagaInsert {
     pub hash: DefinitionHash,
     /// The business key.
     pub key: Option<String>,
+    /// Its place among those that run one after the other, or so many at a time; none if it need not wait for any.
+    pub turn: Option<Turn>,
+    /// The saga that asked for it.
+    pub parent: Option<SagaId>,
     /// Where it is at the end of the batch.
     pub state: SagaState,
-    /// When it has to be in memory again; none while it is.
+    /// It sleeps: when it has to be in memory again, [`Time::INFINITY`] if only something from outside can wake it. None
+    /// while it is in memory, and when it has ended.
     pub wake_at: Option<Time>,
     /// When it began.
     pub started_at: Time,
@@ -64,6 +74,8 @@ pub struct SagaInsert {
     pub updated_at: Time,
     /// When it ended.
     pub ended_at: Option<Time>,
+    /// When retention may delete it.
+    pub expires_at: Option<Time>,
 }
 
 /// A change of a row of `sagas`.
@@ -73,12 +85,65 @@ pub struct SagaUpdate {
     pub id: SagaId,
     /// Where it is at the end of the batch.
     pub state: SagaState,
-    /// When it has to be in memory again; none while it is.
+    /// Its turn has come; true also if it needs none.
+    pub turn_granted: bool,
+    /// As [`SagaInsert::wake_at`].
     pub wake_at: Option<Time>,
     /// When it changed.
     pub updated_at: Time,
     /// When it ended.
     pub ended_at: Option<Time>,
+    /// When retention may delete it.
+    pub expires_at: Option<Time>,
+}
+
+/// A saga's place among those that run one after the other, or so many at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// xxh3-128 of the ordering key: sagas of one definition with the same one run one at a time.
+    pub ordering_hash: Option<Hash128>,
+    /// So many sagas of the definition run at a time.
+    pub concurrency_max: Option<u32>,
+    /// The position of its start: the order of turns.
+    pub position: u64,
+    /// Its turn has come.
+    pub granted: bool,
+}
+
+/// Names an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IncidentName {
+    /// The saga.
+    pub saga: SagaId,
+    /// Its number within the saga, from 1 in the order of opening.
+    pub number: u32,
+}
+
+/// A new row of `incidents`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentInsert {
+    /// Which.
+    pub name: IncidentName,
+    /// The tenant.
+    pub namespace: Arc<str>,
+    /// The definition's id.
+    pub definition: Arc<str>,
+    /// The revision.
+    pub revision: u32,
+    /// The step's id; none if it is about the saga.
+    pub step: Option<String>,
+    /// The item under `foreach`, from 1; 0 without one.
+    pub item: u32,
+    /// The operation it is about.
+    pub operation: Option<OperationKind>,
+    /// Why.
+    pub reason: IncidentReason,
+    /// The code of the failure that led to it.
+    pub code: Option<String>,
+    /// In words.
+    pub message: String,
+    /// Since when.
+    pub opened_at: Time,
 }
 
 /// A new row of `saga_keys`.

@@ -20,6 +20,12 @@ pub fn hash_128(bytes: &[u8]) -> Hash128 {
     Hash128(xxh3_128(bytes).to_be_bytes())
 }
 
+/// Hashes bytes with xxh3-64, seed 0.
+#[must_use]
+pub fn hash_64(bytes: &[u8]) -> u64 {
+    xxh3_64(bytes)
+}
+
 /// The shard of a key: xxh3-64 over length-prefixed fields (u32 little-endian), seed 0, modulo the shard count.
 ///
 /// # Panics

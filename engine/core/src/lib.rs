@@ -20,6 +20,6 @@ pub mod shard;
 pub mod invariants;
 
 pub use fact::Fact;
-pub use id::{Incarnation, OperationKey, SagaId, ShardId};
+pub use id::{AttemptName, Incarnation, OperationKey, OperationName, Place, SagaId, ShardId};
 pub use outcome::{OperationKind, Outcome, Verdict};
 pub use time::Time;

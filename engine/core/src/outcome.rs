@@ -11,6 +11,8 @@ pub enum OperationKind {
     Forward,
     /// What undoes it.
     Compensate,
+    /// Whether the action had an effect.
+    Query,
 }
 
 impl OperationKind {
@@ -20,6 +22,7 @@ impl OperationKind {
         match self {
             Self::Forward => "forward",
             Self::Compensate => "compensate",
+            Self::Query => "query",
         }
     }
 
@@ -29,6 +32,7 @@ impl OperationKind {
         match text {
             "forward" => Some(Self::Forward),
             "compensate" => Some(Self::Compensate),
+            "query" => Some(Self::Query),
             _ => None,
         }
     }
@@ -37,9 +41,9 @@ impl OperationKind {
 /// What one attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It had its effect.
+    /// It had its effect. Of a query: the action had its effect.
     Succeeded {
-        /// What the participant answered.
+        /// What the participant answered; of a query, the action's output.
         output: Payload,
     },
     /// It had its effect, and the answer cannot be used: too large, or not JSON. Never retried.
@@ -83,6 +87,8 @@ pub enum Outcome {
     NothingToUndo,
     /// Of an action: its compensation was there first; without effect.
     Superseded,
+    /// Of a query: the action has had no effect, and never will have.
+    Absent,
 }
 
 impl Outcome {
@@ -98,6 +104,7 @@ impl Outcome {
             Self::Unknown { .. } => "unknown",
             Self::NothingToUndo => "nothing_to_undo",
             Self::Superseded => "superseded",
+            Self::Absent => "absent",
         }
     }
 
@@ -112,7 +119,8 @@ impl Outcome {
             | Self::Fatal { .. }
             | Self::Unknown { .. }
             | Self::NothingToUndo
-            | Self::Superseded => None,
+            | Self::Superseded
+            | Self::Absent => None,
         }
     }
 
@@ -129,7 +137,7 @@ impl Outcome {
                 "SUPERSEDED",
                 "the barrier refused it: its compensation was there first",
             )),
-            Self::Succeeded { .. } | Self::NothingToUndo => None,
+            Self::Succeeded { .. } | Self::NothingToUndo | Self::Absent => None,
         }
     }
 }

@@ -97,14 +97,7 @@ fn business_key(
         return Ok(requested);
     };
     // A key is computed from the input alone: there is no saga yet.
-    let scope = Scope {
-        input,
-        saga_id: "",
-        saga_key: None,
-        saga_started_at: "",
-        steps: Vec::new(),
-        itself: None,
-    };
+    let scope = Scope::of_input(input);
     let computed = expression.evaluate_key(&scope).map_err(|error| {
         let message = "the definition's key has no value for this input";
         Refusal::new(Kind::InvalidArgument, "KEY_INVALID", message)

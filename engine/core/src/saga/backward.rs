@@ -60,7 +60,7 @@ impl Decision<'_> {
                 let operation = OperationKind::Compensate;
                 let code = "PARK_AFTER".to_owned();
                 self.record(Fact::StepFailed {
-                    step,
+                    place: step.into(),
                     operation,
                     code,
                     message: message.clone(),
@@ -77,7 +77,7 @@ impl Decision<'_> {
         ended: AttemptEnded,
         current: bool,
     ) -> Acknowledged {
-        let step = ended.step;
+        let step = ended.place.step;
         match &ended.outcome {
             Outcome::Succeeded { .. } | Outcome::Unusable { .. } | Outcome::NothingToUndo => {
                 self.record(Fact::AttemptEnded(ended));
@@ -112,7 +112,7 @@ impl Decision<'_> {
                     );
                 }
             }
-            Outcome::Superseded => return Acknowledged::Late,
+            Outcome::Superseded | Outcome::Absent => return Acknowledged::Late,
         }
         Acknowledged::Recorded
     }
@@ -157,19 +157,23 @@ impl Decision<'_> {
         if let Some(until) = self.settles_until(step)
             && until > self.now
         {
-            self.record(Fact::Settling { step, until });
+            self.record(Fact::Settling {
+                place: step.into(),
+                until,
+            });
             return;
         }
         match self.compensation_input(step) {
             Ok(input) => self.record(Fact::Scheduled {
-                step,
+                place: step.into(),
                 operation: OperationKind::Compensate,
+                round: 0,
                 input,
             }),
             Err(error) => {
                 let message = error.to_string();
                 self.record(Fact::StepFailed {
-                    step,
+                    place: step.into(),
                     operation: OperationKind::Compensate,
                     code: error.code.to_owned(),
                     message: error.message,
@@ -220,13 +224,14 @@ impl Decision<'_> {
 
     /// When the next attempt of a failed compensation is due; none if a person has to look.
     fn compensation_retry(&self, ended: &AttemptEnded) -> Option<crate::time::Time> {
-        let Compensation::Call(call) = self.saga.definition.step(ended.step).compensation() else {
+        let Compensation::Call(call) = self.saga.definition.step(ended.place.step).compensation()
+        else {
             return None;
         };
-        let compensation = &self.saga.steps[ended.step.index()].compensation;
+        let compensation = &self.saga.steps[ended.place.step.index()].compensation;
         let question = Question {
             saga: self.saga.id,
-            step: ended.step,
+            step: ended.place.step,
             operation: OperationKind::Compensate,
             attempt: ended.attempt,
             first_at: compensation.first_at.unwrap_or(self.now),

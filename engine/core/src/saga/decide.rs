@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use amends_definitions::{ActionName, Definition, Scope, SelfScope, StepIndex, StepScope};
+use amends_definitions::{Definition, Scope, SelfScope, StepIndex, StepScope};
 
 use crate::fact::{AttemptEnded, Fact, Incident, IncidentReason, Started};
-use crate::id::SagaId;
+use crate::id::{Place, SagaId};
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_FACTS_MAX};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::evolve::{begin, evolve};
@@ -58,7 +58,7 @@ impl<'a> Decision<'a> {
 
     /// An attempt came to an outcome.
     pub fn outcome(&mut self, mut ended: AttemptEnded) -> Acknowledged {
-        let operation = self.saga.operation(ended.step, ended.operation);
+        let operation = self.saga.operation(ended.place.step, ended.operation);
         if ended.attempt == 0 || ended.attempt > operation.attempt {
             return Acknowledged::UnknownOperation;
         }
@@ -83,7 +83,9 @@ impl<'a> Decision<'a> {
         ended.outcome = fitting(ended.operation, ended.outcome);
         match (open && self.saga.end.is_none(), ended.operation) {
             (true, OperationKind::Forward) => self.forward_outcome(ended, current),
-            (true, OperationKind::Compensate) => self.compensation_outcome(ended, current),
+            (true, OperationKind::Compensate | OperationKind::Query) => {
+                self.compensation_outcome(ended, current)
+            }
             (false, _) => self.late_outcome(ended),
         }
     }
@@ -96,7 +98,7 @@ impl<'a> Decision<'a> {
         attempt: u32,
         code: &str,
     ) {
-        if operation == OperationKind::Compensate || self.saga.end.is_some() {
+        if operation != OperationKind::Forward || self.saga.end.is_some() {
             return;
         }
         let target = self.saga.operation(step, operation);
@@ -107,8 +109,9 @@ impl<'a> Decision<'a> {
             return;
         }
         self.record(Fact::Withdrawn {
-            step,
+            place: step.into(),
             operation,
+            round: 0,
             attempt,
             code: code.to_owned(),
         });
@@ -185,15 +188,16 @@ impl<'a> Decision<'a> {
         message: &str,
     ) {
         let is_open = self.saga.incidents.iter().any(|open| {
-            open.incident.step == step
+            open.incident.place.map(|place| place.step) == step
                 && open.incident.operation == operation
                 && open.incident.reason == reason
         });
         if !is_open {
             self.record(Fact::IncidentOpened(Incident {
-                step,
+                place: step.map(Place::from),
                 operation,
                 reason,
+                code: None,
                 message: message.to_owned(),
             }));
         }
@@ -205,13 +209,15 @@ impl<'a> Decision<'a> {
         step: Option<StepIndex>,
         operation: Option<OperationKind>,
     ) {
-        let is_open = self
-            .saga
-            .incidents
-            .iter()
-            .any(|open| open.incident.step == step && open.incident.operation == operation);
+        let is_open = self.saga.incidents.iter().any(|open| {
+            open.incident.place.map(|place| place.step) == step
+                && open.incident.operation == operation
+        });
         if is_open {
-            self.record(Fact::IncidentClosed { step, operation });
+            self.record(Fact::IncidentClosed {
+                place: step.map(Place::from),
+                operation,
+            });
         }
     }
 
@@ -221,11 +227,11 @@ impl<'a> Decision<'a> {
     }
 
     pub(super) fn is_behind_barrier(&self, step: StepIndex) -> bool {
-        let action: &ActionName = self.saga.definition.step(step).action();
+        let namespace = &self.saga.started.namespace;
+        let action = self.saga.definition.step(step).action();
         self.saga.steps[step.index()].forward.barrier
-            || self
-                .surroundings
-                .stands_behind_barrier(&self.saga.started.namespace, action)
+            || action
+                .is_some_and(|action| self.surroundings.stands_behind_barrier(namespace, action))
     }
 }
 
@@ -233,9 +239,10 @@ impl<'a> Decision<'a> {
 fn fitting(operation: OperationKind, outcome: Outcome) -> Outcome {
     let misfit = match (operation, &outcome) {
         (OperationKind::Forward, Outcome::NothingToUndo)
-        | (OperationKind::Compensate, Outcome::Superseded) => true,
+        | (OperationKind::Compensate, Outcome::Superseded)
+        | (OperationKind::Forward | OperationKind::Compensate, Outcome::Absent) => true,
         (
-            OperationKind::Forward | OperationKind::Compensate,
+            OperationKind::Forward | OperationKind::Compensate | OperationKind::Query,
             Outcome::Succeeded { .. }
             | Outcome::Unusable { .. }
             | Outcome::Rejected { .. }
@@ -243,7 +250,8 @@ fn fitting(operation: OperationKind, outcome: Outcome) -> Outcome {
             | Outcome::Fatal { .. }
             | Outcome::Unknown { .. }
             | Outcome::NothingToUndo
-            | Outcome::Superseded,
+            | Outcome::Superseded
+            | Outcome::Absent,
         ) => false,
     };
     if misfit {
@@ -300,6 +308,9 @@ pub(super) fn with_scope<T>(
         saga_started_at: &started_at,
         steps,
         itself,
+        signals: Vec::new(),
+        item: None,
+        error: None,
     })
 }
 

@@ -74,7 +74,7 @@ pub(super) fn park_at(saga: &Saga, step: StepIndex) -> Option<Time> {
     let park_after = saga.definition.compensation().park_after;
     let total = match saga.definition.step(step).compensation() {
         Compensation::Call(call) => call.timeouts().total,
-        Compensation::None { .. } | Compensation::NotApplicable => None,
+        Compensation::None { .. } | Compensation::Child | Compensation::NotApplicable => None,
     };
     let bound = total.map_or(park_after, |total| total.min(park_after));
     compensation.first_at.map(|first_at| first_at + bound)

@@ -49,28 +49,30 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
         Fact::Started(_) => {}
         Fact::Skipped { step } => saga.steps[step.index()].forward.phase = Phase::Skipped,
         Fact::Scheduled {
-            step,
+            place,
             operation,
             input,
-        } => scheduled(saga, *step, *operation, input, at),
+            ..
+        } => scheduled(saga, place.step, *operation, input, at),
         Fact::StepFailed {
-            step,
+            place,
             operation,
             code,
             message,
         } => {
-            let target = operation_mut(saga, *step, *operation);
+            let target = operation_mut(saga, place.step, *operation);
             target.error = Some((code.clone(), message.clone()));
             target.phase = refused_phase(*operation);
         }
         Fact::AttemptEnded(ended) => attempt_ended(saga, ended, at),
         Fact::Withdrawn {
-            step,
+            place,
             operation,
             attempt,
             code,
+            ..
         } => {
-            let target = operation_mut(saga, *step, *operation);
+            let target = operation_mut(saga, place.step, *operation);
             withdrawn(target, *operation, *attempt, code);
         }
         Fact::AbortDecided(reason) => {
@@ -81,8 +83,8 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
             saga.cancel_pending = None;
             abandon_pending_retries(saga, at);
         }
-        Fact::Settling { step, until } => {
-            saga.steps[step.index()].compensation.phase = Phase::Settling { until: *until };
+        Fact::Settling { place, until } => {
+            saga.steps[place.step.index()].compensation.phase = Phase::Settling { until: *until };
         }
         Fact::CancelPending { by, reason } => {
             saga.cancel_pending = Some(CancelRequest {
@@ -92,15 +94,30 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
         }
         Fact::CancelDropped => saga.cancel_pending = None,
         Fact::LateResult { .. } => {}
+        Fact::TurnGranted
+        | Fact::ItemsListed { .. }
+        | Fact::SignalAwaited { .. }
+        | Fact::SignalReceived(_)
+        | Fact::SignalConsumed { .. }
+        | Fact::SignalUnconsumed { .. }
+        | Fact::Sleeping { .. }
+        | Fact::Slept { .. }
+        | Fact::ChildRequested(_)
+        | Fact::ChildPinned { .. }
+        | Fact::ChildEnded { .. }
+        | Fact::Emitted { .. }
+        | Fact::Continued { .. }
+        | Fact::DeadlinePassed
+        | Fact::Operated(_) => {}
         Fact::IncidentOpened(incident) => {
             saga.incidents.push(OpenIncident {
                 incident: incident.clone(),
                 opened_at: at,
             });
         }
-        Fact::IncidentClosed { step, operation } => saga
+        Fact::IncidentClosed { place, operation } => saga
             .incidents
-            .retain(|open| open.incident.step != *step || open.incident.operation != *operation),
+            .retain(|open| open.incident.place != *place || open.incident.operation != *operation),
         Fact::Completed { output } => {
             saga.payload_bytes += payload_bytes(output);
             saga.end = Some(End::Completed(output.clone()));
@@ -150,7 +167,7 @@ fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded, at: Time) {
         saga.payload_bytes += payload_bytes(output);
     }
     let operation = ended.operation;
-    let target = operation_mut(saga, ended.step, operation);
+    let target = operation_mut(saga, ended.place.step, operation);
     target.barrier |= ended.verdict.is_some();
     // While an older attempt ends, the one under way was sent, if it was, at some time until now.
     let under_way = matches!(target.phase, Phase::Scheduled { due_at } if due_at <= at);
@@ -167,7 +184,10 @@ fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded, at: Time) {
         }
         Outcome::Unusable { .. } => target.phase = Phase::Unusable,
         Outcome::NothingToUndo => target.phase = Phase::NothingToUndo,
-        Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded => {
+        Outcome::Rejected { .. }
+        | Outcome::Fatal { .. }
+        | Outcome::Superseded
+        | Outcome::Absent => {
             if ended.verdict.is_some() {
                 // The barrier's recorded "no" speaks for the operation: no attempt had, or will have, an effect.
                 target.unclear.clear();
@@ -212,14 +232,14 @@ fn ended_phase(operation: &Operation, kind: OperationKind) -> Phase {
     match kind {
         OperationKind::Forward if operation.unclear.is_empty() => Phase::Refused,
         OperationKind::Forward => Phase::Unresolved,
-        OperationKind::Compensate => Phase::Parked,
+        OperationKind::Compensate | OperationKind::Query => Phase::Parked,
     }
 }
 
 fn refused_phase(kind: OperationKind) -> Phase {
     match kind {
         OperationKind::Forward => Phase::Refused,
-        OperationKind::Compensate => Phase::Parked,
+        OperationKind::Compensate | OperationKind::Query => Phase::Parked,
     }
 }
 
@@ -227,7 +247,7 @@ fn operation_mut(saga: &mut Saga, step: StepIndex, operation: OperationKind) -> 
     let status = &mut saga.steps[step.index()];
     match operation {
         OperationKind::Forward => &mut status.forward,
-        OperationKind::Compensate => &mut status.compensation,
+        OperationKind::Compensate | OperationKind::Query => &mut status.compensation,
     }
 }
 

@@ -45,7 +45,7 @@ impl Decision<'_> {
 
     /// What an outcome means for a forward operation that is open.
     pub(super) fn forward_outcome(&mut self, ended: AttemptEnded, current: bool) -> Acknowledged {
-        let step = ended.step;
+        let step = ended.place.step;
         match &ended.outcome {
             Outcome::Succeeded { .. } => {
                 self.record(Fact::AttemptEnded(ended));
@@ -70,7 +70,7 @@ impl Decision<'_> {
                     self.forward_ended(step);
                 }
             }
-            Outcome::NothingToUndo => return Acknowledged::Late,
+            Outcome::NothingToUndo | Outcome::Absent => return Acknowledged::Late,
         }
         Acknowledged::Recorded
     }
@@ -136,7 +136,7 @@ impl Decision<'_> {
             );
         } else {
             self.abort(AbortReason::StepFailed {
-                step,
+                place: step.into(),
                 code,
                 message,
             });
@@ -151,7 +151,7 @@ impl Decision<'_> {
             .iter()
             .map(|open| {
                 (
-                    open.incident.step,
+                    open.incident.place.map(|place| place.step),
                     open.incident.operation,
                     open.incident.reason,
                 )
@@ -188,7 +188,8 @@ impl Decision<'_> {
                     return Ok(None);
                 }
                 step_definition
-                    .input()
+                    .call()
+                    .and_then(amends_definitions::Call::input)
                     .map_or_else(
                         || Ok(Payload::empty_object()),
                         |input| input.evaluate(scope),
@@ -202,15 +203,16 @@ impl Decision<'_> {
             }
             Ok(Some(input)) => {
                 self.record(Fact::Scheduled {
-                    step,
+                    place: step.into(),
                     operation: OperationKind::Forward,
+                    round: 0,
                     input,
                 });
                 false
             }
             Err(error) => {
                 self.record(Fact::StepFailed {
-                    step,
+                    place: step.into(),
                     operation: OperationKind::Forward,
                     code: error.code.to_owned(),
                     message: error.message,
@@ -226,11 +228,11 @@ impl Decision<'_> {
         if self.saga.abort.is_some() || self.history_is_full() {
             return None;
         }
-        let step = self.saga.definition.step(ended.step);
-        let forward = &self.saga.steps[ended.step.index()].forward;
+        let step = self.saga.definition.step(ended.place.step);
+        let forward = &self.saga.steps[ended.place.step.index()].forward;
         let question = Question {
             saga: self.saga.id,
-            step: ended.step,
+            step: ended.place.step,
             operation: OperationKind::Forward,
             attempt: ended.attempt,
             first_at: forward.first_at.unwrap_or(self.now),

@@ -13,14 +13,14 @@ impl Decision<'_> {
     pub(super) fn late_outcome(&mut self, ended: AttemptEnded) -> Acknowledged {
         match ended.operation {
             OperationKind::Forward => self.late_forward(ended),
-            OperationKind::Compensate => self.late_compensation(ended),
+            OperationKind::Compensate | OperationKind::Query => self.late_compensation(ended),
         }
     }
 
     fn late_forward(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let forward = &self.saga.steps[ended.step.index()].forward;
+        let forward = &self.saga.steps[ended.place.step.index()].forward;
         let in_doubt = forward.is_in_doubt(ended.attempt);
-        let undecided = self.saga.end.is_none() && self.compensation_is_undecided(ended.step);
+        let undecided = self.saga.end.is_none() && self.compensation_is_undecided(ended.place.step);
         match (&ended.outcome, forward.phase) {
             (Outcome::Succeeded { .. } | Outcome::Unusable { .. }, phase)
                 if undecided && (in_doubt || phase == Phase::Unresolved) =>
@@ -45,7 +45,8 @@ impl Decision<'_> {
                 | Outcome::Fatal { .. }
                 | Outcome::Unknown { .. }
                 | Outcome::NothingToUndo
-                | Outcome::Superseded,
+                | Outcome::Superseded
+                | Outcome::Absent,
                 _,
             ) => Acknowledged::Late,
         }
@@ -53,7 +54,7 @@ impl Decision<'_> {
 
     /// Nobody knew, and now somebody says: the first definite result decides, late as it is (I12).
     fn doubt_settled(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let step = ended.step;
+        let step = ended.place.step;
         self.record(Fact::AttemptEnded(ended));
         self.doubt_lessened(step);
         Acknowledged::Recorded
@@ -87,7 +88,7 @@ impl Decision<'_> {
     /// A success of an action that was decided against. If its compensation is still to come, or a barrier orders the two,
     /// it is undone; else it may be an effect that nothing undoes.
     fn late_effect(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let step = ended.step;
+        let step = ended.place.step;
         let status = &self.saga.steps[step.index()];
         let compensated = status.compensation.attempt > 0;
         let leak = if compensated {
@@ -96,7 +97,7 @@ impl Decision<'_> {
             !self.saga.owes_compensation(step) || self.saga.end.is_some()
         };
         let known = self.saga.incidents.iter().any(|open| {
-            open.incident.step == Some(step)
+            open.incident.place.map(|place| place.step) == Some(step)
                 && open.incident.reason == IncidentReason::PossibleLeakedEffect
         });
         // A leak is said even then: once for each step, so the history stays bounded.
@@ -106,7 +107,7 @@ impl Decision<'_> {
         let message = format!(
             "attempt {} of {} succeeded after it had been decided otherwise",
             ended.attempt,
-            self.saga.definition.step(step).action()
+            self.saga.definition.step(step).id()
         );
         self.record(Fact::LateResult { ended, leak });
         if leak {
@@ -118,7 +119,7 @@ impl Decision<'_> {
 
     /// A compensation that a person was asked for turns out to be done.
     fn late_compensation(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let parked = self.saga.steps[ended.step.index()].compensation.phase == Phase::Parked;
+        let parked = self.saga.steps[ended.place.step.index()].compensation.phase == Phase::Parked;
         let done = matches!(
             ended.outcome,
             Outcome::Succeeded { .. } | Outcome::Unusable { .. } | Outcome::NothingToUndo
@@ -126,7 +127,7 @@ impl Decision<'_> {
         if !parked || !done || self.saga.end.is_some() {
             return Acknowledged::Late;
         }
-        let step = ended.step;
+        let step = ended.place.step;
         self.record(Fact::AttemptEnded(ended));
         self.close_incident(Some(step), Some(OperationKind::Compensate));
         self.advance_backward();

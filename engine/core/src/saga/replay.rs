@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amends_definitions::{Definition, StepIndex};
+use amends_definitions::Definition;
 
 use crate::fact::Fact;
 use crate::id::SagaId;
@@ -39,7 +39,10 @@ impl Saga {
                 message: message.to_owned(),
             };
             for fact in &row.facts {
-                if step_of(fact).is_some_and(|step| step.index() >= steps) {
+                if fact
+                    .place()
+                    .is_some_and(|place| place.step.index() >= steps)
+                {
                     return Err(fail("it is about a step that the definition does not have"));
                 }
                 match (&mut saga, fact) {
@@ -59,25 +62,5 @@ impl Saga {
             position: 0,
             message: "there are no facts".into(),
         })
-    }
-}
-
-fn step_of(fact: &Fact) -> Option<StepIndex> {
-    match fact {
-        Fact::Skipped { step }
-        | Fact::Scheduled { step, .. }
-        | Fact::StepFailed { step, .. }
-        | Fact::Withdrawn { step, .. }
-        | Fact::Settling { step, .. } => Some(*step),
-        Fact::AttemptEnded(ended) | Fact::LateResult { ended, .. } => Some(ended.step),
-        Fact::IncidentOpened(incident) => incident.step,
-        Fact::IncidentClosed { step, .. } => *step,
-        Fact::AbortDecided(crate::fact::AbortReason::StepFailed { step, .. }) => Some(*step),
-        Fact::AbortDecided(_)
-        | Fact::Started(_)
-        | Fact::CancelPending { .. }
-        | Fact::CancelDropped
-        | Fact::Completed { .. }
-        | Fact::Compensated => None,
     }
 }

@@ -65,6 +65,7 @@ fn interval(question: &Question<'_>, policy: &RetryPolicy) -> Duration {
     name.push(match question.operation {
         OperationKind::Forward => 0,
         OperationKind::Compensate => 1,
+        OperationKind::Query => 2,
     });
     name.extend_from_slice(&question.attempt.to_le_bytes());
     let spread = 1.0 + policy.jitter * (2.0 * fraction(&name) - 1.0);
@@ -93,6 +94,7 @@ mod tests {
             attempt: Duration::from_secs(30),
             total: None,
             schedule: None,
+            heartbeat: None,
         }
     }
 

@@ -257,7 +257,7 @@ impl Saga {
         let status = &self.steps[step.index()];
         match operation {
             OperationKind::Forward => &status.forward,
-            OperationKind::Compensate => &status.compensation,
+            OperationKind::Compensate | OperationKind::Query => &status.compensation,
         }
     }
 

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use amends_definitions::StepIndex;
 
-use crate::fact::{AttemptEnded, Fact, Incident, IncidentReason};
-use crate::id::SagaId;
+use crate::fact::{
+    Act, AttemptEnded, ChildOutcome, ChildRequested, Fact, Incident, IncidentReason, SignalReceived,
+};
+use crate::id::{AttemptName, SagaId};
 use crate::journal::{JournalRow, KeyInsert};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::{Decision, start};
@@ -13,8 +15,8 @@ use crate::saga::{DueCommand, Saga};
 use crate::shard::entry::{Entry, InBatch, Queued, Slot, Unreadable};
 use crate::shard::flight::{Flights, Overdue, action, attempt_time, withdraw};
 use crate::shard::io::{
-    Acknowledged, CancelRefusal, Existing, History, Input, LoadedSaga, Output, Report, Start,
-    StartAnswer, StartRefusal, Surroundings, Token,
+    Acknowledged, CancelRefusal, Existing, History, Input, LoadedSaga, OrderRefusal, Output,
+    Report, SignalRefusal, Start, StartAnswer, StartRefusal, Surroundings, Token,
 };
 use crate::shard::machine::{Shard, UNREADABLE_STATE};
 use crate::time::Time;
@@ -31,7 +33,11 @@ impl Shard {
         if let Queued::Input {
             input:
                 Input::Outcome {
-                    report: Report { saga, .. },
+                    report:
+                        Report {
+                            attempt: AttemptName { saga, .. },
+                            ..
+                        },
                     ..
                 }
                 | Input::Cancel { saga, .. },
@@ -63,27 +69,16 @@ impl Shard {
                 Input::Outcome { token, report } => {
                     self.outcome(*token, report, batch, now, surroundings)
                 }
-                Input::Sent {
-                    saga,
-                    step,
-                    operation,
-                    attempt,
-                } => {
-                    self.sent((*saga, step, *operation, *attempt), batch, now);
+                Input::Sent { attempt } => self.sent(attempt, batch, now),
+                Input::Withdrawn { attempt } => {
+                    self.withdrawn(attempt, batch, now, surroundings);
                 }
-                Input::Withdrawn {
-                    saga,
-                    step,
-                    operation,
-                    attempt,
-                } => {
-                    self.withdrawn(
-                        (*saga, step, *operation, *attempt),
-                        batch,
-                        now,
-                        surroundings,
-                    );
-                }
+                // Nothing asks for these yet.
+                Input::Heartbeat { .. }
+                | Input::Signal { .. }
+                | Input::Order { .. }
+                | Input::Child(_)
+                | Input::ChildAnswered(_) => {}
                 Input::Cancel { .. } => self.cancel(queued, batch, now, surroundings),
                 // It never gets into the queue.
                 Input::Loaded { .. } => {}
@@ -231,24 +226,25 @@ impl Shard {
         now: Time,
         surroundings: &dyn Surroundings,
     ) {
-        let acknowledged = match self.sagas.get_mut(&report.saga) {
+        let acknowledged = match self.sagas.get_mut(&report.attempt.saga) {
             None | Some(Slot::Loading(_)) => Acknowledged::Unavailable,
             Some(Slot::Unreadable(_)) => Acknowledged::Unreadable,
             Some(Slot::Present(entry)) => match resolve(&entry.saga, report) {
                 Err(refused) => refused,
                 Ok(mut ended) => {
-                    ended.sent_at = entry.sent_at(ended.step, ended.operation, ended.attempt);
-                    let (step, operation, attempt) = (ended.step, ended.operation, ended.attempt);
+                    ended.sent_at = entry.sent_at(ended.place.step, ended.operation, ended.attempt);
+                    let (step, operation, attempt) =
+                        (ended.place.step, ended.operation, ended.attempt);
                     let unsent = entry.unsent_successor(step, operation, attempt);
                     let acknowledged =
-                        self.on_saga(report.saga, batch, now, surroundings, |decision| {
+                        self.on_saga(report.attempt.saga, batch, now, surroundings, |decision| {
                             let acknowledged = decision.outcome(ended);
                             if let Some(unsent) = unsent {
                                 decision.withdrawn_overtaken(step, operation, unsent);
                             }
                             acknowledged
                         });
-                    if let Some(Slot::Present(entry)) = self.sagas.get_mut(&report.saga) {
+                    if let Some(Slot::Present(entry)) = self.sagas.get_mut(&report.attempt.saga) {
                         entry.flights.land(step, operation, attempt);
                     }
                     acknowledged.unwrap_or(Acknowledged::UnknownOperation)
@@ -263,17 +259,13 @@ impl Shard {
         }
     }
 
-    fn sent(
-        &mut self,
-        (saga, step, operation, attempt): Attempt<'_>,
-        batch: &mut InBatch,
-        now: Time,
-    ) {
+    fn sent(&mut self, named: &AttemptName, batch: &mut InBatch, now: Time) {
+        let (saga, operation, attempt) = (named.saga, named.name.operation, named.attempt);
         self.touch(saga, batch);
         let Some(Slot::Present(entry)) = self.sagas.get_mut(&saga) else {
             return;
         };
-        let Some(step) = entry.saga.definition().step_index(step) else {
+        let Some(step) = entry.saga.definition().step_index(&named.name.step) else {
             return;
         };
         let time = attempt_time(&entry.saga, step, operation, now);
@@ -287,15 +279,16 @@ impl Shard {
 
     fn withdrawn(
         &mut self,
-        (saga, step, operation, attempt): Attempt<'_>,
+        named: &AttemptName,
         batch: &mut InBatch,
         now: Time,
         surroundings: &dyn Surroundings,
     ) {
+        let (saga, operation, attempt) = (named.saga, named.name.operation, named.attempt);
         let Some(Slot::Present(entry)) = self.sagas.get_mut(&saga) else {
             return;
         };
-        let Some(step) = entry.saga.definition().step_index(step) else {
+        let Some(step) = entry.saga.definition().step_index(&named.name.step) else {
             return;
         };
         // Only what this owner handed out, asked back and did not send.
@@ -452,8 +445,9 @@ impl Shard {
         let sent_at = entry.sent_at(step, operation, attempt);
         entry.flights.land(step, operation, attempt);
         let ended = AttemptEnded {
-            step,
+            place: step.into(),
             operation,
+            round: 0,
             attempt,
             outcome: Outcome::Unknown {
                 code: code.into(),
@@ -544,9 +538,10 @@ impl Shard {
         };
         unreadable.state = UNREADABLE_STATE;
         let incident = Incident {
-            step: None,
+            place: None,
             operation: None,
             reason: unreadable.reason,
+            code: None,
             message: unreadable.message.clone(),
         };
         self.push_row(id, vec![Fact::IncidentOpened(incident)], now, batch);
@@ -568,10 +563,21 @@ impl Shard {
                 token: *token,
                 result: Err(CancelRefusal::NotFound),
             },
+            Input::Signal { token, .. } => Output::Signalled {
+                token: *token,
+                result: Err(SignalRefusal::NotFound),
+            },
+            Input::Order { token, .. } => Output::Acted {
+                token: *token,
+                result: Err(OrderRefusal::NotFound),
+            },
             Input::Outcome { token: None, .. }
             | Input::Start { .. }
             | Input::Sent { .. }
             | Input::Withdrawn { .. }
+            | Input::Heartbeat { .. }
+            | Input::Child(_)
+            | Input::ChildAnswered(_)
             | Input::Loaded { .. } => return,
         };
         self.outputs.push(output);
@@ -602,7 +608,7 @@ impl Shard {
                             acknowledged,
                         });
                     }
-                    Some(report.saga)
+                    Some(report.attempt.saga)
                 }
                 Input::Cancel { token, saga, .. } => {
                     let result = Err(CancelRefusal::Unavailable);
@@ -612,9 +618,24 @@ impl Shard {
                     });
                     Some(*saga)
                 }
-                Input::Sent { saga, .. }
-                | Input::Withdrawn { saga, .. }
-                | Input::Loaded { saga, .. } => Some(*saga),
+                Input::Signal { token, signal } => {
+                    let result = Err(SignalRefusal::Unavailable);
+                    let token = *token;
+                    self.outputs.push(Output::Signalled { token, result });
+                    Some(signal.saga)
+                }
+                Input::Order { token, order } => {
+                    let result = Err(OrderRefusal::Unavailable);
+                    let token = *token;
+                    self.outputs.push(Output::Acted { token, result });
+                    Some(order.saga)
+                }
+                Input::Child(wish) => Some(wish.child),
+                Input::ChildAnswered(answer) => Some(answer.parent.saga),
+                Input::Sent { attempt }
+                | Input::Withdrawn { attempt }
+                | Input::Heartbeat { attempt } => Some(attempt.saga),
+                Input::Loaded { saga, .. } => Some(*saga),
             },
         };
         if let Some(saga) = saga {
@@ -628,9 +649,6 @@ impl Shard {
     }
 }
 
-/// Names an attempt, as the dispatcher does.
-type Attempt<'a> = (SagaId, &'a str, OperationKind, u32);
-
 /// Finds what a report is about, or refuses it.
 fn resolve(saga: &Saga, report: &Report) -> Result<AttemptEnded, Acknowledged> {
     if saga.started().namespace != report.namespace {
@@ -638,16 +656,18 @@ fn resolve(saga: &Saga, report: &Report) -> Result<AttemptEnded, Acknowledged> {
     }
     let step = saga
         .definition()
-        .step_index(&report.step)
+        .step_index(&report.attempt.name.step)
         .ok_or(Acknowledged::UnknownOperation)?;
-    let action = action(saga, step, report.operation);
+    let action =
+        action(saga, step, report.attempt.name.operation).ok_or(Acknowledged::UnknownOperation)?;
     if report.instance.is_some() && !report.serves.contains(action) {
         return Err(Acknowledged::NotServed);
     }
     Ok(AttemptEnded {
-        step,
-        operation: report.operation,
-        attempt: report.attempt,
+        place: step.into(),
+        operation: report.attempt.name.operation,
+        round: report.attempt.name.round,
+        attempt: report.attempt.attempt,
         outcome: report.outcome.clone(),
         verdict: report.verdict,
         instance: report.instance.as_deref().map(str::to_owned),
@@ -665,13 +685,44 @@ fn payload_bytes(fact: &Fact) -> usize {
         | Outcome::Fatal { .. }
         | Outcome::Unknown { .. }
         | Outcome::NothingToUndo
-        | Outcome::Superseded => 0,
+        | Outcome::Superseded
+        | Outcome::Absent => 0,
     };
     match fact {
         Fact::Started(started) => started.input.as_bytes().len(),
         Fact::Scheduled { input, .. } => input.as_bytes().len(),
         Fact::AttemptEnded(attempt) | Fact::LateResult { ended: attempt, .. } => ended(attempt),
-        Fact::Completed { output } => output.as_bytes().len(),
+        Fact::Completed { output }
+        | Fact::ItemsListed { items: output, .. }
+        | Fact::SignalReceived(SignalReceived {
+            payload: output, ..
+        })
+        | Fact::ChildRequested(ChildRequested { input: output, .. })
+        | Fact::ChildEnded {
+            outcome: ChildOutcome::Completed { output },
+            ..
+        }
+        | Fact::Emitted { data: output, .. }
+        | Fact::Continued {
+            output: Some(output),
+            ..
+        } => output.as_bytes().len(),
+        Fact::Operated(operated) => match &operated.act {
+            Act::Retry {
+                input: Some(payload),
+                ..
+            }
+            | Act::Resolve {
+                output: payload, ..
+            } => payload.as_bytes().len(),
+            Act::Retry { input: None, .. }
+            | Act::Skip { .. }
+            | Act::ResolveAbsent { .. }
+            | Act::Compensate
+            | Act::Pause
+            | Act::Resume
+            | Act::Terminate => 0,
+        },
         Fact::Skipped { .. }
         | Fact::StepFailed { .. }
         | Fact::Withdrawn { .. }
@@ -681,6 +732,16 @@ fn payload_bytes(fact: &Fact) -> usize {
         | Fact::CancelDropped
         | Fact::IncidentOpened(_)
         | Fact::IncidentClosed { .. }
+        | Fact::TurnGranted
+        | Fact::SignalAwaited { .. }
+        | Fact::SignalConsumed { .. }
+        | Fact::SignalUnconsumed { .. }
+        | Fact::Sleeping { .. }
+        | Fact::Slept { .. }
+        | Fact::ChildPinned { .. }
+        | Fact::ChildEnded { .. }
+        | Fact::Continued { output: None, .. }
+        | Fact::DeadlinePassed
         | Fact::Compensated => 0,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amends_definitions::{ActionName, Compensation, StepIndex, Timeouts};
 
-use crate::id::{Incarnation, OperationKey};
+use crate::id::{AttemptName, Incarnation, OperationKey, OperationName};
 use crate::outcome::OperationKind;
 use crate::saga::{Due, DueCommand, Saga};
 use crate::shard::io::{Command, Output};
@@ -209,7 +209,9 @@ pub(super) fn timeouts(saga: &Saga, step: StepIndex, operation: OperationKind) -
     let step = saga.definition().step(step);
     match (operation, step.compensation()) {
         (OperationKind::Compensate, Compensation::Call(call)) => call.timeouts(),
-        (OperationKind::Forward | OperationKind::Compensate, _) => step.timeouts(),
+        (OperationKind::Forward | OperationKind::Compensate | OperationKind::Query, _) => {
+            step.timeouts()
+        }
     }
 }
 
@@ -241,10 +243,15 @@ fn withdraw_at(
 }
 
 /// The action that an operation calls.
-pub(super) fn action(saga: &Saga, step: StepIndex, operation: OperationKind) -> &ActionName {
+pub(super) fn action(
+    saga: &Saga,
+    step: StepIndex,
+    operation: OperationKind,
+) -> Option<&ActionName> {
     let step = saga.definition().step(step);
     match (operation, step.compensation()) {
-        (OperationKind::Compensate, Compensation::Call(call)) => call.action(),
+        (OperationKind::Compensate, Compensation::Call(call)) => Some(call.action()),
+        (OperationKind::Query, _) => step.call().and_then(amends_definitions::Call::query),
         (OperationKind::Forward | OperationKind::Compensate, _) => step.action(),
     }
 }
@@ -271,11 +278,19 @@ pub(super) fn withdraw(
 ) -> Output {
     Output::Withdraw {
         namespace: saga.started().namespace.clone(),
-        saga: saga.id(),
-        step: saga.definition().step(step).id().into(),
-        action: action(saga, step, operation).clone(),
-        operation,
-        attempt,
+        attempt: AttemptName {
+            saga: saga.id(),
+            name: OperationName {
+                step: saga.definition().step(step).id().into(),
+                item: 0,
+                round: 0,
+                operation,
+            },
+            attempt,
+        },
+        action: action(saga, step, operation)
+            .expect("what is in flight calls an action")
+            .clone(),
     }
 }
 
@@ -298,19 +313,22 @@ fn make_command(
     };
     let forward_key = match due.operation {
         OperationKind::Forward => None,
-        OperationKind::Compensate => Some(key(OperationKind::Forward)),
+        OperationKind::Compensate | OperationKind::Query => Some(key(OperationKind::Forward)),
     };
     let input = saga.operation(due.step, due.operation).input.clone();
     Command {
         key: key(due.operation),
         forward_key,
         attempt: due.attempt,
-        action: action(saga, due.step, due.operation).clone(),
+        action: action(saga, due.step, due.operation)
+            .expect("what is due calls an action")
+            .clone(),
         definition: started.definition.clone(),
         revision: started.revision,
         epoch: frame.epoch,
         input: input.unwrap_or_else(amends_definitions::Payload::empty_object),
         timeout: attempt_time(saga, due.step, due.operation, frame.now).min(timeouts.attempt),
+        heartbeat: timeouts.heartbeat,
         traceparent: started.traceparent.clone(),
         tracestate: started.tracestate.clone(),
         due_at: due.due_at,

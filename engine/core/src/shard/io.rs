@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_definitions::{ActionName, Definition, Payload};
+use amends_definitions::{ActionName, Definition, DefinitionHash, Payload};
 
-use crate::fact::Started;
-use crate::id::{OperationKey, SagaId};
+use crate::fact::{ChildOutcome, ChildRequested, Parent, Started};
+use crate::id::{AttemptName, OperationKey, SagaId};
 use crate::journal::{JournalRow, SagaState};
 use crate::key::Hash128;
 use crate::outcome::{OperationKind, Outcome, Verdict};
@@ -42,26 +42,38 @@ pub enum Input {
     /// A command left for a participant: its attempt's time runs from now, or from the first time that it left. Never
     /// recorded.
     Sent {
-        /// Which saga.
-        saga: SagaId,
-        /// The step's id.
-        step: Arc<str>,
-        /// Which operation.
-        operation: OperationKind,
-        /// Which attempt.
-        attempt: u32,
+        /// Which.
+        attempt: AttemptName,
     },
     /// A command was still queued, and is not any more: it was never sent, and never will be.
     Withdrawn {
-        /// Which saga.
-        saga: SagaId,
-        /// The step's id.
-        step: Arc<str>,
-        /// Which operation.
-        operation: OperationKind,
-        /// Which attempt.
-        attempt: u32,
+        /// Which.
+        attempt: AttemptName,
     },
+    /// An attempt is still under way. Never recorded.
+    Heartbeat {
+        /// Which.
+        attempt: AttemptName,
+    },
+    /// A signal for a saga. Answered by [`Output::Signalled`].
+    Signal {
+        /// Comes back with the answer.
+        token: Token,
+        /// What came.
+        signal: Box<Signal>,
+    },
+    /// An operator's act. Answered by [`Output::Acted`].
+    Order {
+        /// Comes back with the answer.
+        token: Token,
+        /// What is asked for.
+        order: Box<Order>,
+    },
+    /// A parent wants something of its child, which lives here. Answered by [`Output::AnswerParent`], at once and again
+    /// when the child ends.
+    Child(Box<ChildWish>),
+    /// A child, or who looked for its definition, answers its parent, which lives here.
+    ChildAnswered(Box<ChildAnswer>),
     /// A person asks for an abort. Answered by [`Output::Cancelled`].
     Cancel {
         /// Comes back with the answer.
@@ -124,14 +136,8 @@ pub struct Existing {
 pub struct Report {
     /// In which namespace it believes the saga to be.
     pub namespace: Arc<str>,
-    /// Which saga.
-    pub saga: SagaId,
-    /// The step's id.
-    pub step: Arc<str>,
-    /// Which operation.
-    pub operation: OperationKind,
-    /// Which attempt, from 1.
-    pub attempt: u32,
+    /// Which attempt.
+    pub attempt: AttemptName,
     /// What it came to.
     pub outcome: Outcome,
     /// What the barrier said.
@@ -140,6 +146,227 @@ pub struct Report {
     pub instance: Option<Arc<str>>,
     /// The actions that this instance serves; empty if the server itself says so. A result for another action is refused.
     pub serves: Arc<[ActionName]>,
+}
+
+/// A signal for a saga.
+#[derive(Clone, Debug)]
+pub struct Signal {
+    /// In which namespace the sender believes the saga to be.
+    pub namespace: Arc<str>,
+    /// Which saga.
+    pub saga: SagaId,
+    /// The signal's id in the definition.
+    pub signal: String,
+    /// What comes with it.
+    pub payload: Payload,
+    /// Who sends it.
+    pub by: String,
+    /// The sender's own id for it: another signal with the same one is a duplicate.
+    pub dedupe_id: Option<String>,
+}
+
+/// Why a signal was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignalRefusal {
+    /// There is no such saga in this namespace.
+    NotFound,
+    /// Its definition declares no such signal.
+    Undeclared {
+        /// Those that it declares.
+        declared: Vec<String>,
+    },
+    /// The payload does not satisfy the signal's schema: JSON pointers and words.
+    Invalid {
+        /// What is wrong.
+        violations: Vec<(String, String)>,
+    },
+    /// It has ended.
+    Ended {
+        /// How.
+        state: SagaState,
+    },
+    /// Too many signals wait in it.
+    Full,
+    /// Its history cannot be read.
+    Unreadable,
+    /// This node lost the shard, or cannot reach the store.
+    Unavailable,
+}
+
+/// An operator's act on a saga.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// In which namespace the operator believes the saga to be.
+    pub namespace: Arc<str>,
+    /// Which saga.
+    pub saga: SagaId,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Only say what would become of it.
+    pub dry_run: bool,
+    /// What.
+    pub verb: Verb,
+}
+
+/// What an operator asks for; the steps by their names. See [`crate::fact::Act`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Try a parked operation again.
+    Retry {
+        /// Which.
+        target: Target,
+        /// Instead of the recorded input: a new round.
+        input: Option<Payload>,
+    },
+    /// Take a step for skipped.
+    Skip {
+        /// Which; its operation is the action.
+        target: Target,
+    },
+    /// Take a parked operation for done.
+    Resolve {
+        /// Which.
+        target: Target,
+        /// What stands for its output.
+        output: Payload,
+    },
+    /// A parked action is known to have had no effect.
+    ResolveAbsent {
+        /// Which; its operation is the action.
+        target: Target,
+    },
+    /// Undo the saga.
+    Compensate,
+    /// Begin nothing more going forward.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End the saga as it is.
+    Terminate,
+}
+
+/// An operation of a step, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The step's id.
+    pub step: Arc<str>,
+    /// The item under `foreach`, from 1; 0 is the step itself.
+    pub item: u32,
+    /// Which operation.
+    pub operation: OperationKind,
+}
+
+/// Why an operator's act did nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderRefusal {
+    /// There is no such saga in this namespace.
+    NotFound,
+    /// Its definition has no such step, or the step no such item.
+    UnknownStep,
+    /// It would break what a saga promises, or there is nothing to do it to.
+    Refused {
+        /// Stable, upper snake case, such as `NOT_PARKED`, `PIVOT`, `BEHIND_POINT_OF_NO_RETURN`.
+        code: &'static str,
+        /// Why, and what can be done instead.
+        message: String,
+    },
+    /// Its history cannot be read.
+    Unreadable,
+    /// This node lost the shard, or cannot reach the store.
+    Unavailable,
+}
+
+/// A child that a parent's step asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildRequest {
+    /// The tenant.
+    pub namespace: Arc<str>,
+    /// Whose child.
+    pub parent: Parent,
+    /// The child may have a pivot: the parent's step is a pivot or retriable.
+    pub may_have_pivot: bool,
+    /// What is asked for.
+    pub requested: ChildRequested,
+}
+
+/// What a parent wants of its child.
+#[derive(Clone, Debug)]
+pub struct ChildWish {
+    /// The child; its shard is the one that gets this.
+    pub child: SagaId,
+    /// Whose child.
+    pub parent: Parent,
+    /// The tenant.
+    pub namespace: Arc<str>,
+    /// What it begins with, if it does not exist: to run, or to be on record as never begun.
+    pub start: Box<ChildStart>,
+    /// What is wanted.
+    pub want: Want,
+}
+
+/// What a parent wants of its child. Idempotent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// That it runs: begins, if it does not exist.
+    Run,
+    /// That it is undone: aborted if it runs, compensated if it has completed. One that does not exist is recorded as
+    /// begun and compensated at once: a wish to run that was overtaken must not begin it.
+    Undo {
+        /// The parent's reason.
+        code: String,
+        /// In words.
+        message: String,
+    },
+}
+
+/// What a child begins with.
+#[derive(Clone, Debug)]
+pub struct ChildStart {
+    /// The child's definition.
+    pub name: Arc<str>,
+    /// The revision that it is pinned to.
+    pub revision: u32,
+    /// The revision's hash.
+    pub hash: DefinitionHash,
+    /// The business key.
+    pub key: Option<String>,
+    /// The input.
+    pub input: Payload,
+    /// W3C Trace Context.
+    pub traceparent: Option<String>,
+    /// W3C Trace Context.
+    pub tracestate: Option<String>,
+    /// What the runtime made of it, ready to be decided; none on its way out of the parent's shard.
+    pub resolved: Option<Box<Start>>,
+}
+
+/// What a parent is told of its child.
+#[derive(Clone, Debug)]
+pub struct ChildAnswer {
+    /// Whose child; `parent.saga`'s shard is the one that gets this.
+    pub parent: Parent,
+    /// Where the child is.
+    pub state: ChildState,
+}
+
+/// Where a child is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChildState {
+    /// Its revision is found, its input fits.
+    Pinned {
+        /// Its id.
+        child: SagaId,
+        /// The revision.
+        revision: u32,
+        /// The revision's hash.
+        hash: DefinitionHash,
+    },
+    /// It runs, or is being undone: it answers again when it ends.
+    UnderWay,
+    /// It ended; or it never began, and never will.
+    Ended(ChildOutcome),
 }
 
 /// What the store has of a saga that is not in memory.
@@ -176,16 +403,10 @@ pub enum Output {
     Withdraw {
         /// The tenant.
         namespace: Arc<str>,
-        /// Which saga.
-        saga: SagaId,
-        /// The step's id.
-        step: Arc<str>,
+        /// Which.
+        attempt: AttemptName,
         /// The action that it asks for.
         action: ActionName,
-        /// Which operation.
-        operation: OperationKind,
-        /// Which attempt.
-        attempt: u32,
     },
     /// Answers [`Input::Start`].
     Started {
@@ -201,6 +422,27 @@ pub enum Output {
         /// What became of it, or why nothing did.
         result: Result<CancelDisposition, CancelRefusal>,
     },
+    /// Answers [`Input::Signal`].
+    Signalled {
+        /// The input's.
+        token: Token,
+        /// True if it was accepted, false if it had been before; or why not.
+        result: Result<bool, SignalRefusal>,
+    },
+    /// Answers [`Input::Order`].
+    Acted {
+        /// The input's.
+        token: Token,
+        /// Where the saga is then; or why nothing was done.
+        result: Result<SagaState, OrderRefusal>,
+    },
+    /// Find the newest revision of this definition, check the input against it, and say [`Input::ChildAnswered`] with
+    /// [`ChildState::Pinned`] or [`ChildState::Refused`].
+    ResolveChild(Box<ChildRequest>),
+    /// Say [`Input::Child`] to the child's shard.
+    AskChild(Box<ChildWish>),
+    /// Say [`Input::ChildAnswered`] to the parent's shard.
+    AnswerParent(Box<ChildAnswer>),
     /// Answers [`Input::Outcome`].
     Acknowledge {
         /// The input's.
@@ -227,7 +469,7 @@ pub enum Output {
 pub struct Command {
     /// Names the operation.
     pub key: OperationKey,
-    /// Of a compensation: the key of what it undoes.
+    /// Of a compensation or a query: the key of the action.
     pub forward_key: Option<OperationKey>,
     /// From 1.
     pub attempt: u32,
@@ -243,6 +485,8 @@ pub struct Command {
     pub input: Payload,
     /// How long this attempt may take, from its sending.
     pub timeout: Duration,
+    /// How long this attempt may be silent.
+    pub heartbeat: Option<Duration>,
     /// W3C Trace Context.
     pub traceparent: Option<String>,
     /// W3C Trace Context.
@@ -271,6 +515,11 @@ pub enum StartRefusal {
     KeyReused {
         /// That saga.
         saga: SagaId,
+    },
+    /// As many sagas of its definition run as may run at a time, and it does not queue.
+    LimitReached {
+        /// How many.
+        max: u32,
     },
     /// The store refuses the data.
     Data {

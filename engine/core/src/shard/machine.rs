@@ -8,8 +8,8 @@ use crate::saga::Saga;
 use crate::shard::entry::{InBatch, KeyName, Queued, Slot};
 use crate::shard::flight::Frame;
 use crate::shard::io::{
-    Acknowledged, CancelRefusal, Existing, History, Input, Output, Start, StartRefusal,
-    Surroundings,
+    Acknowledged, CancelRefusal, Existing, History, Input, OrderRefusal, Output, SignalRefusal,
+    Start, StartRefusal, Surroundings,
 };
 use crate::time::Time;
 
@@ -165,6 +165,8 @@ impl Shard {
             inserts,
             updates,
             keys: std::mem::take(&mut batch.keys),
+            incidents_opened: Vec::new(),
+            incidents_closed: Vec::new(),
         };
         self.in_flight = Some(batch);
         Some(shard_batch)
@@ -416,9 +418,11 @@ impl Shard {
                     updates.push(SagaUpdate {
                         id: *id,
                         state: new.state,
+                        turn_granted: true,
                         wake_at: None,
                         updated_at: at.unwrap_or_default(),
                         ended_at: None,
+                        expires_at: None,
                     });
                 }
                 _ => {}
@@ -466,9 +470,20 @@ impl Shard {
                 token: *token,
                 acknowledged: Acknowledged::Unavailable,
             },
+            Input::Signal { token, .. } => Output::Signalled {
+                token: *token,
+                result: Err(SignalRefusal::Unavailable),
+            },
+            Input::Order { token, .. } => Output::Acted {
+                token: *token,
+                result: Err(OrderRefusal::Unavailable),
+            },
             Input::Outcome { token: None, .. }
             | Input::Sent { .. }
             | Input::Withdrawn { .. }
+            | Input::Heartbeat { .. }
+            | Input::Child(_)
+            | Input::ChildAnswered(_)
             | Input::Loaded { .. } => return,
         };
         self.outputs.push(output);
@@ -484,11 +499,14 @@ fn insert_row(saga: &Saga) -> SagaInsert {
         revision: started.revision,
         hash: started.hash,
         key: started.key.clone(),
+        turn: None,
+        parent: None,
         state: saga.state(),
         wake_at: None,
         started_at: saga.started_at(),
         updated_at: saga.updated_at(),
         ended_at: saga.ended_at(),
+        expires_at: None,
     }
 }
 
@@ -496,9 +514,11 @@ fn update_row(saga: &Saga) -> SagaUpdate {
     SagaUpdate {
         id: saga.id(),
         state: saga.state(),
+        turn_granted: true,
         wake_at: None,
         updated_at: saga.updated_at(),
         ended_at: saga.ended_at(),
+        expires_at: None,
     }
 }
 

@@ -11,7 +11,9 @@ mod flight;
 pub mod machine;
 
 pub use io::{
-    Acknowledged, CancelDisposition, CancelRefusal, Command, Existing, History, Input, LoadedSaga,
-    Output, Report, Start, StartAnswer, StartKey, StartRefusal, Surroundings, Token,
+    Acknowledged, CancelDisposition, CancelRefusal, ChildAnswer, ChildRequest, ChildStart,
+    ChildState, ChildWish, Command, Existing, History, Input, LoadedSaga, Order, OrderRefusal,
+    Output, Report, Signal, SignalRefusal, Start, StartAnswer, StartKey, StartRefusal,
+    Surroundings, Target, Token, Verb, Want,
 };
 pub use machine::{BatchLimits, Shard};
