@@ -5,7 +5,7 @@ use std::any::Any;
 
 use cel::common::types::Type;
 use cel::common::value::{StaticVal, Val};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use crate::limits::EXPRESSION_MATCH_STEPS;
 #[cfg(feature = "document")]
@@ -26,7 +26,7 @@ impl Pattern {
     /// What is wrong with it.
     #[cfg(feature = "document")]
     pub(super) fn compile(source: &str) -> Result<Self, String> {
-        let regex = RegexBuilder::new(source)
+        let regex = regex::RegexBuilder::new(source)
             .size_limit(EXPRESSION_PATTERN_MEMORY_BYTES_MAX)
             .dfa_size_limit(EXPRESSION_PATTERN_CACHE_BYTES_MAX)
             .build()

@@ -11,6 +11,8 @@ mod mutation;
 mod smaller;
 
 use std::cell::Cell;
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -18,7 +20,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 pub use choices::Choices;
-pub use mutation::Random;
+use mutation::Random;
 
 /// What the engine's workers have: an overflow here is one in production.
 pub const STACK_BYTES: usize = 2 * 1024 * 1024;
@@ -97,6 +99,8 @@ struct Run<'a> {
     target: &'a Target,
     seed: u64,
     note: PathBuf,
+    /// Open all the time: a file that is made anew for each case is flushed to the disk for each case.
+    noted: Option<File>,
 }
 
 impl<'a> Run<'a> {
@@ -105,6 +109,7 @@ impl<'a> Run<'a> {
         Self {
             target,
             seed: setting("AMENDS_SEED").unwrap_or(SEED),
+            noted: File::create(&note).ok(),
             note,
         }
     }
@@ -135,6 +140,14 @@ impl<'a> Run<'a> {
         );
     }
 
+    /// Says which case is in hand, for when nobody is left to say it.
+    fn note(&self, case: u64) {
+        if let Some(mut file) = self.noted.as_ref() {
+            let _ = file.seek(SeekFrom::Start(0));
+            let _ = file.write_all(format!("{case:<20}\n").as_bytes());
+        }
+    }
+
     /// The corpus has the first numbers.
     fn input(&self, case: u64) -> Vec<u8> {
         let in_corpus = usize::try_from(case).ok();
@@ -145,7 +158,7 @@ impl<'a> Run<'a> {
     }
 
     fn one(&self, case: u64, check: &dyn Fn(&[u8])) {
-        let _ = fs::write(&self.note, case.to_string());
+        self.note(case);
         let input = self.input(case);
         let begin = Instant::now();
         let outcome = attempt(&input, check);

@@ -4,19 +4,19 @@ use super::Target;
 
 /// A random source: SplitMix64.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
     /// The source of one case of a campaign.
     #[must_use]
-    pub fn new(seed: u64, case: u64) -> Self {
+    pub(super) fn new(seed: u64, case: u64) -> Self {
         let mut mixed = Self(seed ^ case.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        mixed.next();
+        mixed.number();
         mixed
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,14 +25,14 @@ impl Random {
     }
 
     /// A number below `end`; 0 if `end` is.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         let end = end.max(1) as u64;
-        usize::try_from(self.next() % end).unwrap_or(0)
+        usize::try_from(self.number() % end).unwrap_or(0)
     }
 
     /// A byte.
-    pub fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
+    pub(super) fn byte(&mut self) -> u8 {
+        self.number().to_le_bytes()[0]
     }
 }
 
