@@ -38,6 +38,8 @@ impl Writes {
             inserts,
             updates,
             keys,
+            incidents_opened: vec![],
+            incidents_closed: vec![],
         })
     }
 
@@ -64,6 +66,9 @@ impl Writes {
             hash: insert.hash,
             key: insert.key.clone(),
             input,
+            ordering_key: None,
+            concurrency_max: None,
+            parent: None,
             traceparent: None,
             tracestate: None,
         });
@@ -91,9 +96,11 @@ impl Writes {
         self.0.updates.push(SagaUpdate {
             id: saga,
             state,
+            turn_granted: true,
             wake_at,
             updated_at: AT,
             ended_at,
+            expires_at: None,
         });
         self
     }
@@ -122,11 +129,14 @@ pub(super) fn insert(saga: SagaId, key: Option<&str>) -> SagaInsert {
         revision: 3,
         hash: DefinitionHash([7; 32]),
         key: key.map(Into::into),
+        turn: None,
+        parent: None,
         state: SagaState::Running,
         wake_at: None,
         started_at: AT,
         updated_at: AT,
         ended_at: None,
+        expires_at: None,
     }
 }
 

@@ -64,8 +64,8 @@ pub async fn append_rate(
 fn transition() -> Vec<Fact> {
     let (step, operation) = (StepIndex(0), OperationKind::Forward);
     let ended = AttemptEnded {
-        step,
-        operation,
+        place: step.into(),
+        operation, round: 0,
         attempt: 1,
         outcome: Outcome::Succeeded {
             output: payload_of(200),
@@ -78,8 +78,8 @@ fn transition() -> Vec<Fact> {
     vec![
         Fact::AttemptEnded(ended),
         Fact::Scheduled {
-            step,
-            operation,
+            place: step.into(),
+            operation, round: 0,
             input: payload_of(100),
         },
     ]

@@ -26,6 +26,8 @@ fn batch(position: u64) -> Batch {
         inserts: vec![],
         updates: vec![],
         keys: vec![],
+        incidents_opened: vec![],
+        incidents_closed: vec![],
     };
     Batch {
         id: Uuid::from_u128(u128::from(position)),

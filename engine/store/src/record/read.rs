@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amends_core::fact::{AbortReason, AttemptEnded, Incident, IncidentReason, Started};
-use amends_core::{Fact, OperationKind, Outcome, Time, Verdict};
+use amends_core::{Fact, OperationKind, Outcome, Place, Time, Verdict};
 use amends_definitions::{DefinitionHash, Payload, StepIndex};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
@@ -92,26 +92,28 @@ impl Record<'_> {
             "started" => Fact::Started(self.started()?),
             "skipped" => Fact::Skipped { step: self.step()? },
             "scheduled" => Fact::Scheduled {
-                step: self.step()?,
+                place: self.step()?.into(),
                 operation: self.operation()?,
+                round: 0,
                 input: payload(self.input, "input")?,
             },
             "step_failed" => Fact::StepFailed {
-                step: self.step()?,
+                place: self.step()?.into(),
                 operation: self.operation()?,
                 code: need(self.code, "code")?,
                 message: need(self.message, "message")?,
             },
             "attempt_ended" => Fact::AttemptEnded(self.attempt_ended()?),
             "withdrawn" => Fact::Withdrawn {
-                step: self.step()?,
+                place: self.step()?.into(),
                 operation: self.operation()?,
+                round: 0,
                 attempt: need(self.attempt, "attempt")?,
                 code: need(self.code, "code")?,
             },
             "abort_decided" => Fact::AbortDecided(self.abort_reason()?),
             "settling" => Fact::Settling {
-                step: self.step()?,
+                place: self.step()?.into(),
                 until: Time::from_micros(need(self.until_us, "until_us")?),
             },
             "cancel_pending" => Fact::CancelPending {
@@ -125,7 +127,7 @@ impl Record<'_> {
             },
             "incident_opened" => Fact::IncidentOpened(self.incident()?),
             "incident_closed" => Fact::IncidentClosed {
-                step: self.step.map(StepIndex),
+                place: self.step.map(StepIndex).map(Place::from),
                 operation: self.maybe_operation()?,
             },
             "completed" => Fact::Completed {
@@ -143,6 +145,9 @@ impl Record<'_> {
             revision: need(self.revision, "revision")?,
             hash: definition_hash(&need(self.hash, "hash")?)?,
             key: self.key,
+            ordering_key: None,
+            concurrency_max: None,
+            parent: None,
             input: payload(self.input, "input")?,
             traceparent: self.traceparent,
             tracestate: self.tracestate,
@@ -151,8 +156,9 @@ impl Record<'_> {
 
     fn attempt_ended(mut self) -> Result<AttemptEnded, String> {
         Ok(AttemptEnded {
-            step: self.step()?,
+            place: self.step()?.into(),
             operation: self.operation()?,
+            round: 0,
             attempt: need(self.attempt, "attempt")?,
             outcome: self.outcome()?,
             verdict: match self.verdict {
@@ -198,7 +204,7 @@ impl Record<'_> {
         let cause = need(self.cause.clone(), "cause")?;
         Ok(match cause.as_str() {
             "STEP_FAILED" => AbortReason::StepFailed {
-                step: self.step()?,
+                place: self.step()?.into(),
                 code: need(self.code, "code")?,
                 message: need(self.message, "message")?,
             },
@@ -215,12 +221,13 @@ impl Record<'_> {
     }
 
     fn incident(self) -> Result<Incident, String> {
-        let step = self.step.map(StepIndex);
+        let place = self.step.map(StepIndex).map(Place::from);
         let operation = self.maybe_operation()?;
         let reason = need(self.reason, "reason")?;
         Ok(Incident {
-            step,
+            place,
             operation,
+            code: None,
             reason: IncidentReason::parse(&reason).ok_or_else(|| unknown("reason", &reason))?,
             message: need(self.message, "message")?,
         })

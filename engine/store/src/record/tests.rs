@@ -39,6 +39,9 @@ fn started() -> Started {
         hash: DefinitionHash([0xab; 32]),
         key: None,
         input: payload("null"),
+        ordering_key: None,
+        concurrency_max: None,
+        parent: None,
         traceparent: None,
         tracestate: None,
     }
@@ -59,24 +62,24 @@ fn beginnings() -> Vec<Fact> {
         Fact::Started(full),
         Fact::Skipped { step },
         Fact::Scheduled {
-            step,
-            operation,
+            place: step.into(),
+            operation, round: 0,
             input: payload("{\"a\":[]}"),
         },
         Fact::StepFailed {
-            step,
+            place: step.into(),
             operation,
             code: "EXPRESSION_FAILED".into(),
             message: "no".into(),
         },
         Fact::Withdrawn {
-            step,
-            operation,
+            place: step.into(),
+            operation, round: 0,
             attempt: 1,
             code: "SCHEDULE_TIMEOUT".into(),
         },
         Fact::Settling {
-            step,
+            place: step.into(),
             until: Time::from_micros(1_763_712_000_000_001),
         },
         Fact::CancelPending {
@@ -162,7 +165,7 @@ fn ends() -> Vec<Fact> {
     let step = StepIndex(4);
     let mut facts = vec![
         Fact::AbortDecided(AbortReason::StepFailed {
-            step,
+            place: step.into(),
             code: code(),
             message: message(),
         }),
@@ -361,7 +364,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
                 started.input = json;
             }
             Fact::Scheduled {
-                step: at, input, ..
+                place: at.into(), input, ..
             } => (at.0, *input) = (step, json),
             Fact::StepFailed {
                 code: c,

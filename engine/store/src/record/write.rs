@@ -32,41 +32,61 @@ pub(super) fn fact(out: &mut Vec<u8>, fact: &Fact) {
         Fact::Started(started) => self::started(object, started),
         Fact::Skipped { step } => object.step(*step),
         Fact::Scheduled {
-            step,
+            place,
             operation,
             input,
+            ..
         } => object
-            .step(*step)
+            .step(place.step)
             .operation(*operation)
             .payload("input", input),
         Fact::StepFailed {
-            step,
+            place,
             operation,
             code,
             message,
         } => object
-            .step(*step)
+            .step(place.step)
             .operation(*operation)
             .text("code", code)
             .text("message", message),
         Fact::AttemptEnded(ended) => attempt_ended(object, ended),
         Fact::Withdrawn {
-            step,
+            place,
             operation,
             attempt,
             code,
+            ..
         } => object
-            .step(*step)
+            .step(place.step)
             .operation(*operation)
             .number("attempt", *attempt)
             .text("code", code),
         Fact::AbortDecided(reason) => abort_decided(object, reason),
-        Fact::Settling { step, until } => object.step(*step).time("until_us", *until),
+        Fact::Settling { place, until } => object.step(place.step).time("until_us", *until),
         Fact::CancelPending { by, reason } => object.text("by", by).text("reason", reason),
         Fact::CancelDropped | Fact::Compensated => object,
+        // Nothing records these yet.
+        Fact::TurnGranted
+        | Fact::ItemsListed { .. }
+        | Fact::SignalAwaited { .. }
+        | Fact::SignalReceived(_)
+        | Fact::SignalConsumed { .. }
+        | Fact::SignalUnconsumed { .. }
+        | Fact::Sleeping { .. }
+        | Fact::Slept { .. }
+        | Fact::ChildRequested(_)
+        | Fact::ChildPinned { .. }
+        | Fact::ChildEnded { .. }
+        | Fact::Emitted { .. }
+        | Fact::Continued { .. }
+        | Fact::DeadlinePassed
+        | Fact::Operated(_) => object,
         Fact::LateResult { ended, leak } => attempt_ended(object.number("leak", *leak), ended),
         Fact::IncidentOpened(incident) => incident_opened(object, incident),
-        Fact::IncidentClosed { step, operation } => about(object, *step, *operation),
+        Fact::IncidentClosed { place, operation } => {
+            about(object, place.map(|place| place.step), *operation)
+        },
         Fact::Completed { output } => object.payload("output", output),
     }
     .end();
@@ -90,7 +110,7 @@ fn started<'a>(object: Object<'a>, started: &Started) -> Object<'a> {
 
 fn attempt_ended<'a>(object: Object<'a>, ended: &AttemptEnded) -> Object<'a> {
     let object = object
-        .step(ended.step)
+        .step(ended.place.step)
         .operation(ended.operation)
         .number("attempt", ended.attempt)
         .text("outcome", ended.outcome.as_str());
@@ -127,7 +147,7 @@ fn outcome<'a>(object: Object<'a>, outcome: &Outcome) -> Object<'a> {
                 )
             })
         }
-        Outcome::NothingToUndo | Outcome::Superseded => object,
+        Outcome::NothingToUndo | Outcome::Superseded | Outcome::Absent => object,
     }
 }
 
@@ -135,22 +155,25 @@ fn abort_decided<'a>(object: Object<'a>, reason: &AbortReason) -> Object<'a> {
     let object = object.text("cause", reason.kind());
     match reason {
         AbortReason::StepFailed {
-            step,
+            place,
             code,
             message,
         } => object
-            .step(*step)
+            .step(place.step)
             .text("code", code)
             .text("message", message),
         AbortReason::Cancelled { by, reason } => object.text("by", by).text("reason", reason),
-        AbortReason::OutputInvalid { code, message } => {
+        AbortReason::DeadlineExceeded => object,
+        AbortReason::Operator { by, reason } => object.text("by", by).text("reason", reason),
+        AbortReason::OutputInvalid { code, message }
+        | AbortReason::ParentAborted { code, message } => {
             object.text("code", code).text("message", message)
         }
     }
 }
 
 fn incident_opened<'a>(object: Object<'a>, incident: &Incident) -> Object<'a> {
-    about(object, incident.step, incident.operation)
+    about(object, incident.place.map(|place| place.step), incident.operation)
         .text("reason", incident.reason.as_str())
         .text("message", &incident.message)
 }
