@@ -124,6 +124,15 @@ impl Expression {
         &self.references
     }
 
+    /// The path that it is, if it is a path and nothing else.
+    #[cfg(feature = "document")]
+    pub(crate) fn path(&self) -> Option<&Reference> {
+        match self.program {
+            Program::Path => self.references.first(),
+            Program::Cel(..) => None,
+        }
+    }
+
     /// What its comprehensions call their items.
     #[cfg(feature = "document")]
     pub(crate) fn variables(&self) -> &[reference::Variable] {
