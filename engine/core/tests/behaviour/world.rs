@@ -34,6 +34,12 @@ impl Random {
         self.below(100) < percent
     }
 
+    /// An index below a length that is not 0.
+    pub fn index(&mut self, length: usize) -> usize {
+        let bound = u64::try_from(length).expect("few");
+        usize::try_from(self.below(bound)).expect("few")
+    }
+
     fn pick<T>(&mut self, items: &[T]) -> Option<usize> {
         let count = u64::try_from(items.len()).expect("few");
         (count > 0).then(|| usize::try_from(self.below(count)).expect("few"))

@@ -142,6 +142,9 @@ pub(super) fn absent(place: &mut PlaceStatus) {
         place.forward.phase = Phase::Refused;
         place.forward.failure = Some(Failure::Refused);
     }
+    if place.compensation.phase == Phase::Parked {
+        place.compensation.phase = Phase::NothingToUndo;
+    }
 }
 
 pub(super) fn succeeded(target: &mut Operation, output: Option<Payload>) {
