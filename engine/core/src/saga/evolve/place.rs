@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amends_definitions::Payload;
+use amends_definitions::{Payload, Work};
 
 use crate::fact::{ChildOutcome, ChildRequested, Fact};
 use crate::id::Place;
@@ -116,10 +116,11 @@ pub(super) fn evolve(saga: &mut Saga, fact: &Fact) {
 /// A person has an operation tried again, with the input that it has: one more attempt, or all that led to it.
 pub(super) fn retried(saga: &mut Saga, place: Place, operation: OperationKind, at: Time) {
     let order = saga.last_order.saturating_add(1);
+    let child = operation == OperationKind::Forward && saga.runs_child(place);
     let Some(target) = operation_mut(saga, place, operation) else {
         return;
     };
-    if target.attempt == 0 || target.input.is_none() {
+    if child || target.attempt == 0 {
         target.failure = None;
         target.phase = Phase::Waiting;
         return;
@@ -199,12 +200,17 @@ fn set_forward(saga: &mut Saga, place: Place, phase: Phase) {
 }
 
 fn step_failed(saga: &mut Saga, place: Place, operation: OperationKind, code: &str, message: &str) {
+    let on_purpose = match saga.definition.step(place.step).work() {
+        Work::Fail(fail) => fail.code() == code,
+        Work::Call(_) | Work::Wait(_) | Work::Sleep(_) | Work::Saga(_) | Work::Emit(_) => false,
+    };
     let Some(target) = operation_mut(saga, place, operation) else {
         return;
     };
     target.error = Some((code.to_owned(), message.to_owned()));
     target.failure = Some(match target.phase {
         Phase::Awaiting { .. } => Failure::TimedOut,
+        Phase::Waiting if on_purpose => Failure::Refused,
         Phase::Waiting
         | Phase::Listed
         | Phase::Settling { .. }
