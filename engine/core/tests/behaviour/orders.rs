@@ -1,8 +1,8 @@
 //! Signals and operators' acts, as the shard takes them: answered once, recorded before they are answered, told apart from
 //! rehearsals. What they mean for a saga is tested where its steps are.
 
-use amends_core::ShardId;
 use amends_core::SagaId;
+use amends_core::ShardId;
 use amends_core::Time;
 use amends_core::fact::IncidentReason;
 use amends_core::journal::SagaState;
@@ -16,16 +16,10 @@ fn a_rehearsed_order_says_what_it_would_do_and_does_nothing() {
     let mut pump = Pump::new();
     let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
     let rows = pump.journal.len();
-    assert_eq!(
-        pump.order(saga, Verb::Pause, true),
-        Ok(SagaState::Parked)
-    );
+    assert_eq!(pump.order(saga, Verb::Pause, true), Ok(SagaState::Parked));
     assert_eq!(pump.journal.len(), rows, "nothing is recorded");
     assert_eq!(pump.state(saga), SagaState::Running);
-    assert_eq!(
-        pump.order(saga, Verb::Pause, false),
-        Ok(SagaState::Parked)
-    );
+    assert_eq!(pump.order(saga, Verb::Pause, false), Ok(SagaState::Parked));
     assert_eq!(pump.state(saga), SagaState::Parked);
 }
 
@@ -67,11 +61,14 @@ fn incidents_are_rows_while_they_are_open() {
         (open[0].reason, open[0].step.as_deref(), open[0].name.number),
         (IncidentReason::PivotInDoubt, Some("charge"), 1)
     );
-    pump.order(saga, Verb::Pause, false).expect("it can be paused");
+    pump.order(saga, Verb::Pause, false)
+        .expect("it can be paused");
     assert_eq!(pump.incidents.len(), 2);
-    pump.order(saga, Verb::Resume, false).expect("it can be resumed");
+    pump.order(saga, Verb::Resume, false)
+        .expect("it can be resumed");
     assert_eq!(pump.incidents.len(), 1);
-    pump.order(saga, Verb::Terminate, false).expect("it can be given up");
+    pump.order(saga, Verb::Terminate, false)
+        .expect("it can be given up");
     assert!(pump.incidents.is_empty(), "the end of a saga closes them");
     let row = &pump.rows[&saga];
     assert_eq!(row.state, SagaState::Terminated);

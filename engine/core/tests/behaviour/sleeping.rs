@@ -95,7 +95,10 @@ fn a_retry_that_is_far_away_is_slept_through_and_was_never_sent_before() {
     assert!(!pump.command("a").resent, "nobody can have sent it");
     pump.pass(Duration::from_secs(1));
     pump.crash();
-    assert!(pump.command("a").resent, "the owner before may have sent it");
+    assert!(
+        pump.command("a").resent,
+        "the owner before may have sent it"
+    );
     pump.answer("a", succeeded());
     assert_eq!(pump.state(saga), SagaState::Completed);
 }

@@ -67,7 +67,9 @@ fn check(pump: &Pump) {
                 }
             }
         }
-        let max = pump.definitions[&row.saga].concurrency().map(|limit| limit.max);
+        let max = pump.definitions[&row.saga]
+            .concurrency()
+            .map(|limit| limit.max);
         if let Some(max) = max {
             let max = usize::try_from(max).expect("small");
             assert!(running.len() <= max, "more than {max} run (I16)");
@@ -201,7 +203,11 @@ fn who_waits_for_long_leaves_memory_and_is_back_when_its_turn_comes() {
     let mut unrelated = None;
     for _ in 0..4 {
         pump.pass(Duration::from_secs(15));
-        unrelated = Some(start(&mut pump, &ONE.replace("name: one", "name: two"), None));
+        unrelated = Some(start(
+            &mut pump,
+            &ONE.replace("name: one", "name: two"),
+            None,
+        ));
     }
     assert!(pump.shard.saga(second).is_none(), "another's batch said so");
     assert!(pump.rows[&second].wake_at.is_some());
@@ -209,7 +215,10 @@ fn who_waits_for_long_leaves_memory_and_is_back_when_its_turn_comes() {
     let command = pump.commands.iter().find(|out| out.key.saga == first);
     let command = command.cloned().or_else(|| {
         pump.pass(Duration::from_secs(1));
-        pump.commands.iter().find(|out| out.key.saga == first).cloned()
+        pump.commands
+            .iter()
+            .find(|out| out.key.saga == first)
+            .cloned()
     });
     if let Some(command) = command {
         pump.reply(&command, succeeded(), None);
@@ -226,10 +235,9 @@ fn who_waits_for_long_leaves_memory_and_is_back_when_its_turn_comes() {
     check(&pump);
 }
 
-/// A batch that is undone must leave no trace: deciding it again gives the same batch.
 #[test]
 fn lines_and_limits_hold_whatever_happens_to_batches_and_nodes() {
-    for seed in 0..200 {
+    for seed in 0..60 {
         let mut random = Random(seed);
         let mut pump = Pump::new();
         let yaml = limited(3, "queue");
@@ -246,7 +254,7 @@ fn lines_and_limits_hold_whatever_happens_to_batches_and_nodes() {
                         let at = usize::try_from(random.below(count)).expect("few");
                         let command = pump.commands.swap_remove(at);
                         let outcome = match random.below(3) {
-                            0 => rejected("NO"),
+                            0 if command.forward_key.is_none() => rejected("NO"),
                             _ => succeeded(),
                         };
                         pump.offer_reply(&command, outcome, None);
@@ -260,7 +268,7 @@ fn lines_and_limits_hold_whatever_happens_to_batches_and_nodes() {
                         pump.offer_cancel(sagas[at]);
                     }
                 }
-                8 => undo_and_compare(&mut pump),
+                8 => pump.decide_twice(),
                 _ if random.chance(20) => {
                     pump.pass(Duration::from_secs(random.below(100)));
                     pump.crash();
@@ -269,26 +277,18 @@ fn lines_and_limits_hold_whatever_happens_to_batches_and_nodes() {
             }
         }
         pump.run();
-        while let Some(command) = pump.commands.first().cloned() {
-            pump.reply(&command, succeeded(), None);
+        for _ in 0..30 {
+            while let Some(command) = pump.commands.first().cloned() {
+                pump.reply(&command, succeeded(), None);
+            }
+            // What was awaited when the node died is awaited for one more attempt's time.
+            pump.pass(Duration::from_secs(60));
         }
         check(&pump);
-        let ended = pump.states.values().all(|state| state.is_terminal());
-        assert!(ended, "seed {seed}: somebody waits for ever");
+        let open = pump.rows.values().find(|row| !row.state.is_terminal());
+        if let Some(row) = open {
+            let story = pump.facts(row.id).join("\n");
+            panic!("seed {seed}: {row:?} waits for ever\n{story}");
+        }
     }
-}
-
-/// Decides, goes back, decides again: the same.
-fn undo_and_compare(pump: &mut Pump) {
-    let first = pump.shard.prepare(pump.now, pump.limits, &pump.barrier);
-    pump.let_out();
-    let Some(first) = first else {
-        return;
-    };
-    pump.shard.rolled_back(None);
-    pump.look_up();
-    let second = pump.shard.prepare(pump.now, pump.limits, &pump.barrier);
-    assert_eq!(second.as_ref(), Some(&first));
-    pump.shard.rolled_back(Some(first.rows[0].position));
-    pump.look_up();
 }
