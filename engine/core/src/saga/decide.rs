@@ -50,25 +50,6 @@ pub fn start(
     (saga, facts)
 }
 
-/// A child that its parent wants undone before it began: on record as begun and undone at once, so that a wish to run it
-/// that was overtaken finds it ended.
-#[must_use]
-pub fn start_undone(
-    id: SagaId,
-    definition: Arc<Definition>,
-    started: Started,
-    now: Time,
-    surroundings: &dyn Surroundings,
-    (code, message): (&str, &str),
-) -> (Saga, Vec<Fact>) {
-    let mut saga = begin(id, definition, started.clone(), now);
-    let mut decision = Decision::new(&mut saga, now, surroundings);
-    decision.facts.push(Fact::Started(started));
-    decision.undo(code, message);
-    let facts = decision.into_facts();
-    (saga, facts)
-}
-
 impl<'a> Decision<'a> {
     /// Begins a decision.
     pub fn new(saga: &'a mut Saga, now: Time, surroundings: &'a dyn Surroundings) -> Self {

@@ -40,23 +40,23 @@ impl Saga {
         self.definition.pivot().is_some_and(|pivot| {
             let forward = &self.place(pivot).forward;
             // An operator may have one tried again that had its effect: that is no doubt.
-            match forward.phase {
-                _ if forward.effect => false,
-                Phase::Scheduled { .. } | Phase::ChildUnderWay => true,
-                Phase::Refused | Phase::Unresolved => !forward.unclear.is_empty(),
-                Phase::Waiting
-                | Phase::Listed
-                | Phase::Settling { .. }
-                | Phase::Awaiting { .. }
-                | Phase::Sleeping { .. }
-                | Phase::ChildRequested
-                | Phase::Succeeded
-                | Phase::Continued
-                | Phase::Unusable
-                | Phase::Skipped
-                | Phase::NothingToUndo
-                | Phase::Parked => false,
-            }
+            !forward.effect
+                && match forward.phase {
+                    Phase::Scheduled { .. } | Phase::ChildUnderWay => true,
+                    Phase::Refused | Phase::Unresolved => !forward.unclear.is_empty(),
+                    Phase::Waiting
+                    | Phase::Listed
+                    | Phase::Settling { .. }
+                    | Phase::Awaiting { .. }
+                    | Phase::Sleeping { .. }
+                    | Phase::ChildRequested
+                    | Phase::Succeeded
+                    | Phase::Continued
+                    | Phase::Unusable
+                    | Phase::Skipped
+                    | Phase::NothingToUndo
+                    | Phase::Parked => false,
+                }
         })
     }
 
