@@ -205,6 +205,14 @@ impl Pump {
             .unwrap_or_else(|| panic!("no command for {step}: {:?}", self.out()))
     }
 
+    /// The oldest command that is out for an operation of this kind.
+    pub fn command_of(&self, operation: OperationKind) -> Command {
+        let mut out = self.commands.iter();
+        out.find(|command| command.key.operation == operation)
+            .unwrap_or_else(|| panic!("no such command: {:?}", self.out()))
+            .clone()
+    }
+
     /// The commands that are out, as `step:operation:attempt`.
     pub fn out(&self) -> Vec<String> {
         self.commands
@@ -627,8 +635,8 @@ impl Pump {
             self.look_up();
         }
         self.mute = mute;
-        for saga in self.loads[asked..].to_vec() {
-            self.load(saga);
+        for at in asked..self.loads.len() {
+            self.load(self.loads[at]);
         }
     }
 
