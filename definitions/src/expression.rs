@@ -15,6 +15,7 @@ pub(crate) mod sort;
 mod syntax;
 #[cfg(feature = "document")]
 pub(crate) mod template;
+mod time;
 mod value;
 
 use std::borrow::Cow;
@@ -122,6 +123,19 @@ impl Expression {
             )));
         }
         Ok(key)
+    }
+
+    /// The value of a time: a string in RFC 3339, as microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`], and if the value is not such a string.
+    pub fn evaluate_time(&self, scope: &Scope<'_>) -> Result<i64, EvaluationError> {
+        charge::begin();
+        match self.scalar(scope)? {
+            Err(text) => time::parse(&text)
+                .map_err(|what| self.failed(&format!("the value is no RFC 3339 time: {what}"))),
+            Ok(_) => Err(self.failed("a time is a string in RFC 3339")),
+        }
     }
 
     /// What it refers to.
