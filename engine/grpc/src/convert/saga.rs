@@ -4,7 +4,7 @@ use amends_core::fact::{AbortReason, IncidentReason};
 use amends_core::journal::SagaState;
 use amends_core::saga::{OpenIncident, Operation, Phase, Saga};
 use amends_core::{OperationKind, Time};
-use amends_definitions::{ActionName, Compensation, Kind, StepIndex};
+use amends_definitions::{ActionName, Compensation, Kind, StepIndex, Work};
 use amends_orchestrator::{Refusal, SagaRecord, SagaView};
 use amends_proto::v1;
 
@@ -115,8 +115,12 @@ fn fill(message: &mut v1::Saga, saga: &Saga, now: Time) {
 
 fn abort_step(reason: &AbortReason) -> Option<StepIndex> {
     match reason {
-        AbortReason::StepFailed { step, .. } => Some(*step),
-        AbortReason::Cancelled { .. } | AbortReason::OutputInvalid { .. } => None,
+        AbortReason::StepFailed { place, .. } => Some(place.step),
+        AbortReason::Cancelled { .. }
+        | AbortReason::DeadlineExceeded
+        | AbortReason::Operator { .. }
+        | AbortReason::ParentAborted { .. }
+        | AbortReason::OutputInvalid { .. } => None,
     }
 }
 
@@ -124,20 +128,30 @@ fn incident(open: &OpenIncident, step_id: impl Fn(StepIndex) -> String) -> v1::I
     let incident = &open.incident;
     v1::Incident {
         reason: incident.reason.as_str().to_owned(),
-        step: incident.step.map(step_id).unwrap_or_default(),
+        step: incident
+            .place
+            .map(|place| step_id(place.step))
+            .unwrap_or_default(),
+        item: incident.place.map_or(0, |place| place.item),
+        operation: incident
+            .operation
+            .map(|operation| operation.as_str().to_owned())
+            .unwrap_or_default(),
+        code: incident.code.clone().unwrap_or_default(),
         message: incident.message.clone(),
         open_time: timestamp(open.opened_at),
         suggested_actions: actions(incident.reason),
+        ..v1::Incident::default()
     }
 }
 
 fn unreadable(why: &str, since: Time) -> v1::Incident {
     v1::Incident {
         reason: IncidentReason::RecordUnreadable.as_str().to_owned(),
-        step: String::new(),
         message: why.to_owned(),
         open_time: timestamp(since),
         suggested_actions: actions(IncidentReason::RecordUnreadable),
+        ..v1::Incident::default()
     }
 }
 
@@ -155,7 +169,7 @@ fn step(saga: &Saga, index: usize, now: Time) -> v1::Step {
     let at = StepIndex(u16::try_from(index).unwrap_or(u16::MAX));
     let parked = |operation| {
         let about = |open: &OpenIncident| {
-            open.incident.step == Some(at) && open.incident.operation == Some(operation)
+            open.incident.place == Some(at.into()) && open.incident.operation == Some(operation)
         };
         saga.incidents().iter().any(about)
     };
@@ -170,19 +184,35 @@ fn step(saga: &Saga, index: usize, now: Time) -> v1::Step {
     let compensation = match step.compensation() {
         Compensation::Call(call) => Some(operation(
             &status.compensation,
-            call.action(),
+            Some(call.action()),
             now,
             parked(OperationKind::Compensate),
             owed,
         )),
-        Compensation::None { .. } | Compensation::NotApplicable => None,
+        Compensation::None { .. } | Compensation::Child | Compensation::NotApplicable => None,
     };
     v1::Step {
         id: step.id().to_owned(),
-        action: step.action().as_str().to_owned(),
+        action: step
+            .action()
+            .map(|action| action.as_str().to_owned())
+            .unwrap_or_default(),
         kind: kind(step.kind()).to_owned(),
+        work: work(step.work()).to_owned(),
         forward: Some(forward),
         compensation,
+        ..v1::Step::default()
+    }
+}
+
+fn work(work: &Work) -> &'static str {
+    match work {
+        Work::Call(_) => "call",
+        Work::Wait(_) => "wait",
+        Work::Sleep(_) => "sleep",
+        Work::Saga(_) => "saga",
+        Work::Emit(_) => "emit",
+        Work::Fail(_) => "fail",
     }
 }
 
@@ -196,7 +226,7 @@ fn kind(kind: Kind) -> &'static str {
 
 fn operation(
     operation: &Operation,
-    action: &ActionName,
+    action: Option<&ActionName>,
     now: Time,
     parked: bool,
     owed: bool,
@@ -225,7 +255,10 @@ fn operation(
         code,
         message,
         retry_time: retry_at.and_then(timestamp),
-        action: action.as_str().to_owned(),
+        action: action
+            .map(|action| action.as_str().to_owned())
+            .unwrap_or_default(),
+        ..v1::Operation::default()
     }
 }
 
@@ -275,18 +308,18 @@ mod tests {
             attempt: 2,
             ..Operation::default()
         };
-        let before = operation(&status, &action, Time::from_micros(99), false, false);
+        let before = operation(&status, Some(&action), Time::from_micros(99), false, false);
         assert_eq!(
             (before.state(), before.attempts),
             (v1::StepState::Retrying, 1)
         );
         assert_eq!(before.retry_time, timestamp(due_at));
-        let under_way = operation(&status, &action, due_at, false, false);
+        let under_way = operation(&status, Some(&action), due_at, false, false);
         assert_eq!(
             (under_way.state(), under_way.attempts),
             (v1::StepState::Scheduled, 2)
         );
-        let parked = operation(&status, &action, due_at, true, false);
+        let parked = operation(&status, Some(&action), due_at, true, false);
         assert_eq!(parked.state(), v1::StepState::Parked);
     }
 
