@@ -1,7 +1,9 @@
 //! What is asked of an orchestrator, and what it answers.
 
+use amends_core::SagaId;
 use amends_core::journal::JournalRow;
 use amends_core::saga::Saga;
+use amends_core::shard::Verb;
 use amends_definitions::{Diagnostic, Payload};
 use amends_store::{DefinitionRecord, SagaRecord};
 
@@ -22,6 +24,40 @@ pub struct StartRequest {
     pub traceparent: Option<String>,
     /// W3C Trace Context.
     pub tracestate: Option<String>,
+}
+
+/// A signal for a saga.
+#[derive(Clone, Debug)]
+pub struct SignalRequest {
+    /// The tenant.
+    pub namespace: String,
+    /// Which saga.
+    pub saga: SagaId,
+    /// The signal's id in the definition.
+    pub signal: String,
+    /// What comes with it.
+    pub payload: Payload,
+    /// Who sends it.
+    pub by: String,
+    /// The sender's own id for it, 1 to 512 bytes.
+    pub dedupe_id: Option<String>,
+}
+
+/// An operator's act on a saga.
+#[derive(Clone, Debug)]
+pub struct ActRequest {
+    /// The tenant.
+    pub namespace: String,
+    /// Which saga.
+    pub saga: SagaId,
+    /// Who.
+    pub by: String,
+    /// Why; recorded.
+    pub reason: String,
+    /// Only say what would become of it.
+    pub dry_run: bool,
+    /// What.
+    pub verb: Verb,
 }
 
 /// An applied revision.

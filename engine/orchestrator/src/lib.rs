@@ -12,8 +12,10 @@ mod options;
 mod orchestrator;
 pub mod refusal;
 
+mod children;
 mod definitions;
 mod language;
+mod operating;
 mod reads;
 mod starts;
 
@@ -35,7 +37,7 @@ mod telemetry;
 
 pub use amends_definitions::{Diagnostic, Severity};
 pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};
-pub use api::{Applied, HistoryPage, SagaView, StartRequest};
+pub use api::{ActRequest, Applied, HistoryPage, SagaView, SignalRequest, StartRequest};
 pub use dispatch::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 pub use error::Error;
 pub use options::Options;

@@ -20,6 +20,10 @@ pub(crate) const LOOKUP_KEYS_MAX: usize = 1_024;
 pub(crate) const RECOVERY_PAGE_SAGAS: usize = 500;
 /// Sagas whose history is read at once because something arrived for them.
 pub(crate) const LOADS_AT_ONCE_MAX: usize = 16;
+/// Heartbeats of one attempt that are passed on within its heartbeat timeout, at most.
+pub(crate) const HEARTBEATS_IN_TIMEOUT: u32 = 8;
+/// Questions between parents and children that are worked on at once.
+pub(crate) const ERRANDS_AT_ONCE_MAX: usize = 64;
 /// Rows that one read of a history asks for.
 pub(crate) const HISTORY_PAGE_ROWS: usize = 2_000;
 /// A business key.

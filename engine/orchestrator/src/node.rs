@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) open_shards: OpenShards,
     /// Sagas that are read at once because something arrived for them.
     pub(crate) loads: Semaphore,
+    /// Questions between parents and children that are worked on at once.
+    pub(crate) errands: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }

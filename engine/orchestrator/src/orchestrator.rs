@@ -11,13 +11,13 @@ use amends_store::{DefinitionRecord, ListQuery, SagaRecord, Store};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
-use crate::api::{Applied, HistoryPage, SagaView, StartRequest};
+use crate::api::{ActRequest, Applied, HistoryPage, SagaView, SignalRequest, StartRequest};
 use crate::dispatch::{Attachment, Session};
 use crate::error::Error;
 use crate::node::Node;
 use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::{drain, language, reads, starts, startup};
+use crate::{drain, language, operating, reads, starts, startup};
 
 /// A node's handle. When the last one goes without [`Orchestrator::drain`], the node stops where it is, as after a crash.
 #[derive(Clone)]
@@ -178,7 +178,26 @@ impl Orchestrator {
         by: &str,
         reason: &str,
     ) -> Result<CancelDisposition, Refusal> {
-        reads::cancel(&self.node, namespace, id, by, reason).await
+        operating::cancel(&self.node, namespace, id, by, reason).await
+    }
+
+    /// Sends a signal that the saga's definition declares. It is buffered until a step waits for it. True if it was
+    /// accepted, false if one with its dedupe id had been before.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_ARGUMENT` for a signal that is not declared or a payload that does not satisfy its schema;
+    /// `FAILED_PRECONDITION` if the saga has ended; `RESOURCE_EXHAUSTED` if too many wait in it.
+    pub async fn signal(&self, request: SignalRequest) -> Result<bool, Refusal> {
+        operating::signal(&self.node, request).await
+    }
+
+    /// Does something about a saga, or only says what would become of it: where it is then.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_ARGUMENT` for a step that the saga does not have; `FAILED_PRECONDITION` with a reason of its
+    /// own for what would break what a saga promises.
+    pub async fn order(&self, request: ActRequest) -> Result<SagaState, Refusal> {
+        operating::act(&self.node, request).await
     }
 
     /// Attaches a participant instance. A newer one of the same instance replaces the older.

@@ -18,7 +18,7 @@ use crate::definitions::Definitions;
 use crate::dispatch::Registry;
 use crate::error::Error;
 use crate::lane::{Committer, LaneTask, Lanes};
-use crate::limits::{LOADS_AT_ONCE_MAX, TAKEOVER_TRIES_MAX};
+use crate::limits::{ERRANDS_AT_ONCE_MAX, LOADS_AT_ONCE_MAX, TAKEOVER_TRIES_MAX};
 use crate::node::{Node, OpenShards};
 use crate::options::Options;
 use crate::status::{Load, Status};
@@ -93,6 +93,7 @@ fn assemble(
         lanes,
         open_shards: OpenShards::new(identity.shard_count),
         loads: Semaphore::new(LOADS_AT_ONCE_MAX),
+        errands: Semaphore::new(ERRANDS_AT_ONCE_MAX),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     }

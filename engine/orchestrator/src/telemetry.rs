@@ -150,8 +150,8 @@ pub(crate) fn incidents(id: SagaId, saga: &Saga) {
     for open in saga.incidents() {
         let step = open
             .incident
-            .step
-            .map_or("", |step| saga.definition().step(step).id());
+            .place
+            .map_or("", |place| saga.definition().step(place.step).id());
         let operation = open
             .incident
             .operation
@@ -159,6 +159,13 @@ pub(crate) fn incidents(id: SagaId, saga: &Saga) {
         let reason = open.incident.reason.as_str();
         warn!(saga = %id, step, operation, reason, message_text = open.incident.message, "a saga is parked");
     }
+}
+
+pub(crate) fn child_waits(why: &dyn std::error::Error) {
+    warn!(
+        error = chain(why),
+        "a child saga cannot be asked for now: trying again"
+    );
 }
 
 pub(crate) fn saga_changed(id: SagaId, state: &'static str) {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::route::Waiter;
 use super::slot::Slot;
-use super::{CancelOrder, Message, ReportedOutcome, StartOrder};
+use super::{Message, StartOrder};
 use crate::limits::LANE_MESSAGES_MAX;
 use crate::node::Node;
 use crate::telemetry;
@@ -112,23 +112,35 @@ impl LaneTask {
             Message::LookedUp { starts, found } => self.looked_up(starts, found, now),
             Message::LookedUpAgain { shard, found } => self.looked_up_again(shard, &found),
             Message::Cancel(order) => self.cancel(order, now),
+            Message::Signal(order) => self.signal(order, now),
+            Message::Act(order) => self.act(order, now),
+            Message::Child(wish) => self.input(wish.child.shard(), Input::Child(wish), now),
+            Message::ChildAnswered(answer) => {
+                let shard = answer.parent.saga.shard();
+                self.input(shard, Input::ChildAnswered(answer), now);
+            }
             Message::Outcomes(outcomes) => {
                 for outcome in outcomes {
                     self.outcome(outcome, now);
                 }
             }
             Message::ServerOutcome(report) => {
-                let (shard, report, token) = (report.saga.shard(), *report, None);
+                let (shard, report, token) = (report.attempt.saga.shard(), *report, None);
                 self.input(shard, Input::Outcome { token, report }, now);
             }
             Message::Sent(attempts) => {
                 for attempt in attempts {
-                    self.input(attempt.saga.shard(), attempt.into_sent(), now);
+                    self.input(attempt.saga.shard(), Input::Sent { attempt }, now);
+                }
+            }
+            Message::Heartbeats(attempts) => {
+                for attempt in attempts {
+                    self.input(attempt.saga.shard(), Input::Heartbeat { attempt }, now);
                 }
             }
             Message::Withdrawn(attempts) => {
                 for attempt in attempts {
-                    self.input(attempt.saga.shard(), attempt.into_withdrawn(), now);
+                    self.input(attempt.saga.shard(), Input::Withdrawn { attempt }, now);
                 }
             }
             Message::Loaded { saga, loaded } => {
@@ -144,42 +156,6 @@ impl LaneTask {
         }
     }
 
-    fn outcome(&mut self, outcome: ReportedOutcome, now: Time) {
-        let ReportedOutcome {
-            report,
-            instance,
-            key,
-            permit,
-        } = outcome;
-        let token = self.wait(Waiter::Outcome {
-            instance,
-            key,
-            attempt: report.attempt,
-            _permit: permit,
-        });
-        let token = Some(token);
-        self.input(report.saga.shard(), Input::Outcome { token, report }, now);
-    }
-
-    fn cancel(&mut self, order: CancelOrder, now: Time) {
-        let CancelOrder {
-            namespace,
-            saga,
-            by,
-            reason,
-            waiting,
-        } = order;
-        let token = self.wait(Waiter::Cancel(waiting));
-        let input = Input::Cancel {
-            token,
-            namespace,
-            saga,
-            by,
-            reason,
-        };
-        self.input(saga.shard(), input, now);
-    }
-
     /// An input for a shard of this lane.
     pub(super) fn input(&mut self, shard: ShardId, input: Input, now: Time) {
         if let Some(slot) = self.slots.get_mut(&shard) {
@@ -192,21 +168,11 @@ impl LaneTask {
         }
     }
 
-    pub(super) fn start(&mut self, order: StartOrder, now: Time) {
-        let StartOrder { start, waiting } = order;
-        let shard = start.id.shard();
-        let token = self.wait(Waiter::Start {
-            waiting,
-            looked_up: super::lookup::question(&start),
-        });
-        self.input(shard, Input::Start { token, start }, now);
-    }
-
     pub(super) fn touch(&mut self, shard: ShardId) {
         self.touched.insert(shard);
     }
 
-    fn wait(&mut self, waiter: Waiter) -> Token {
+    pub(super) fn wait(&mut self, waiter: Waiter) -> Token {
         self.next_token += 1;
         self.waiters.insert(self.next_token, waiter);
         Token(self.next_token)
