@@ -1,7 +1,7 @@
 //! Expressions and mappings, end to end.
 
 use super::*;
-use crate::Definition;
+use crate::{Call, Definition};
 
 /// A definition around one step whose input, condition or compensation is under test.
 fn definition(step: &str, rest: &str) -> Definition {
