@@ -28,6 +28,8 @@ use value::{NoJson, Scalar};
 pub struct Expression {
     source: String,
     references: Vec<Reference>,
+    #[cfg(feature = "document")]
+    variables: Vec<reference::Variable>,
     program: Program,
 }
 
@@ -108,6 +110,12 @@ impl Expression {
     #[cfg(feature = "document")]
     pub(crate) fn references(&self) -> &[Reference] {
         &self.references
+    }
+
+    /// What its comprehensions call their items.
+    #[cfg(feature = "document")]
+    pub(crate) fn variables(&self) -> &[reference::Variable] {
+        &self.variables
     }
 
     fn write_json(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), EvaluationError> {

@@ -61,6 +61,7 @@ impl Expression {
         let Syntax {
             mut tree,
             references,
+            variables,
         } = syntax::parse(source)?;
         let is_path = matches!(references.as_slice(), [only] if !only.test)
             && syntax::path_of(&tree).is_some();
@@ -73,6 +74,7 @@ impl Expression {
         Ok(Self {
             source: source.to_owned(),
             references,
+            variables,
             program,
         })
     }

@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators};
 
 use super::charge::ENV;
 use super::compile::{self, Fault, fault};
-use super::reference::{ROOTS, Reference};
+use super::reference::{ROOTS, Reference, Variable};
 use crate::limits::{
     EXPRESSION_COMPREHENSIONS_MAX, EXPRESSION_DEPTH_MAX, EXPRESSION_PATTERN_BYTES_MAX,
     EXPRESSION_PATTERN_REPEATS_MAX,
@@ -17,6 +17,7 @@ use crate::limits::{
 pub(super) struct Syntax {
     pub(super) tree: IdedExpr,
     pub(super) references: Vec<Reference>,
+    pub(super) variables: Vec<Variable>,
 }
 
 /// Parses a source within the limits. The parser recurses once per operator of a chain, and through many rules per bracket:
@@ -29,11 +30,16 @@ pub(super) fn parse(source: &str) -> Result<Syntax, Fault> {
         info: &info,
         variables: Vec::new(),
         references: Vec::new(),
+        named: Vec::new(),
     };
     check_depth(&tree, source)?;
     scan.visit(&tree)?;
-    let references = scan.references;
-    Ok(Syntax { tree, references })
+    let (references, variables) = (scan.references, scan.named);
+    Ok(Syntax {
+        tree,
+        references,
+        variables,
+    })
 }
 
 /// A name and fields of it: `a.b.c`, `a["b"].c`.
@@ -184,6 +190,8 @@ struct Scan<'a> {
     /// The variables of the comprehensions around.
     variables: Vec<&'a str>,
     references: Vec<Reference>,
+    /// The variables of all comprehensions.
+    named: Vec<Variable>,
 }
 
 impl<'a> Scan<'a> {
@@ -279,6 +287,12 @@ impl<'a> Scan<'a> {
         if ROOTS.contains(&variable) {
             let message = format!("the variable `{variable}` hides the root `{variable}`");
             return Err(fault("VARIABLE_HIDES_ROOT", message, self.place(expr, "")));
+        }
+        if !variable.starts_with('@') {
+            self.named.push(Variable {
+                name: variable.to_owned(),
+                at: self.place(expr, ""),
+            });
         }
         self.variables.push(variable);
         if self.variables.len() > EXPRESSION_COMPREHENSIONS_MAX {
