@@ -11,11 +11,11 @@ use amends_core::shard::{ChildAnswer, ChildRequest, ChildState, ChildWish, Start
 use amends_core::{SagaId, ShardId};
 
 use crate::backoff::Backoff;
-use crate::definitions::Revision;
 use crate::lane::Message;
 use crate::node::Node;
+use crate::reads::{not_answered, revision};
 use crate::refusal::{Kind, Refusal};
-use crate::starts::Beginning;
+use crate::starts::{Beginning, Pinned};
 use crate::telemetry;
 
 /// Finds the newest revision of a child's definition, checks the input against it, and answers the parent.
@@ -103,9 +103,9 @@ impl Errand {
 /// The revision and the id that the child is to have.
 async fn pinned(node: &Node, request: &ChildRequest) -> Result<ChildState, Refusal> {
     let asked = &request.requested;
-    let revision = crate::reads::revision(node, &request.namespace, &asked.name, None).await?;
+    let newest = revision(node, &request.namespace, &asked.name, None).await?;
     let (key, input) = (asked.key.clone(), asked.input.clone());
-    let beginning = Beginning::check(node, revision, key, input)?;
+    let beginning = Beginning::check(node, Pinned::of(&newest)?, key, input)?;
     if !request.may_have_pivot && beginning.can_pass_point_of_no_return() {
         let message = format!(
             "{:?} has a point of no return, behind which it cannot be undone: only a pivot or a retriable step may ask for it",
@@ -122,37 +122,31 @@ async fn pinned(node: &Node, request: &ChildRequest) -> Result<ChildState, Refus
     let shard: ShardId = beginning.home.unwrap_or_else(|| parent.saga.shard());
     Ok(ChildState::Pinned {
         child: SagaId::child(parent.saga, &parent.step, parent.item, parent.round, shard),
-        revision: beginning.revision.record.revision,
-        hash: beginning.revision.record.hash,
+        revision: beginning.pinned.revision,
+        hash: beginning.pinned.hash,
     })
 }
 
-/// The start of a pinned child. Its revision fitted when it was pinned: if it does not any more, or is missing, the database
-/// changed under the saga, and nothing is said before that is mended.
+/// The start of a pinned child. Its revision fitted when it was pinned: if that cannot be read any more, the database
+/// changed under the saga, and nothing is said before it is mended.
 async fn resolved(node: &Node, wish: &ChildWish) -> Result<Start, Refusal> {
     let begin = &*wish.start;
-    let revision = pinned_revision(node, wish).await?;
-    let beginning = Beginning::check(node, revision, begin.key.clone(), begin.input.clone())?;
+    let definition = node.definitions.pinned(&*node.store, begin.hash).await;
+    let definition = definition.map_err(|error| not_answered("read a definition", &error))?;
+    let definition = definition.map_err(|why| {
+        let message = format!("the revision of child {} cannot be read: {why}", wish.child);
+        Refusal::new(Kind::FailedPrecondition, "DEFINITION_MISSING", message)
+    })?;
+    let pinned = Pinned {
+        namespace: wish.namespace.clone(),
+        name: begin.name.clone(),
+        revision: begin.revision,
+        hash: begin.hash,
+        definition,
+    };
+    let beginning = Beginning::check(node, pinned, begin.key.clone(), begin.input.clone())?;
     let trace = (begin.traceparent.clone(), begin.tracestate.clone());
     Ok(beginning.into_start(wish.child, Some(wish.parent.clone()), trace))
-}
-
-async fn pinned_revision(node: &Node, wish: &ChildWish) -> Result<Arc<Revision>, Refusal> {
-    let begin = &*wish.start;
-    let number = Some(begin.revision);
-    let revision = crate::reads::revision(node, &wish.namespace, &begin.name, number).await?;
-    if revision.record.hash == begin.hash {
-        return Ok(revision);
-    }
-    let message = format!(
-        "revision {} of {:?} is stored with other content than child {} is pinned to",
-        begin.revision, begin.name, wish.child
-    );
-    Err(Refusal::new(
-        Kind::FailedPrecondition,
-        "DEFINITION_UNREADABLE",
-        message,
-    ))
 }
 
 /// The message with what is wrong with each field, in one line.

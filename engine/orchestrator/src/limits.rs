@@ -18,8 +18,19 @@ pub(crate) const LANE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const LOOKUP_KEYS_MAX: usize = 1_024;
 /// Sagas that a lane brings back in one page.
 pub(crate) const RECOVERY_PAGE_SAGAS: usize = 500;
-/// Sagas whose history is read at once because something arrived for them.
-pub(crate) const LOADS_AT_ONCE_MAX: usize = 16;
+/// Sleepers that are named to their shard in one page.
+pub(crate) const RECOVERY_PAGE_SLEEPERS: usize = 10_000;
+/// Reads of sagas that are under way at once, for each of two kinds: those that something arrived for, and those whose
+/// time has come.
+pub(crate) const LOADS_AT_ONCE_MAX: usize = 4;
+/// Sagas in one such read.
+pub(crate) const LOADS_PER_READ: usize = 32;
+/// Sagas that are read in a second because their time has come.
+pub(crate) const LOADS_DUE_PER_SECOND: u32 = 10_000;
+/// Sagas of which a lane remembers that something arrived for them.
+pub(crate) const URGENT_LOADS_MAX: usize = 10_000;
+/// Sagas that have a looked-up key and whose revisions are read at once.
+pub(crate) const LOOKUP_READS_MAX: usize = 16;
 /// Heartbeats of one attempt that are passed on within its heartbeat timeout, at most.
 pub(crate) const HEARTBEATS_IN_TIMEOUT: u32 = 8;
 /// Questions between parents and children that are worked on at once.

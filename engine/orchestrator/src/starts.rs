@@ -6,7 +6,7 @@ use amends_core::fact::{Parent, Started};
 use amends_core::key::{hash_128, home_shard};
 use amends_core::shard::{Start, StartAnswer, StartKey, StartRefusal};
 use amends_core::{SagaId, ShardId};
-use amends_definitions::{Definition, Kind as StepKind, Payload, Scope};
+use amends_definitions::{Definition, DefinitionHash, Kind as StepKind, Payload, Scope};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -18,12 +18,21 @@ use crate::node::Node;
 use crate::reads::revision;
 use crate::refusal::{Kind, Refusal};
 
+/// A revision that a saga is to be pinned to.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) revision: u32,
+    pub(crate) hash: DefinitionHash,
+    pub(crate) definition: Arc<Definition>,
+}
+
 /// What a start is made of, once its definition, input and keys are known to fit each other.
 #[derive(Debug)]
 pub(crate) struct Beginning {
-    pub(crate) revision: Arc<Revision>,
-    definition: Arc<Definition>,
-    pub(crate) key: Option<String>,
+    pub(crate) pinned: Pinned,
+    key: Option<String>,
     ordering_key: Option<String>,
     input: Payload,
     /// Where the saga has to live; none if it may live anywhere.
@@ -35,8 +44,9 @@ pub(crate) async fn start(node: &Node, request: StartRequest) -> Result<StartAns
     node.status.admit()?;
     let namespace = node.namespace(&request.namespace)?;
     let revision = revision(node, &namespace, &request.definition, request.revision).await?;
-    let beginning = Beginning::check(node, revision, request.key, request.input)?;
-    let revision = beginning.revision.clone();
+    let pinned = Pinned::of(&revision)?;
+    let name = pinned.name.clone();
+    let beginning = Beginning::check(node, pinned, request.key, request.input)?;
     let shard = beginning.home.unwrap_or_else(|| node.open_shards.next());
     let ticket = node.load.start(node.lanes.lane_of(shard))?;
     let (reply, answer) = oneshot::channel();
@@ -48,8 +58,29 @@ pub(crate) async fn start(node: &Node, request: StartRequest) -> Result<StartAns
     node.lanes.send(shard, Message::Start(order));
     match answer.await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(refusal)) => Err(refused(&refusal, &revision)),
-        Err(_) => Err(refused(&StartRefusal::Unavailable, &revision)),
+        Ok(Err(refusal)) => Err(refused(&refusal, &name)),
+        Err(_) => Err(refused(&StartRefusal::Unavailable, &name)),
+    }
+}
+
+impl Pinned {
+    /// # Errors
+    /// If this version cannot read the revision.
+    pub(crate) fn of(revision: &Revision) -> Result<Self, Refusal> {
+        let definition = revision.definition.clone().map_err(|why| {
+            Refusal::new(
+                Kind::FailedPrecondition,
+                "DEFINITION_UNREADABLE",
+                format!("this revision cannot be run: {why}"),
+            )
+        })?;
+        Ok(Self {
+            namespace: revision.namespace.clone(),
+            name: revision.name.clone(),
+            revision: revision.record.revision,
+            hash: revision.record.hash,
+            definition,
+        })
     }
 }
 
@@ -60,22 +91,16 @@ impl Beginning {
     /// What does not fit.
     pub(crate) fn check(
         node: &Node,
-        revision: Arc<Revision>,
+        pinned: Pinned,
         key: Option<String>,
         input: Payload,
     ) -> Result<Self, Refusal> {
-        let definition = revision.definition.clone().map_err(|why| {
-            Refusal::new(
-                Kind::FailedPrecondition,
-                "DEFINITION_UNREADABLE",
-                format!("this revision cannot be run: {why}"),
-            )
-        })?;
-        check_input(&definition, &input)?;
-        let key = business_key(&definition, key, &input)?;
-        let ordering_key = ordering_key(&definition, &input)?;
+        let definition = &*pinned.definition;
+        check_input(definition, &input)?;
+        let key = business_key(definition, key, &input)?;
+        let ordering_key = ordering_key(definition, &input)?;
         // Sagas that wait for each other live together, so that one owner knows their order.
-        let (namespace, name) = (&*revision.namespace, &*revision.name);
+        let (namespace, name) = (&*pinned.namespace, &*pinned.name);
         let shards = node.lanes.shard_count();
         let home = match (definition.concurrency(), &ordering_key, &key) {
             (Some(_), _, _) => Some(home_shard(&[namespace, name], shards)),
@@ -85,8 +110,7 @@ impl Beginning {
             (None, None, None) => None,
         };
         Ok(Self {
-            revision,
-            definition,
+            pinned,
             key,
             ordering_key,
             input,
@@ -97,7 +121,7 @@ impl Beginning {
     /// The definition has a point of no return: a saga of it may come to where it cannot be undone.
     pub(crate) fn can_pass_point_of_no_return(&self) -> bool {
         let only_forward = |step: &amends_definitions::Step| step.kind() != StepKind::Compensatable;
-        self.definition.steps().iter().any(only_forward)
+        self.pinned.definition.steps().iter().any(only_forward)
     }
 
     /// The start, ready to be decided but for the look-up of its key.
@@ -111,22 +135,23 @@ impl Beginning {
             key_hash: hash_128(key.as_bytes()),
             input_hash: hash_128(&self.input.canonical()),
         });
+        let definition = self.pinned.definition;
         Start {
             id,
             started: Started {
-                namespace: self.revision.namespace.clone(),
-                definition: self.revision.name.clone(),
-                revision: self.revision.record.revision,
-                hash: self.revision.record.hash,
+                namespace: self.pinned.namespace,
+                definition: self.pinned.name,
+                revision: self.pinned.revision,
+                hash: self.pinned.hash,
                 key: self.key,
                 ordering_key: self.ordering_key,
-                concurrency_max: self.definition.concurrency().map(|limit| limit.max),
+                concurrency_max: definition.concurrency().map(|limit| limit.max),
                 parent,
                 input: self.input,
                 traceparent,
                 tracestate,
             },
-            definition: self.definition,
+            definition,
             key,
             existing: None,
         }
@@ -220,20 +245,16 @@ fn new_id(node: &Node, shard: ShardId) -> SagaId {
     SagaId::new(node.clock.now(), shard, random)
 }
 
-fn refused(refusal: &StartRefusal, revision: &Arc<Revision>) -> Refusal {
+fn refused(refusal: &StartRefusal, name: &str) -> Refusal {
     match refusal {
         StartRefusal::KeyReused { saga } => {
-            let message = format!(
-                "another start of {} has this key, with another input",
-                revision.name
-            );
+            let message = format!("another start of {name} has this key, with another input");
             Refusal::new(Kind::AlreadyExists, "KEY_REUSED", message)
                 .with_metadata("saga", saga.to_string())
         }
         StartRefusal::LimitReached { max } => {
             let message = format!(
-                "{max} sagas of {} run, which is as many as its concurrency allows: try again when one has ended",
-                revision.name
+                "{max} sagas of {name} run, which is as many as its concurrency allows: try again when one has ended"
             );
             let kind = Kind::ResourceExhausted {
                 retry_after: Some(OVERLOAD_RETRY_AFTER),

@@ -51,10 +51,7 @@ impl LaneTask {
     pub(super) fn start(&mut self, order: StartOrder, now: Time) {
         let StartOrder { start, waiting } = order;
         let shard = start.id.shard();
-        let token = self.wait(Waiter::Start {
-            waiting,
-            looked_up: super::lookup::question(&start),
-        });
+        let token = self.wait(Waiter::Start(waiting));
         self.input(shard, Input::Start { token, start }, now);
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use amends_core::journal::SagaState;
 use amends_core::shard::{
     CancelDisposition, CancelRefusal, ChildAnswer, ChildWish, Existing, History, LoadedSaga, Order,
-    OrderRefusal, Report, Signal, SignalRefusal, Start, StartAnswer, StartRefusal,
+    OrderRefusal, Report, Signal, SignalRefusal, Start, StartAnswer, StartRefusal, TurnRecovered,
 };
-use amends_core::{AttemptName, OperationKey, SagaId, ShardId};
+use amends_core::{AttemptName, OperationKey, SagaId, ShardId, Time};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Verdict;
@@ -42,13 +42,23 @@ pub(crate) enum Message {
     Withdrawn(Vec<AttemptName>),
     /// Who has the keys of these starts; none if the store did not say.
     LookedUp {
-        starts: Vec<StartOrder>,
+        starts: Vec<Keyed>,
         found: Option<Vec<Option<Existing>>>,
     },
     /// The same for starts of a shard whose batch was rolled back.
     LookedUpAgain {
         shard: ShardId,
         found: BTreeMap<SagaId, Existing>,
+    },
+    /// Who has, or waits for, a turn in a shard that was taken over: before any saga of it.
+    RecoveredTurns {
+        shard: ShardId,
+        turns: Vec<TurnRecovered>,
+    },
+    /// When sagas of the shard that sleep have to be back in memory.
+    RecoveredSleepers {
+        shard: ShardId,
+        sleepers: Vec<(SagaId, Time)>,
     },
     /// A page of a shard's active sagas. `more` is answered when they are in memory; none if this was the last page.
     Recovered {
@@ -76,6 +86,15 @@ pub(crate) struct Waiting<T> {
 pub(crate) struct StartOrder {
     pub(crate) start: Box<Start>,
     pub(crate) waiting: Waiting<Result<StartAnswer, StartRefusal>>,
+}
+
+/// A start whose key has to be looked up before it can be decided.
+#[derive(Debug)]
+pub(crate) enum Keyed {
+    /// A client's.
+    Start(StartOrder),
+    /// A child's, which begins only if it does not exist.
+    Child(Box<ChildWish>),
 }
 
 /// A cancel and who waits for it.

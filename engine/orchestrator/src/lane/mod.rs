@@ -16,6 +16,6 @@ mod verdict;
 
 pub(crate) use committer::{Committer, Resolution, Verdict};
 pub(crate) use message::{
-    ActOrder, CancelOrder, Lanes, Message, ReportedOutcome, SignalOrder, StartOrder, Waiting,
+    ActOrder, CancelOrder, Keyed, Lanes, Message, ReportedOutcome, SignalOrder, StartOrder, Waiting,
 };
 pub(crate) use task::LaneTask;

@@ -8,22 +8,17 @@ use amends_core::shard::{
     StartAnswer, StartRefusal, Token,
 };
 use amends_core::{OperationKey, SagaId};
-use amends_store::KeyLookup;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Waiting;
 use super::task::LaneTask;
 use crate::dispatch::{Acknowledgement, InstanceId, Order};
-use crate::{children, loading, telemetry};
+use crate::{children, telemetry};
 
 /// Who waits for the answer to an input.
 #[derive(Debug)]
 pub(super) enum Waiter {
-    Start {
-        waiting: Waiting<Result<StartAnswer, StartRefusal>>,
-        /// What to ask the store, for a start with a key.
-        looked_up: Option<(SagaId, KeyLookup)>,
-    },
+    Start(Waiting<Result<StartAnswer, StartRefusal>>),
     Cancel(Waiting<Result<CancelDisposition, CancelRefusal>>),
     Signal(Waiting<Result<bool, SignalRefusal>>),
     Act(Waiting<Result<SagaState, OrderRefusal>>),
@@ -48,7 +43,7 @@ impl LaneTask {
                 Output::Send(command) => orders.push(Order::Send(command)),
                 Output::Withdraw { attempt, .. } => orders.push(Order::Withdraw(attempt)),
                 Output::Started { token, result } => {
-                    if let Some(Waiter::Start { waiting, .. }) = self.waiters.remove(&token.0) {
+                    if let Some(Waiter::Start(waiting)) = self.waiters.remove(&token.0) {
                         answer(waiting, result);
                     }
                 }
@@ -76,7 +71,10 @@ impl LaneTask {
                 } => {
                     self.acknowledge(token, acknowledged, &mut answers);
                 }
-                Output::Load { saga } => loading::load(&self.node, saga),
+                Output::Load { saga } => {
+                    let urgent = self.urgent.remove(&saga);
+                    self.node.loads.ask(saga, urgent);
+                }
                 Output::Changed { saga, state } => {
                     if state.is_terminal() {
                         orders.push(Order::Forget(saga));
