@@ -14,6 +14,8 @@ pub mod refusal;
 
 mod children;
 mod definitions;
+mod impact;
+mod incidents;
 mod language;
 mod operating;
 mod reads;
@@ -22,6 +24,7 @@ mod starts;
 mod drain;
 mod lease;
 mod loading;
+mod retention;
 mod startup;
 
 mod dispatch;
@@ -36,10 +39,17 @@ mod subscriptions;
 mod telemetry;
 
 pub use amends_definitions::{Diagnostic, Severity};
-pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};
-pub use api::{ActRequest, Applied, HistoryPage, SagaView, SignalRequest, StartRequest};
+pub use amends_store::{
+    DefinitionRecord, Fingerprint, IncidentCursor, IncidentFilter, IncidentGroup, IncidentQuery,
+    InvalidFingerprint, ListQuery, SagaRecord,
+};
+pub use api::{
+    ActRequest, Applied, ChangedIncidents, GroupActed, GroupRequest, GroupVerb, HistoryPage,
+    Impact, ParticipantView, SagaView, SignalRequest, StartRequest,
+};
 pub use dispatch::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 pub use error::Error;
-pub use options::Options;
+pub use incidents::GroupActs;
+pub use options::{Options, Retention};
 pub use orchestrator::Orchestrator;
 pub use refusal::{Kind, Refusal};

@@ -55,3 +55,13 @@ pub(crate) const TAKEOVER_TRIES_MAX: u32 = 20;
 pub(crate) const CLOCK_JUMP_LOGGED: Duration = Duration::from_secs(60);
 /// Subscriptions before those without a listener are swept out.
 pub(crate) const SUBSCRIPTIONS_SWEEP_MIN: usize = 1_024;
+/// Groups of incidents that a new revision is compared with.
+pub(crate) const IMPACT_GROUPS_MAX: usize = 1_000;
+/// Incidents that an act on a group reads at once.
+pub(crate) const GROUP_PAGE_INCIDENTS: usize = 200;
+/// Sagas that an act on a group reaches in a second.
+pub(crate) const GROUP_RATE_MAX: u32 = 1_000;
+/// How much longer retention rests than it has worked.
+pub(crate) const RETENTION_PAUSE_FACTOR: u32 = 9;
+/// The shortest rest of retention after a deletion.
+pub(crate) const RETENTION_PAUSE_MIN: Duration = Duration::from_millis(10);

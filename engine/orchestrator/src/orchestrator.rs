@@ -3,21 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::journal::SagaState;
+use amends_core::journal::{IncidentInsert, SagaState};
 use amends_core::shard::{CancelDisposition, StartAnswer};
 use amends_core::{Incarnation, SagaId};
 use amends_definitions::Diagnostic;
-use amends_store::{DefinitionRecord, ListQuery, SagaRecord, Store};
+use amends_store::{
+    DefinitionRecord, IncidentFilter, IncidentGroup, IncidentQuery, ListQuery, SagaRecord, Store,
+};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
-use crate::api::{ActRequest, Applied, HistoryPage, SagaView, SignalRequest, StartRequest};
+use crate::api::{
+    ActRequest, Applied, GroupRequest, HistoryPage, ParticipantView, SagaView, SignalRequest,
+    StartRequest,
+};
 use crate::dispatch::{Attachment, Session};
 use crate::error::Error;
+use crate::incidents::GroupActs;
 use crate::node::Node;
 use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::{drain, language, operating, reads, starts, startup};
+use crate::{drain, impact, incidents, language, operating, reads, starts, startup};
 
 /// A node's handle. When the last one goes without [`Orchestrator::drain`], the node stops where it is, as after a crash.
 #[derive(Clone)]
@@ -198,6 +204,61 @@ impl Orchestrator {
     /// own for what would break what a saga promises.
     pub async fn order(&self, request: ActRequest) -> Result<SagaState, Refusal> {
         operating::act(&self.node, request).await
+    }
+
+    /// A page of open incidents, the oldest first.
+    ///
+    /// # Errors
+    /// If the namespace does not exist, or the store does not answer.
+    pub async fn list_incidents(
+        &self,
+        query: IncidentQuery,
+    ) -> Result<Vec<IncidentInsert>, Refusal> {
+        incidents::list(&self.node, &query).await
+    }
+
+    /// Open incidents by what they have in common, the most numerous first.
+    ///
+    /// # Errors
+    /// If the namespace does not exist, or the store does not answer.
+    pub async fn incident_groups(
+        &self,
+        filter: IncidentFilter,
+        limit: usize,
+    ) -> Result<Vec<IncidentGroup>, Refusal> {
+        incidents::groups(&self.node, &filter, limit).await
+    }
+
+    /// Does the same about every incident of a group, one after the other, at a rate, for as long as it is asked for the
+    /// next.
+    ///
+    /// # Errors
+    /// If the namespace does not exist or the rate is out of its range; `UNAVAILABLE` while nothing can be written.
+    pub fn act_on_group(&self, request: GroupRequest) -> Result<GroupActs, Refusal> {
+        GroupActs::new(&self.node, request)
+    }
+
+    /// The participant instances that are attached, by name.
+    ///
+    /// # Errors
+    /// If the namespace does not exist.
+    pub fn participants(&self, namespace: &str) -> Result<Vec<ParticipantView>, Refusal> {
+        self.node.namespace(namespace)?;
+        let now = self.node.clock.now();
+        Ok(self.node.registry.participants(namespace, now))
+    }
+
+    /// Takes a revision of a definition out of sight: nothing starts from it any more.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` with their number while sagas in flight are pinned to it; `NOT_FOUND`.
+    pub async fn delete_definition(
+        &self,
+        namespace: &str,
+        name: &str,
+        revision: u32,
+    ) -> Result<(), Refusal> {
+        impact::delete(&self.node, namespace, name, revision).await
     }
 
     /// Attaches a participant instance. A newer one of the same instance replaces the older.

@@ -24,7 +24,7 @@ use crate::node::{Node, OpenShards};
 use crate::options::Options;
 use crate::status::{Load, Status};
 use crate::subscriptions::Subscriptions;
-use crate::{lease, loading, telemetry};
+use crate::{lease, loading, retention, telemetry};
 
 /// Starts a node; returns when it has taken over its shards, with the guard that stops it.
 pub(crate) async fn start(
@@ -68,6 +68,8 @@ pub(crate) async fn start(
     );
     start_lanes(&node, inboxes).await.map_err(Error::Store)?;
     loading::serve(&node, wanted);
+    node.tasks
+        .spawn(retention::sweep(node.clone(), options.retention));
     telemetry::node_started(&node.lease.name, shards.len(), node.lanes.count());
     Ok((node, guard))
 }

@@ -120,6 +120,19 @@ pub(crate) fn definition_applied(namespace: &str, name: &str, revision: u32, cre
     );
 }
 
+pub(crate) fn definition_deleted(namespace: &str, name: &str, revision: u32) {
+    info!(
+        namespace,
+        definition = name,
+        revision,
+        "a revision was deleted"
+    );
+}
+
+pub(crate) fn expired(sagas: u64) {
+    info!(sagas, "sagas whose retention had passed were deleted");
+}
+
 pub(crate) fn session_attached(namespace: &str, participant: &str, instance: &str, in_hand: usize) {
     info!(
         namespace,

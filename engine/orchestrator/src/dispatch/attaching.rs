@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use amends_core::AttemptName;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::book::{Book, Instance, Live, Name, Outbox};
 use super::{Attachment, Delivery, InstanceId};
@@ -37,6 +38,7 @@ impl Book {
             deliveries,
             credit,
             draining: false,
+            since: Instant::now(),
             resend: VecDeque::new(),
         });
         self.send_again(id, missing, outbox);
@@ -83,6 +85,7 @@ impl Book {
         {
             instance.live = None;
             instance.session = session;
+            instance.sdk.clone_from(&attachment.sdk);
             for (_, queue) in std::mem::take(&mut instance.offers) {
                 self.queues.withdraw_offer(queue, id);
             }
@@ -92,6 +95,7 @@ impl Book {
         self.by_name.insert(name.clone(), id);
         let instance = Instance {
             name,
+            sdk: attachment.sdk.clone(),
             live: None,
             session,
             offers: Vec::new(),

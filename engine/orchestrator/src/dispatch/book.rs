@@ -57,6 +57,8 @@ pub(super) struct Name {
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) name: Name,
+    /// What it runs.
+    pub(super) sdk: String,
     pub(super) live: Option<Live>,
     /// Its latest session.
     pub(super) session: u64,
@@ -73,6 +75,7 @@ pub(super) struct Live {
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(super) credit: u32,
     pub(super) draining: bool,
+    pub(super) since: Instant,
     /// Sent on an earlier stream, lost on the way, and due first.
     pub(super) resend: VecDeque<AttemptName>,
 }
@@ -80,7 +83,7 @@ pub(super) struct Live {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) command: Box<Command>,
-    instance: InstanceId,
+    pub(super) instance: InstanceId,
     /// When it was sent, or was found in the instance's hand.
     pub(super) since: Instant,
     /// When its shard was last told that it is still under way.
@@ -336,7 +339,8 @@ impl Book {
                 return;
             };
             // It may have been reported, or its saga may have ended, meanwhile.
-            if let Some(sent) = self.sent.get(&attempt) {
+            if let Some(sent) = self.sent.get_mut(&attempt) {
+                sent.since = Instant::now();
                 live.credit -= 1;
                 outbox.sent.push(attempt);
                 let command = Command {

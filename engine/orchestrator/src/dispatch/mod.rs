@@ -5,10 +5,12 @@
 
 mod attaching;
 mod book;
+mod insight;
 mod offers;
 mod registry;
 mod session;
 
+pub(crate) use insight::{Server, Whereabouts};
 pub(crate) use registry::{Order, Registry};
 pub use session::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 

@@ -19,6 +19,8 @@ pub struct Attachment {
     pub participant: String,
     /// This process.
     pub instance: String,
+    /// What it runs, such as `amends-sdk-rust/0.1.0`; for people.
+    pub sdk: String,
     /// What it serves, and whether behind a barrier.
     pub actions: Vec<(ActionName, bool)>,
     /// How many commands it takes at first.

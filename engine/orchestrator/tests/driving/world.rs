@@ -235,6 +235,7 @@ pub fn attachment(instance: &str, credit: u32) -> Attachment {
         namespace: "default".into(),
         participant: "shop".into(),
         instance: instance.into(),
+        sdk: "tests/1".into(),
         actions: ACTIONS
             .into_iter()
             .map(|action| (ActionName::new(action), true))
