@@ -14,6 +14,7 @@ mod references;
 mod retries;
 mod routes;
 mod schemas;
+mod shapes;
 mod timeouts;
 mod works;
 

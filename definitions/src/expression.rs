@@ -10,6 +10,7 @@ pub(crate) mod reference;
 mod syntax;
 #[cfg(feature = "document")]
 pub(crate) mod template;
+mod time;
 mod value;
 
 use std::borrow::Cow;
@@ -106,10 +107,32 @@ impl Expression {
         Ok(key)
     }
 
+    /// The value of a time: a string in RFC 3339, as microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`], and if the value is not such a string.
+    pub fn evaluate_time(&self, scope: &Scope<'_>) -> Result<i64, EvaluationError> {
+        charge::begin();
+        match self.scalar(scope)? {
+            Err(text) => time::parse(&text)
+                .map_err(|what| self.failed(&format!("the value is no RFC 3339 time: {what}"))),
+            Ok(_) => Err(self.failed("a time is a string in RFC 3339")),
+        }
+    }
+
     /// What it refers to.
     #[cfg(feature = "document")]
     pub(crate) fn references(&self) -> &[Reference] {
         &self.references
+    }
+
+    /// The path that it is, if it is a path and nothing else.
+    #[cfg(feature = "document")]
+    pub(crate) fn path(&self) -> Option<&Reference> {
+        match self.program {
+            Program::Path => self.references.first(),
+            Program::Cel(..) => None,
+        }
     }
 
     /// What its comprehensions call their items.

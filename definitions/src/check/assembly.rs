@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::expressions::{Checker, Place};
-use super::references::Shapes;
 use super::schemas::Schemas;
+use super::shapes::Shapes;
 use super::{references, retries, timeouts};
 use crate::definition::{
     ActionName, Call, ChildSaga, Compensation, CompensationCall, Definition, DefinitionHash, Emit,
@@ -45,10 +45,11 @@ pub(super) fn assemble(
         .map(|(place, (step, schema))| parts.step(place, step, schema))
         .collect();
     let used = parts.expressions.used_signals;
-    references::check_signals_used(draft, &used, report);
     if report.failed() {
         return None;
     }
+    // What does not compile might have used one.
+    references::check_signals_used(draft, &used, report);
     let signals = draft.signals.iter().zip(schemas.signals);
     let signals: BTreeMap<String, Signal> = signals
         .map(|(signal, schema)| (signal.id.value.clone(), Signal { schema }))
@@ -135,6 +136,9 @@ impl<'a, 'n> Parts<'a, 'n> {
 
     fn foreach(&mut self, place: usize, draft: &ForeachDraft<'_>) -> Option<Foreach> {
         let list = self.expression(draft.list, "`foreach.in`", Place::Whole(place));
+        if let Some(Some(list)) = &list {
+            self.expressions.learn_items(place, list);
+        }
         let key = self.expression(draft.key, "`foreach.key`", Place::Step(place));
         let whole = |given: &Option<Spanned<u32>>| given.as_ref().map(|given| given.value);
         let max_items = whole(&draft.max_items).unwrap_or(ITEMS_MAX);

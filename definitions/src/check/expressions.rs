@@ -1,9 +1,11 @@
 //! Expressions: each compiles, and every name in it is handed to the rule of references with its place in the document.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::references::Shapes;
+use serde_json::Value;
+
+use super::shapes::Shapes;
 use crate::diagnostic::Report;
 use crate::document::draft::Draft;
 use crate::document::fields;
@@ -50,6 +52,8 @@ pub(super) struct Checker<'a, 'n> {
     pub(super) graph: Option<&'a Graph>,
     pub(super) shapes: &'a Shapes,
     pub(super) used_signals: BTreeSet<String>,
+    /// What is known of the items of each `foreach`, by its step.
+    pub(super) item_shapes: BTreeMap<usize, &'a Value>,
     pub(super) report: &'a mut Report,
 }
 
@@ -65,6 +69,7 @@ impl<'a, 'n> Checker<'a, 'n> {
             graph,
             shapes,
             used_signals: BTreeSet::new(),
+            item_shapes: BTreeMap::new(),
             report,
         }
     }

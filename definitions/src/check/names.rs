@@ -48,7 +48,10 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
         let actions = participant.actions.iter().flatten();
         for part in [&participant.name].into_iter().chain(actions) {
             if !is_action_part(&part.value) {
-                let message = format!("`{}` is half of no action's name", shortened(&part.value));
+                let message = format!(
+                    "`{}` cannot be half of an action's name",
+                    shortened(&part.value)
+                );
                 report
                     .error("ACTION", message, part.span.clone())
                     .help(ACTION_HELP);

@@ -1,28 +1,20 @@
 //! References: an expression refers only to what exists where it stands. A step may read the steps before it alone, and what a
 //! schema says of a value is held against the fields that are read of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use serde_json::Value;
-
 use super::expressions::{Checker, Place};
+use super::shapes::{OUTPUT_SCHEMA, Shape, Shapes, follow, is_closed_form, shape_of};
+use crate::Expression;
 use crate::definition::StepIndex;
 use crate::diagnostic::Report;
-use crate::document::draft::{Draft, StepDraft, WorkDraft};
+use crate::document::draft::{Draft, WorkDraft};
 use crate::document::fields::{self, Spanned};
 use crate::expression::reference::{ROOTS_IN_PLACES, Reference};
 use crate::graph;
 use crate::json::shortened;
 use crate::suggestion::nearest;
-
-/// What schemas say of the values that expressions read.
-pub(super) struct Shapes {
-    pub(super) input: Option<Value>,
-    /// Of each step, under `foreach` each item's.
-    pub(super) outputs: Vec<Option<Value>>,
-    pub(super) signals: BTreeMap<String, Value>,
-}
 
 /// Warns of signals that no step waits for and no expression reads.
 pub(super) fn check_signals_used(draft: &Draft<'_>, read: &BTreeSet<String>, report: &mut Report) {
@@ -44,7 +36,35 @@ pub(super) fn check_signals_used(draft: &Draft<'_>, read: &BTreeSet<String>, rep
     }
 }
 
-impl Checker<'_, '_> {
+impl<'a> Checker<'a, '_> {
+    /// Looks up what a schema says of the items of a list.
+    pub(super) fn learn_items(&mut self, step: usize, list: &Expression) {
+        let Some(path) = list.path() else {
+            return;
+        };
+        let shapes: &'a Shapes = self.shapes;
+        let (shape, fields) = match (path.root.as_str(), path.fields.as_slice()) {
+            ("input", fields) => (shapes.input.as_ref(), fields),
+            ("signals", [id, fields @ ..]) => (shapes.signals.get(id), fields),
+            ("steps", [id, output, fields @ ..]) if output == "output" => {
+                let mut steps = self.draft.steps.iter().enumerate();
+                let found = steps.find(|(_, draft)| draft.id.value == *id);
+                let shape =
+                    found.and_then(|(place, draft)| shape_of(draft, place, shapes).schema());
+                (shape, fields)
+            }
+            _ => return,
+        };
+        let list = fields.iter().try_fold(shape, |shape, field| {
+            let shape = shape.filter(|shape| is_closed_form(shape))?;
+            Some(shape.get("properties")?.get(field))
+        });
+        let list = list.flatten().filter(|shape| is_closed_form(shape));
+        if let Some(items) = list.and_then(|list| list.get("items")) {
+            self.item_shapes.insert(step, items);
+        }
+    }
+
     /// Checks what an expression refers to.
     pub(super) fn reference(
         &mut self,
@@ -74,7 +94,9 @@ impl Checker<'_, '_> {
                 self.output_of_self(reference, source, span, step);
             }
             ("error", Place::Route(_)) => self.field(reference, &["code", "message"], span),
-            (root, place) if self.item(place) == Some(root) => {}
+            (root, place) if self.item(place) == Some(root) => {
+                self.item_field(reference, span, place)
+            }
             (root, place) => self.unknown_root(root, span, place),
         }
     }
@@ -322,6 +344,15 @@ impl Checker<'_, '_> {
         follow(shape, name, path, rest, reference, span, self.report);
     }
 
+    fn item_field(&mut self, reference: &Reference, span: Range<usize>, place: Place) {
+        let shape = place
+            .step()
+            .and_then(|step| self.item_shapes.get(&step).copied());
+        let (path, name) = (reference.root.clone(), "the schema of the list");
+        let fields = &reference.fields;
+        follow(shape, name, path, fields, reference, span, self.report);
+    }
+
     fn input(&mut self, reference: &Reference, span: Range<usize>) {
         let (shape, path) = (self.shapes.input.as_ref(), "input".to_owned());
         let fields = &reference.fields;
@@ -335,107 +366,4 @@ impl Checker<'_, '_> {
             self.report,
         );
     }
-}
-
-const OUTPUT_SCHEMA: &str = "the step's `outputSchema`";
-
-/// What is known of a step's output.
-enum Shape<'s> {
-    Unknown,
-    /// There is none, as this sort of step has none.
-    None(&'static str),
-    List,
-    /// What a schema says, and the schema's name.
-    Of(&'s Value, &'static str),
-}
-
-fn shape_of<'s>(draft: &StepDraft<'_>, step: usize, shapes: &'s Shapes) -> Shape<'s> {
-    if draft.foreach.is_some() {
-        return Shape::List;
-    }
-    if draft.on_error.iter().any(|route| route.output.is_some()) {
-        return Shape::Unknown;
-    }
-    match &draft.work {
-        Some(WorkDraft::Call { .. } | WorkDraft::Saga(_)) => shapes.outputs[step]
-            .as_ref()
-            .map_or(Shape::Unknown, |shape| Shape::Of(shape, OUTPUT_SCHEMA)),
-        Some(WorkDraft::Wait(wait)) => wait
-            .signal
-            .as_ref()
-            .and_then(|signal| shapes.signals.get(&signal.value))
-            .map_or(Shape::Unknown, |shape| {
-                Shape::Of(shape, "the signal's `schema`")
-            }),
-        Some(work @ (WorkDraft::Sleep(_) | WorkDraft::Emit(_) | WorkDraft::Fail(_))) => {
-            Shape::None(work.key())
-        }
-        None => Shape::Unknown,
-    }
-}
-
-/// Follows a path through the properties that a schema knows.
-fn follow(
-    mut schema: Option<&Value>,
-    name: &str,
-    mut path: String,
-    fields: &[String],
-    reference: &Reference,
-    span: Range<usize>,
-    report: &mut Report,
-) {
-    for field in fields {
-        let Some(properties) = schema
-            .and_then(|schema| schema.get("properties"))
-            .and_then(Value::as_object)
-        else {
-            return;
-        };
-        let Some(here) = schema.filter(|schema| is_closed_form(schema)) else {
-            return;
-        };
-        let required = here.get("required").and_then(Value::as_array);
-        let is_required = required
-            .is_some_and(|required| required.iter().any(|name| name.as_str() == Some(field)));
-        if !properties.contains_key(field.as_str()) && !is_required {
-            let closed = here.get("additionalProperties") == Some(&Value::Bool(false));
-            let near = nearest(field, properties.keys().map(String::as_str));
-            let help = match near {
-                Some(near) => format!("did you mean `{path}.{near}`?"),
-                None => format!("add it to the `properties` of {name}"),
-            };
-            let message = format!("{name} knows no `{path}.{}`", shortened(field));
-            if closed {
-                report.error("UNKNOWN_FIELD", message, span).help(help);
-            } else if !reference.test {
-                report.warning("UNKNOWN_FIELD", message, span).help(help);
-            }
-            return;
-        }
-        path = format!("{path}.{field}");
-        schema = properties.get(field.as_str());
-    }
-    let kind = schema.and_then(|schema| schema.get("type"));
-    if reference.beside_double && kind.and_then(Value::as_str) == Some("integer") {
-        let message = format!("`{path}` is an integer, and arithmetic does not mix int and double");
-        report
-            .error("MIXED_NUMBERS", message, span)
-            .help(format!("write `double({path})`"));
-    }
-}
-
-/// If the properties of an object schema are all in `properties`, and not somewhere else as well.
-fn is_closed_form(schema: &Value) -> bool {
-    [
-        "$ref",
-        "allOf",
-        "anyOf",
-        "oneOf",
-        "if",
-        "patternProperties",
-        "dependentSchemas",
-        "$dynamicRef",
-    ]
-    .iter()
-    .all(|keyword| schema.get(keyword).is_none())
 }

@@ -3,23 +3,21 @@
 use super::works::FIXED_CODES;
 use crate::definition::{Kind, Then};
 use crate::diagnostic::Report;
-use crate::document::draft::{Draft, RouteDraft, StepDraft};
+use crate::document::draft::{Draft, RouteDraft, StepDraft, WorkDraft};
 use crate::document::fields::Spanned;
 
 pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
     for step in &draft.steps {
-        let mut all_before = None;
+        let mut all_taken = false;
         for route in &step.on_error {
             check_route(step, route, report);
-            if all_before == Some(()) {
+            if all_taken {
                 let message = "no failure comes to this route: the one before takes them all";
                 report
                     .warning("UNREACHABLE_ROUTE", message, route.span.clone())
                     .help("put the route without `codes` and `when` last");
             }
-            if route.codes.is_empty() && route.when.is_none() {
-                all_before = Some(());
-            }
+            all_taken |= route.codes.is_empty() && route.when.is_none();
         }
     }
 }
@@ -48,6 +46,14 @@ fn check_route(step: &StepDraft<'_>, route: &RouteDraft<'_>, report: &mut Report
         if !FIXED_CODES.contains(&code.value.as_str()) {
             super::names::check_code(code, report);
         }
+    }
+    if let Some(WorkDraft::Wait(_)) = &step.work
+        && let Some(code) = route.codes.iter().find(|code| code.value == "WAIT_TIMEOUT")
+    {
+        let message = "no failure comes to this route: a wait whose time is over goes where `wait.onTimeout` says";
+        report
+            .warning("UNREACHABLE_ROUTE", message, code.span.clone())
+            .help("set `wait.onTimeout`");
     }
     let Some(then) = &route.then else {
         return;

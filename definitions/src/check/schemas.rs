@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::references::Shapes;
+use super::shapes::Shapes;
 use crate::Schema;
 use crate::diagnostic::Report;
 use crate::document::draft::Draft;

@@ -208,7 +208,7 @@ impl<'a> Scan<'a> {
         };
         if let Some((root, fields)) = path {
             if !self.is_variable(root) {
-                let at = self.whole_path(self.place(expr, root));
+                let at = self.place_of_path(expr, root, &fields);
                 self.references.push(Reference {
                     root: root.to_owned(),
                     fields: fields.into_iter().map(str::to_owned).collect(),
@@ -404,6 +404,25 @@ impl<'a> Scan<'a> {
             return start..start + text.len();
         }
         self.named(name)
+    }
+
+    /// Where a path stands, if it is written with dots, else from its root on.
+    fn place_of_path(&self, expr: &IdedExpr, root: &str, fields: &[&str]) -> Range<usize> {
+        let mut path = root.to_owned();
+        for field in fields {
+            path.push('.');
+            path.push_str(field);
+        }
+        let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == '.';
+        let mut places = self.source.match_indices(&path).map(|(at, _)| at);
+        let found = places.find(|at| {
+            let (before, behind) = (&self.source[..*at], &self.source[at + path.len()..]);
+            !before.ends_with(is_part) && !behind.starts_with(is_part)
+        });
+        match found {
+            Some(at) => at..at + path.len(),
+            None => self.whole_path(self.place(expr, root)),
+        }
     }
 
     /// From the place of a root to the end of the path.

@@ -11,4 +11,5 @@ mod races;
 mod random;
 mod recovery;
 mod shards;
+mod wild;
 mod world;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amends_core::journal::SagaState;
 use amends_core::shard::{Acknowledged, Input};
-use amends_core::{OperationKind, SagaId};
+use amends_core::{AttemptName, OperationKind, OperationName, SagaId};
 
 use crate::forward::ORDER;
 use crate::pump::{Pump, definition, failed, rejected, succeeded};
@@ -328,9 +328,15 @@ fn what_waits_for_its_saga_to_be_loaded_survives_a_batch_that_is_undone() {
 
 fn sent(saga: SagaId) -> Input {
     Input::Sent {
-        saga,
-        step: "reserve".into(),
-        operation: OperationKind::Forward,
-        attempt: 1,
+        attempt: AttemptName {
+            saga,
+            name: OperationName {
+                step: "reserve".into(),
+                item: 0,
+                round: 0,
+                operation: OperationKind::Forward,
+            },
+            attempt: 1,
+        },
     }
 }

@@ -29,7 +29,7 @@ fn nothing_leaves_before_it_is_durable() {
             .prepare(pump.now, BatchLimits::default(), &pump.barrier)
             .is_none()
     );
-    pump.shard.committed(pump.now);
+    pump.shard.committed();
     let outputs = pump.shard.take_outputs();
     assert!(
         outputs
@@ -97,7 +97,7 @@ fn a_lost_batch_is_decided_again_behind_the_takeover_record() {
         .expect("a batch");
     assert_eq!((again.epoch, again.rows[0].position), (first, first + 1));
     pump.store(&again);
-    pump.shard.committed(pump.now);
+    pump.shard.committed();
     pump.let_out();
     assert!(pump.started[&token].is_ok());
     assert_eq!(pump.commands[0].epoch, first);
@@ -169,7 +169,7 @@ fn data_that_the_store_refuses_parks_its_saga_and_no_other() {
         .prepare(pump.now, limits, &pump.barrier)
         .expect("a batch");
     pump.shard.rolled_back(None);
-    pump.shard.refuse_first("value out of range", pump.now);
+    pump.shard.refuse_first("value out of range");
     pump.run();
     assert_eq!(pump.acknowledged[&token], Acknowledged::Unreadable);
     assert_eq!(pump.state(saga), SagaState::Parked);
@@ -178,7 +178,7 @@ fn data_that_the_store_refuses_parks_its_saga_and_no_other() {
         .prepare(pump.now, limits, &pump.barrier)
         .expect("a batch");
     pump.shard.rolled_back(None);
-    pump.shard.refuse_first("value out of range", pump.now);
+    pump.shard.refuse_first("value out of range");
     pump.run();
     assert_eq!(
         pump.started[&token],
@@ -234,7 +234,7 @@ fn a_saga_that_cannot_be_read_parks_with_its_reason_once_and_hides_no_other() {
         (batch.updates[0].id, batch.updates[0].state),
         (saga, SagaState::Parked)
     );
-    shard.committed(pump.now);
+    shard.committed();
     let sends = shard
         .take_outputs()
         .iter()
