@@ -205,6 +205,14 @@ impl Pump {
             .unwrap_or_else(|| panic!("no command for {step}: {:?}", self.out()))
     }
 
+    /// The oldest command that is out for an operation of this kind.
+    pub fn command_of(&self, operation: OperationKind) -> Command {
+        let mut out = self.commands.iter();
+        out.find(|command| command.key.operation == operation)
+            .unwrap_or_else(|| panic!("no such command: {:?}", self.out()))
+            .clone()
+    }
+
     /// The commands that are out, as `step:operation:attempt`.
     pub fn out(&self) -> Vec<String> {
         self.commands
@@ -609,6 +617,26 @@ impl Pump {
                 }
                 Output::Changed { .. } => {}
             }
+        }
+    }
+
+    /// Decides, goes back, decides again: a batch that is undone leaves no trace, so the same comes of it.
+    pub fn decide_twice(&mut self) {
+        let (asked, mute) = (self.loads.len(), std::mem::replace(&mut self.mute, true));
+        let first = self.shard.prepare(self.now, self.limits, &self.barrier);
+        self.let_out();
+        if let Some(first) = &first {
+            self.shard.rolled_back(None);
+            self.look_up();
+            let second = self.shard.prepare(self.now, self.limits, &self.barrier);
+            assert_eq!(second.as_ref(), Some(first));
+            self.let_out();
+            self.shard.rolled_back(Some(first.rows[0].position));
+            self.look_up();
+        }
+        self.mute = mute;
+        for at in asked..self.loads.len() {
+            self.load(self.loads[at]);
         }
     }
 
