@@ -37,7 +37,8 @@ pub use incident::{
 };
 pub use node::{Identity, NodeLease};
 pub use saga::{
-    KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, StoredRow, TurnRecord, histories,
+    KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, StoredRow, TurnRecord, distinct,
+    histories,
 };
 pub use seam::{Definitions, Incidents, Leases, Sagas};
 pub use tail::Tail;

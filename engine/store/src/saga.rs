@@ -1,6 +1,6 @@
 //! Sagas as the store knows them: their rows, their histories, their keys, and how to ask for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use amends_core::journal::{JournalRow, SagaInsert, SagaState, SagaUpdate, Turn};
@@ -170,4 +170,12 @@ pub fn histories(sagas: Vec<SagaRecord>, rows: Vec<StoredRow>) -> Vec<SagaHistor
             saga,
         })
         .collect()
+}
+
+/// The sagas asked for, each once, in the order asked for.
+#[must_use]
+pub fn distinct(sagas: &[SagaId]) -> Vec<SagaId> {
+    let mut seen = BTreeSet::new();
+    let fresh = sagas.iter().copied().filter(|saga| seen.insert(*saga));
+    fresh.collect()
 }

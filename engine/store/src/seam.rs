@@ -67,8 +67,8 @@ pub trait Sagas: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Option<SagaHistory>, Error>;
 
-    /// Whole histories of several sagas, in the order asked for, those that there are. A row that cannot be read spoils
-    /// its own saga alone.
+    /// Whole histories of several sagas, in the order asked for, each once, those that there are. A row that cannot be
+    /// read spoils its own saga alone.
     async fn histories(&self, sagas: &[SagaId]) -> Result<Vec<SagaHistory>, Error>;
 
     /// Which sagas have these keys, each in the given order.

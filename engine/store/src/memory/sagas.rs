@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use super::state::{Saga, is_needed};
 use crate::{
-    Error, KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, Sagas, TurnRecord, histories,
+    Error, KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, Sagas, TurnRecord, distinct,
+    histories,
 };
 
 #[async_trait]
@@ -87,7 +88,7 @@ impl Sagas for MemoryStore {
     async fn histories(&self, sagas: &[SagaId]) -> Result<Vec<SagaHistory>, Error> {
         let state = self.state();
         let mut found = Vec::with_capacity(sagas.len());
-        for &saga in sagas {
+        for saga in distinct(sagas) {
             let Some(record) = state.sagas.get(&saga).map(|saga| saga.record.clone()) else {
                 continue;
             };
