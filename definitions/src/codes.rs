@@ -1,7 +1,7 @@
 //! The codes of all diagnostics, with what each means. They are stable: tools and people quote them.
 
 /// Each code of a [`Diagnostic`](crate::Diagnostic), sorted, with its meaning.
-pub const CODES: [(&str, &str); 76] = [
+pub const CODES: [(&str, &str); 77] = [
     ("ACTION", "an action is not written as participant.action"),
     ("ALIASES_FORBIDDEN", "an anchor, an alias or a merge key"),
     (
@@ -46,6 +46,10 @@ pub const CODES: [(&str, &str); 76] = [
     ("EXPRESSION_SYNTAX", "an expression that does not parse"),
     ("EXPRESSION_TOO_DEEP", "an expression is nested too deep"),
     ("EXPRESSION_TOO_LONG", "an expression has too many bytes"),
+    (
+        "EXPRESSION_TYPE",
+        "an expression yields what its field does not take",
+    ),
     (
         "HALF_WRAPPED_EXPRESSION",
         "a part of an expression is inside ${{ }} and a part is not",

@@ -7,6 +7,8 @@ pub(crate) mod compile;
 pub(crate) mod hints;
 pub(crate) mod reference;
 #[cfg(feature = "document")]
+pub(crate) mod sort;
+#[cfg(feature = "document")]
 mod syntax;
 #[cfg(feature = "document")]
 pub(crate) mod template;
@@ -31,6 +33,8 @@ pub struct Expression {
     references: Vec<Reference>,
     #[cfg(feature = "document")]
     variables: Vec<reference::Variable>,
+    #[cfg(feature = "document")]
+    sort: Option<sort::Sort>,
     program: Program,
 }
 
@@ -124,6 +128,12 @@ impl Expression {
     #[cfg(feature = "document")]
     pub(crate) fn references(&self) -> &[Reference] {
         &self.references
+    }
+
+    /// The sort of value that it yields, if its syntax tells.
+    #[cfg(feature = "document")]
+    pub(crate) fn sort(&self) -> Option<sort::Sort> {
+        self.sort
     }
 
     /// The path that it is, if it is a path and nothing else.

@@ -17,6 +17,7 @@ use crate::document::draft::{
 };
 use crate::document::fields::Spanned;
 use crate::document::node::Node;
+use crate::expression::sort::Sort;
 use crate::graph::Graph;
 use crate::limits::{ITEMS_MAX, ITEMS_PARALLEL_DEFAULT, RETENTION_DEFAULT};
 use crate::{Expression, Mapping, Schema};
@@ -33,9 +34,14 @@ pub(super) fn assemble(
         expressions: Checker::new(draft, graph.as_ref(), shapes, report),
         draft,
     };
-    let key = parts.expression(draft.key, "`key`", Place::Key("key"));
+    let key = parts.expression(draft.key, "`key`", &KEY, Place::Key("key"));
     let ordering_key = draft.ordering_key;
-    let ordering_key = parts.expression(ordering_key, "`orderingKey`", Place::Key("orderingKey"));
+    let ordering_key = parts.expression(
+        ordering_key,
+        "`orderingKey`",
+        &KEY,
+        Place::Key("orderingKey"),
+    );
     let output = parts.mapping(draft.output, Place::Output);
     let steps: Vec<Option<Step>> = draft
         .steps
@@ -74,6 +80,9 @@ pub(super) fn assemble(
     })
 }
 
+/// What a key may be.
+const KEY: [Sort; 2] = [Sort::Text, Sort::Number];
+
 struct Parts<'a, 'n> {
     expressions: Checker<'a, 'n>,
     draft: &'a Draft<'n>,
@@ -83,10 +92,19 @@ struct Parts<'a, 'n> {
 type Maybe<T> = Option<Option<T>>;
 
 impl<'a, 'n> Parts<'a, 'n> {
-    fn expression(&mut self, node: Option<&Node>, what: &str, place: Place) -> Maybe<Expression> {
+    fn expression(
+        &mut self,
+        node: Option<&Node>,
+        what: &str,
+        takes: &[Sort],
+        place: Place,
+    ) -> Maybe<Expression> {
         match node {
             None => Some(None),
-            Some(node) => self.expressions.expression(node, what, place).map(Some),
+            Some(node) => self
+                .expressions
+                .expression(node, what, takes, place)
+                .map(Some),
         }
     }
 
@@ -104,7 +122,7 @@ impl<'a, 'n> Parts<'a, 'n> {
         step: &StepDraft<'n>,
         output_schema: Option<Schema>,
     ) -> Option<Step> {
-        let when = self.expression(step.when, "`when`", Place::Whole(place));
+        let when = self.expression(step.when, "`when`", &[Sort::Bool], Place::Whole(place));
         let foreach = match &step.foreach {
             None => Some(None),
             Some(foreach) => self.foreach(place, foreach).map(Some),
@@ -135,11 +153,16 @@ impl<'a, 'n> Parts<'a, 'n> {
     }
 
     fn foreach(&mut self, place: usize, draft: &ForeachDraft<'_>) -> Option<Foreach> {
-        let list = self.expression(draft.list, "`foreach.in`", Place::Whole(place));
+        let list = self.expression(
+            draft.list,
+            "`foreach.in`",
+            &[Sort::List],
+            Place::Whole(place),
+        );
         if let Some(Some(list)) = &list {
             self.expressions.learn_items(place, list);
         }
-        let key = self.expression(draft.key, "`foreach.key`", Place::Step(place));
+        let key = self.expression(draft.key, "`foreach.key`", &KEY, Place::Step(place));
         let whole = |given: &Option<Spanned<u32>>| given.as_ref().map(|given| given.value);
         let max_items = whole(&draft.max_items).unwrap_or(ITEMS_MAX);
         let max_parallel = whole(&draft.max_parallel);
@@ -174,11 +197,11 @@ impl<'a, 'n> Parts<'a, 'n> {
             })),
             WorkDraft::Sleep(SleepDraft::For(time)) => Some(Work::Sleep(Sleep::For(time.value))),
             WorkDraft::Sleep(SleepDraft::Until(node)) => {
-                let until = self.expression(Some(node), "`sleep.until`", at)??;
+                let until = self.expression(Some(node), "`sleep.until`", &[Sort::Text], at)??;
                 Some(Work::Sleep(Sleep::Until(until)))
             }
             WorkDraft::Saga(saga) => {
-                let key = self.expression(saga.key, "`saga.key`", at);
+                let key = self.expression(saga.key, "`saga.key`", &KEY, at);
                 let input = self.mapping(saga.input, at);
                 Some(Work::Saga(ChildSaga {
                     name: saga.name.as_ref()?.value.clone(),
@@ -207,7 +230,7 @@ impl<'a, 'n> Parts<'a, 'n> {
 
     fn route(&mut self, place: usize, route: &RouteDraft<'_>) -> Option<Route> {
         let at = Place::Route(place);
-        let when = self.expression(route.when, "`when`", at);
+        let when = self.expression(route.when, "`when`", &[Sort::Bool], at);
         let output = self.mapping(route.output, at);
         let mut codes: Vec<String> = route.codes.iter().map(|code| code.value.clone()).collect();
         codes.sort_unstable();

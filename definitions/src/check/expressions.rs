@@ -11,6 +11,7 @@ use crate::document::draft::Draft;
 use crate::document::fields;
 use crate::document::node::{Node, NodeValue};
 use crate::expression::compile::Fault;
+use crate::expression::sort::Sort;
 use crate::expression::template::{self, Found};
 use crate::graph::Graph;
 use crate::json::shortened;
@@ -79,6 +80,7 @@ impl<'a, 'n> Checker<'a, 'n> {
         &mut self,
         node: &Node,
         what: &str,
+        takes: &[Sort],
         place: Place,
     ) -> Option<Expression> {
         let text = &fields::expression(node, what, self.report)?.text;
@@ -104,6 +106,8 @@ impl<'a, 'n> Checker<'a, 'n> {
                     let span = self.span(node, text, &at);
                     self.variable(&variable.name, span, place);
                 }
+                let span = self.span(node, text, &source);
+                self.check_sort(&expression, what, takes, span);
                 Some(expression)
             }
         }

@@ -109,11 +109,23 @@ pub(super) fn follow(
         schema = properties.get(field.as_str());
     }
     let kind = schema.and_then(|schema| schema.get("type"));
-    if reference.beside_double && kind.and_then(Value::as_str) == Some("integer") {
-        let message = format!("`{path}` is an integer, and arithmetic does not mix int and double");
-        report
-            .error("MIXED_NUMBERS", message, span)
-            .help(format!("write `double({path})`"));
+    match kind.and_then(Value::as_str) {
+        Some("integer") if reference.beside_double => {
+            let message =
+                format!("`{path}` is an integer, and arithmetic does not mix int and double");
+            report
+                .error("MIXED_NUMBERS", message, span)
+                .help(format!("write `double({path})`"));
+        }
+        Some("number") if reference.beside_int => {
+            let message = format!(
+                "`{path}` may be a double as well as an integer, and arithmetic does not mix them"
+            );
+            report.warning("MIXED_NUMBERS", message, span).help(format!(
+                "write `double({path})`, and the constant with a dot"
+            ));
+        }
+        _ => {}
     }
 }
 

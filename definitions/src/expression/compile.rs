@@ -10,6 +10,7 @@ use cel::common::types::CelInt;
 
 use super::charge::{CHARGE, ENV, INDEX, TOLL, WEIGH};
 use super::reference::{Projection, Reference};
+use super::sort;
 use super::syntax::{self, Syntax};
 use super::{Expression, Program};
 use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_MATCH_UNITS};
@@ -65,6 +66,7 @@ impl Expression {
         } = syntax::parse(source)?;
         let is_path = matches!(references.as_slice(), [only] if !only.test)
             && syntax::path_of(&tree).is_some();
+        let sort = sort::of(&tree);
         let program = if is_path {
             Program::Path
         } else {
@@ -75,6 +77,7 @@ impl Expression {
             source: source.to_owned(),
             references,
             variables,
+            sort,
             program,
         })
     }

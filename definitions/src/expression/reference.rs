@@ -24,6 +24,8 @@ pub(crate) struct Reference {
     pub(crate) test: bool,
     /// An operand of arithmetic whose other operand is a constant double.
     pub(crate) beside_double: bool,
+    /// An operand of arithmetic whose other operand is a constant integer.
+    pub(crate) beside_int: bool,
     /// Where in the expression's source, in bytes.
     pub(crate) at: Range<usize>,
 }

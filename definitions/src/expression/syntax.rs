@@ -214,6 +214,7 @@ impl<'a> Scan<'a> {
                     fields: fields.into_iter().map(str::to_owned).collect(),
                     test,
                     beside_double: false,
+                    beside_int: false,
                     at,
                 });
             }
@@ -268,11 +269,11 @@ impl<'a> Scan<'a> {
         for child in children(expr) {
             let known = self.references.len();
             self.visit(child)?;
-            if double
-                && path_of(child).is_some()
+            if path_of(child).is_some()
                 && let Some(reference) = self.references.get_mut(known)
             {
-                reference.beside_double = true;
+                reference.beside_double = double;
+                reference.beside_int = int;
             }
         }
         Ok(())

@@ -226,8 +226,10 @@ fn routes<'n>(node: &'n Node, report: &mut Report) -> Vec<RouteDraft<'n>> {
 }
 
 fn codes(node: &Node, report: &mut Report) -> Vec<Spanned<String>> {
-    let items = fields::items_up_to(node, "`codes`", ENTRIES_MAX, report).unwrap_or_default();
-    if items.is_empty() && matches!(node.value, NodeValue::List(_)) {
+    let Some(items) = fields::items_up_to(node, "`codes`", ENTRIES_MAX, report) else {
+        return Vec::new();
+    };
+    if items.is_empty() {
         report
             .error("WRONG_VALUE", "`codes` is empty", node.span.clone())
             .help("name a code, or leave `codes` out to match every failure");
