@@ -14,6 +14,8 @@ pub mod refusal;
 
 mod children;
 mod definitions;
+mod explain;
+mod explanation;
 mod impact;
 mod incidents;
 mod language;
@@ -49,6 +51,9 @@ pub use api::{
 };
 pub use dispatch::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 pub use error::Error;
+pub use explanation::{
+    At, AttemptView, Awaited, ChildName, Explanation, Owed, Sentence, Topic, WaitsFor,
+};
 pub use incidents::GroupActs;
 pub use options::{Options, Retention};
 pub use orchestrator::Orchestrator;

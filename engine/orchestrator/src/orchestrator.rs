@@ -19,11 +19,12 @@ use crate::api::{
 };
 use crate::dispatch::{Attachment, Session};
 use crate::error::Error;
+use crate::explanation::Explanation;
 use crate::incidents::GroupActs;
 use crate::node::Node;
 use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::{drain, impact, incidents, language, operating, reads, starts, startup};
+use crate::{drain, explain, impact, incidents, language, operating, reads, starts, startup};
 
 /// A node's handle. When the last one goes without [`Orchestrator::drain`], the node stops where it is, as after a crash.
 #[derive(Clone)]
@@ -143,6 +144,14 @@ impl Orchestrator {
     /// `NOT_FOUND`.
     pub async fn saga(&self, namespace: &str, id: SagaId) -> Result<SagaView, Refusal> {
         reads::saga(&self.node, namespace, id).await
+    }
+
+    /// Says why a saga is where it is, what ran where and when, what is owed and what it waits for.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn explain(&self, namespace: &str, id: SagaId) -> Result<Explanation, Refusal> {
+        explain::explain(&self.node, namespace, id).await
     }
 
     /// A page of sagas.

@@ -123,7 +123,7 @@ pub(crate) fn not_answered(doing: &'static str, error: &amends_store::Error) -> 
     Refusal::unavailable(format!("the database did not answer ({doing}): try again"))
 }
 
-fn in_namespace(
+pub(crate) fn in_namespace(
     history: Option<SagaHistory>,
     namespace: &str,
     id: SagaId,
