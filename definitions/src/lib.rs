@@ -43,7 +43,7 @@ pub use definition::{
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use expression::{EvaluationError, Expression, Mapping, Scope, SelfScope, StepScope};
 #[cfg(feature = "document")]
-pub use normal::{NormalFormError, from_normal_form, to_normal_form};
+pub use normal::{NormalFormError, from_normal_form, step_changes, to_normal_form};
 pub use payload::{Payload, PayloadError};
 #[cfg(feature = "document")]
 pub use samples::Samples;
