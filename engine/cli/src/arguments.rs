@@ -140,8 +140,8 @@ pub enum MigrateAction {
 /// Options of `lint`.
 #[derive(Clone, Debug, Args)]
 pub struct LintArguments {
-    /// The documents; `-` is standard input
-    #[arg(required = true, value_name = "FILE")]
+    /// The documents; `-` is standard input, a directory stands for every *.saga.yaml below it
+    #[arg(required = true, value_name = "PATH")]
     pub files: Vec<PathBuf>,
     /// How to write what was found
     #[arg(long, value_enum, default_value_t = LintFormat::Text, value_name = "FORMAT")]
@@ -155,6 +155,10 @@ pub enum LintFormat {
     Text,
     /// An object with all diagnostics
     Json,
+    /// A log of SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Workflow commands, which GitHub shows beside the lines of a change
+    Github,
 }
 
 /// Options of `apply`.

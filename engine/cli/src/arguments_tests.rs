@@ -42,6 +42,8 @@ fn what_the_documentation_shows_is_understood() {
         "amends server --database-url sqlite:a.db --listen 127.0.0.1:0 --node a --insecure-listen",
         "amends migrate up --database-url postgres://localhost/a",
         "amends lint a.yaml b.yaml --format json",
+        "amends lint sagas - --format sarif",
+        "amends lint sagas --format github",
         "amends apply -f a.yaml b.yaml -f c.yaml",
         "amends definition list",
         "amends definition get place-order --revision 2",
