@@ -1,0 +1,262 @@
+//! The language as a JSON Schema of draft 7: what editors complete, explain and check with while an author types. It is
+//! written out without references, so that every key carries its own words in every editor. Deliberately not here: what a
+//! schema cannot say (names that refer to each other, expressions, the kinds on the graph), which `check` finds.
+
+mod parts;
+mod step;
+
+use serde_json::{Map, Value, json};
+
+use crate::limits::{
+    DESCRIPTION_BYTES_MAX, ENTRIES_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, STEPS_MAX,
+};
+use parts::{
+    any, choice, duration, expression, integer, retry, retry_policy, schema, text, timeout,
+};
+
+/// The JSON Schema of a definition, draft 7, as JSON with its final newline.
+///
+/// # Example
+///
+/// ```
+/// let schema = amends_definitions::language_schema();
+/// assert!(schema.contains("\"compensatable\""));
+/// ```
+#[must_use]
+pub fn language_schema() -> String {
+    let mut schema = mapping(
+        "A saga: a business transaction over several services that ends fully done or fully undone.",
+        definition(),
+    );
+    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema["title"] = json!("Amends saga definition, amends/v1");
+    format!("{schema:#}\n")
+}
+
+fn definition() -> Vec<Key> {
+    let mut keys = identity();
+    keys.extend(starting());
+    keys.extend(policies());
+    keys.push(Key::required(
+        "steps",
+        "The steps, a DAG by `needs`. Without `needs` a step waits for the step above it.",
+        json!({"type": "array", "minItems": 1, "maxItems": STEPS_MAX, "items": step::step()}),
+    ));
+    keys.push(Key::new(
+        "output",
+        "Computes the saga's output at the end: a mapping whose scalars may be expressions, or one expression.",
+        any(),
+    ));
+    keys
+}
+
+fn identity() -> Vec<Key> {
+    vec![
+        Key::required(
+            "apiVersion",
+            "The version of the language.",
+            json!({"type": "string", "enum": ["amends/v1"]}),
+        ),
+        Key::required(
+            "name",
+            "The definition's name, a DNS label: lower-case letters, digits and `-`.",
+            pattern(text(NAME_BYTES_MAX), "^[a-z]([a-z0-9-]*[a-z0-9])?$"),
+        ),
+        Key::new(
+            "version",
+            "The author's own version, for people: the server numbers revisions by content. Quote it where it looks like a number.",
+            text(LABEL_BYTES_MAX),
+        ),
+        Key::new(
+            "description",
+            "What the saga does, for people.",
+            text(DESCRIPTION_BYTES_MAX),
+        ),
+        Key::new(
+            "labels",
+            "Names and values, for people.",
+            json!({"type": "object", "maxProperties": ENTRIES_MAX, "additionalProperties": text(LABEL_BYTES_MAX)}),
+        ),
+    ]
+}
+
+fn starting() -> Vec<Key> {
+    vec![
+        Key::new(
+            "key",
+            "The business key, an expression over `input`: a start is idempotent on (namespace, name, key). Default: a new id for each start.",
+            expression(),
+        ),
+        Key::new(
+            "orderingKey",
+            "An expression over `input`. Sagas with the same value run one at a time, first come first served.",
+            expression(),
+        ),
+        Key::new(
+            "inputSchema",
+            "A JSON Schema. A start's input is checked against it.",
+            schema(),
+        ),
+        Key::new(
+            "timeout",
+            "The deadline of the forward part, such as `1h`. See `onTimeout`.",
+            duration(),
+        ),
+        Key::new(
+            "onTimeout",
+            "What follows when `timeout` is over: `compensate` undoes what was done, `park` asks a person.",
+            choice(&["compensate", "park"], "compensate"),
+        ),
+        Key::new(
+            "concurrency",
+            "How many sagas of this definition run at a time.",
+            mapping(
+                "How many sagas of this definition run at a time.",
+                vec![
+                    Key::required("max", "The most that run at a time.", integer(1, None)),
+                    Key::new(
+                        "onLimit",
+                        "What becomes of one more: `queue` lets it wait, `reject` refuses the start.",
+                        choice(&["queue", "reject"], "queue"),
+                    ),
+                ],
+            ),
+        ),
+        Key::new(
+            "signals",
+            "The signals that the saga's steps wait for, by id. A signal that comes early is kept.",
+            json!({
+                "type": "object",
+                "maxProperties": ENTRIES_MAX,
+                "propertyNames": {"pattern": parts::SNAKE_CASE},
+                "additionalProperties": mapping(
+                    "A signal.",
+                    vec![Key::new("schema", "A JSON Schema. A signal's payload is checked against it.", schema())],
+                ),
+            }),
+        ),
+        Key::new(
+            "retention",
+            "How long the history is kept after the end. Default: 30d.",
+            duration(),
+        ),
+    ]
+}
+
+fn policies() -> Vec<Key> {
+    vec![
+        Key::new(
+            "participants",
+            "What the saga expects of its participants, by name, and defaults for their actions. Addresses live in the server's configuration.",
+            json!({
+                "type": "object",
+                "maxProperties": ENTRIES_MAX,
+                "additionalProperties": mapping("A participant.", participant()),
+            }),
+        ),
+        Key::new(
+            "defaults",
+            "What a step's `timeout` and `retry` are where the step does not say.",
+            mapping(
+                "What a step's `timeout` and `retry` are where the step does not say.",
+                vec![
+                    Key::new("timeout", parts::TIMEOUT, timeout()),
+                    Key::new("retry", "How a failed attempt is retried.", retry_policy()),
+                ],
+            ),
+        ),
+        Key::new(
+            "retryPolicies",
+            "Policies that `retry` can name.",
+            json!({
+                "type": "object",
+                "maxProperties": ENTRIES_MAX,
+                "additionalProperties": retry_policy(),
+            }),
+        ),
+        Key::new(
+            "compensation",
+            "How the saga is undone.",
+            mapping("How the saga is undone.", compensation()),
+        ),
+    ]
+}
+
+fn participant() -> Vec<Key> {
+    vec![
+        Key::new(
+            "actions",
+            "The actions that the saga may call. Another one is an error of `lint`.",
+            json!({"type": "array", "items": text(crate::limits::ID_BYTES_MAX)}),
+        ),
+        Key::new("timeout", parts::TIMEOUT, timeout()),
+        Key::new("retry", parts::RETRY, retry()),
+    ]
+}
+
+fn compensation() -> Vec<Key> {
+    vec![
+        Key::new(
+            "order",
+            "`reverse` undoes against the direction of the needs, independent steps in parallel; `parallel` undoes all at once.",
+            choice(&["reverse", "parallel"], "reverse"),
+        ),
+        Key::new("retry", parts::RETRY_COMPENSATION, retry()),
+        Key::new("timeout", parts::TIMEOUT, timeout()),
+        Key::new(
+            "parkAfter",
+            "A compensation that is not done after this long becomes an incident; it is never dropped. Default: 24h.",
+            duration(),
+        ),
+    ]
+}
+
+/// A key of a mapping.
+struct Key {
+    name: &'static str,
+    about: &'static str,
+    value: Value,
+    required: bool,
+}
+
+impl Key {
+    fn new(name: &'static str, about: &'static str, value: Value) -> Self {
+        Self {
+            name,
+            about,
+            value,
+            required: false,
+        }
+    }
+
+    fn required(name: &'static str, about: &'static str, value: Value) -> Self {
+        Self {
+            required: true,
+            ..Self::new(name, about, value)
+        }
+    }
+}
+
+/// A mapping that has these keys and no others.
+fn mapping(about: &str, keys: Vec<Key>) -> Value {
+    let required: Vec<&str> = (keys.iter().filter(|key| key.required))
+        .map(|key| key.name)
+        .collect();
+    let mut schema = json!({"type": "object", "description": about, "additionalProperties": false});
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    let mut properties = Map::new();
+    for key in keys {
+        let mut value = key.value;
+        value["description"] = json!(key.about);
+        properties.insert(key.name.to_owned(), value);
+    }
+    schema["properties"] = Value::Object(properties);
+    schema
+}
+
+fn pattern(mut schema: Value, pattern: &str) -> Value {
+    schema["pattern"] = json!(pattern);
+    schema
+}
