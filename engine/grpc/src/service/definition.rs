@@ -148,6 +148,14 @@ impl DefinitionService for Definitions {
     ) -> Result<Response<v1::LintDefinitionResponse>, Status> {
         answer(self.lint(request.get_ref()))
     }
+
+    async fn get_definition_schema(
+        &self,
+        _request: Request<v1::GetDefinitionSchemaRequest>,
+    ) -> Result<Response<v1::GetDefinitionSchemaResponse>, Status> {
+        let schema = amends_definitions::language_schema();
+        Ok(Response::new(v1::GetDefinitionSchemaResponse { schema }))
+    }
 }
 
 /// An answer or a refusal, as tonic wants it.

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::verbs::read_input;
-
-/// The language allows 256 KiB; more is read so that the check says so.
-const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
+use crate::verbs::{DEFINITION_BYTES_MAX, read_input};
 
 /// How the files of the language end.
 const ENDING: &str = ".saga.yaml";
@@ -37,7 +34,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
             }
             sources.push(Source {
                 name: file.display().to_string(),
-                bytes: read_input(&file, SOURCE_BYTES_MAX)?,
+                bytes: read_input(&file, DEFINITION_BYTES_MAX)?,
             });
         }
     }
