@@ -186,6 +186,48 @@ fn lint_searches_directories() {
 }
 
 #[test]
+fn graph_draws_in_each_format_to_standard_output_or_a_file() {
+    for (format, beginning) in [
+        ("svg", "<svg xmlns="),
+        ("mermaid", "flowchart TB\n"),
+        ("dot", "digraph \"a\" {\n"),
+    ] {
+        let output = run(&["graph", "-", "--format", format], SOUND);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        assert!(text(&output.stdout).starts_with(beginning), "{format}");
+        assert!(output.stderr.is_empty());
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.svg");
+    let path = path.to_str().expect("a path of text");
+    let output = run(&["graph", "-", "--to", path], SOUND);
+    assert_eq!((code(&output), output.stdout.is_empty()), (0, true));
+    let drawn = std::fs::read_to_string(path).expect("it is written");
+    assert!(drawn.starts_with("<svg") && drawn.ends_with("</svg>\n"));
+}
+
+#[test]
+fn graph_draws_nothing_of_what_is_no_definition() {
+    let output = run(&["graph", "-"], &SOUND.replace("call: p.a", "call: a"));
+    assert_eq!(code(&output), 3);
+    let said = text(&output.stderr);
+    assert!(said.contains("error[ACTION]"), "{said}");
+    assert!(said.contains("error: - was not drawn"), "{said}");
+    assert!(output.stdout.is_empty());
+    let output = run(&["graph", "-", "--to", "/no/such/directory/a.svg"], SOUND);
+    assert_eq!(code(&output), 2, "{}", text(&output.stderr));
+}
+
+#[test]
+fn schema_prints_a_json_schema() {
+    let output = run(&["schema"], "");
+    assert_eq!(code(&output), 0);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert_eq!(schema["properties"]["steps"]["type"], "array");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let broken = SOUND.replace("id: s", "id: s, retires: 1");
     let mut child = amends(&["lint", "-"])

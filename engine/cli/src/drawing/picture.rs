@@ -54,7 +54,7 @@ impl Picture {
         };
         Self {
             title: definition.name().to_owned(),
-            about: definition.description().map(plain),
+            about: definition.description().map(printable),
             steps,
             forward,
             backward,
@@ -121,12 +121,17 @@ pub(super) fn kind_name(kind: Kind) -> &'static str {
 /// An author's text as one bounded line without control characters.
 fn line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let text = plain(&words.join(" "));
+    let text = printable(&words.join(" "));
     if text.chars().count() <= TEXT_CHARS_MAX {
         return text;
     }
     let kept: String = text.chars().take(TEXT_CHARS_MAX - 1).collect();
     format!("{kept}…")
+}
+
+/// An author's text without what no format can hold: control characters, and what Unicode says is no character.
+fn printable(text: &str) -> String {
+    plain(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
 #[cfg(test)]

@@ -190,7 +190,10 @@ fn way(lanes: &[Lane]) -> String {
                 before.x, lane.x, lane.x, lane.top
             );
         }
-        let _ = write!(way, "L{:.1} {:.1}", lane.x, lane.bottom);
+        // A line of no length would turn the tip of the edge.
+        if (lane.bottom - lane.top).abs() > 0.1 {
+            let _ = write!(way, "L{:.1} {:.1}", lane.x, lane.bottom);
+        }
     }
     way
 }
@@ -259,7 +262,7 @@ fn text_width(text: &str) -> f64 {
     f64::from(places) * CHAR + 2.0 * PADDING
 }
 
-/// A text of XML. What XML cannot hold becomes the sign for what cannot be shown.
+/// A text of XML.
 fn text(text: &str) -> String {
     let mut out = String::new();
     for char in text.chars() {
@@ -269,9 +272,6 @@ fn text(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            '\n' => out.push('\n'),
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            char if char.is_control() => out.push('\u{fffd}'),
             char => out.push(char),
         }
     }
