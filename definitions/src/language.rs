@@ -24,12 +24,10 @@ use parts::{
 /// ```
 #[must_use]
 pub fn language_schema() -> String {
-    let mut schema = mapping(
-        "A saga: a business transaction over several services that ends fully done or fully undone.",
-        definition(),
-    );
+    let mut schema = mapping("saga definition, amends/v1", definition());
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
-    schema["title"] = json!("Amends saga definition, amends/v1");
+    schema["description"] =
+        json!("A business transaction over several services that ends fully done or fully undone.");
     format!("{schema:#}\n")
 }
 
@@ -60,7 +58,11 @@ fn identity() -> Vec<Key> {
         Key::required(
             "name",
             "The definition's name, a DNS label: lower-case letters, digits and `-`.",
-            pattern(text(NAME_BYTES_MAX), "^[a-z]([a-z0-9-]*[a-z0-9])?$"),
+            pattern(
+                text(NAME_BYTES_MAX),
+                "^[a-z]([a-z0-9-]*[a-z0-9])?$",
+                "a name has lower-case letters, digits and `-`, begins with a letter and does not end with `-`",
+            ),
         ),
         Key::new(
             "version",
@@ -111,7 +113,7 @@ fn starting() -> Vec<Key> {
             "concurrency",
             "How many sagas of this definition run at a time.",
             mapping(
-                "How many sagas of this definition run at a time.",
+                "concurrency",
                 vec![
                     Key::required("max", "The most that run at a time.", integer(1, None)),
                     Key::new(
@@ -130,7 +132,7 @@ fn starting() -> Vec<Key> {
                 "maxProperties": ENTRIES_MAX,
                 "propertyNames": {"pattern": parts::SNAKE_CASE},
                 "additionalProperties": mapping(
-                    "A signal.",
+                    "signal",
                     vec![Key::new("schema", "A JSON Schema. A signal's payload is checked against it.", schema())],
                 ),
             }),
@@ -151,14 +153,14 @@ fn policies() -> Vec<Key> {
             json!({
                 "type": "object",
                 "maxProperties": ENTRIES_MAX,
-                "additionalProperties": mapping("A participant.", participant()),
+                "additionalProperties": mapping("participant", participant()),
             }),
         ),
         Key::new(
             "defaults",
             "What a step's `timeout` and `retry` are where the step does not say.",
             mapping(
-                "What a step's `timeout` and `retry` are where the step does not say.",
+                "defaults",
                 vec![
                     Key::new("timeout", parts::TIMEOUT, timeout()),
                     Key::new("retry", "How a failed attempt is retried.", retry_policy()),
@@ -177,7 +179,7 @@ fn policies() -> Vec<Key> {
         Key::new(
             "compensation",
             "How the saga is undone.",
-            mapping("How the saga is undone.", compensation()),
+            mapping("compensation", compensation()),
         ),
     ]
 }
@@ -237,12 +239,12 @@ impl Key {
     }
 }
 
-/// A mapping that has these keys and no others.
-fn mapping(about: &str, keys: Vec<Key>) -> Value {
+/// A mapping that has these keys and no others. Editors show its title where a whole one is offered.
+fn mapping(title: &str, keys: Vec<Key>) -> Value {
     let required: Vec<&str> = (keys.iter().filter(|key| key.required))
         .map(|key| key.name)
         .collect();
-    let mut schema = json!({"type": "object", "description": about, "additionalProperties": false});
+    let mut schema = json!({"type": "object", "title": title, "additionalProperties": false});
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
@@ -256,7 +258,39 @@ fn mapping(about: &str, keys: Vec<Key>) -> Value {
     schema
 }
 
-fn pattern(mut schema: Value, pattern: &str) -> Value {
+/// Adds to a mapping that it has exactly one of some keys, each with the other keys that do not go with it. Said with
+/// `dependencies` rather than `oneOf`, so that an editor marks the key that is too many; `missing` is what it says of none.
+fn exactly_one(mapping: &mut Value, keys: &[(&str, &[&str])], missing: &str) {
+    let mut alternatives = Vec::new();
+    let mut dependencies = Map::new();
+    for (key, excluded) in keys {
+        alternatives.push(json!({"required": [key], "errorMessage": missing}));
+        let excluded = excluded.iter().filter(|other| *other != key);
+        let none: Map<String, Value> = excluded
+            .map(|other| ((*other).to_owned(), json!(false)))
+            .collect();
+        dependencies.insert((*key).to_owned(), json!({"properties": none}));
+    }
+    mapping["anyOf"] = json!(alternatives);
+    mapping["dependencies"] = Value::Object(dependencies);
+}
+
+/// Either a text or a mapping, in one schema: what one of the two says does not concern the other, and an editor that finds
+/// something wrong in the mapping says that, instead of that it is no text.
+fn either(text: &Value, mapping: Value) -> Value {
+    let mut schema = mapping;
+    if let Some(parts) = text.as_object() {
+        for (key, value) in parts {
+            schema[key] = value.clone();
+        }
+    }
+    schema["type"] = json!(["string", "object"]);
+    schema
+}
+
+/// A text of a form, and what an editor says of another.
+fn pattern(mut schema: Value, pattern: &str, otherwise: &str) -> Value {
     schema["pattern"] = json!(pattern);
+    schema["patternErrorMessage"] = json!(otherwise);
     schema
 }

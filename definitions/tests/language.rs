@@ -32,11 +32,11 @@ const MAPPINGS: [(&str, &str); 18] = [
     ("/properties/compensation", "compensation: {KEY: 1}"),
     ("/properties/steps/items", "steps: [{KEY: 1}]"),
     (
-        "/properties/steps/items/properties/retry/anyOf/1",
+        "/properties/steps/items/properties/retry",
         "steps: [{id: a, call: p.a, retry: {KEY: 1}}]",
     ),
     (
-        "/properties/steps/items/properties/timeout/anyOf/1",
+        "/properties/steps/items/properties/timeout",
         "steps: [{id: a, call: p.a, timeout: {KEY: 1}}]",
     ),
     (
@@ -56,7 +56,7 @@ const MAPPINGS: [(&str, &str); 18] = [
         "steps: [{id: a, wait: {KEY: 1}}]",
     ),
     (
-        "/properties/steps/items/properties/sleep/anyOf/1",
+        "/properties/steps/items/properties/sleep",
         "steps: [{id: a, sleep: {KEY: 1}}]",
     ),
     (
@@ -240,7 +240,8 @@ fn keys(mapping: &Value) -> BTreeSet<String> {
 fn each_mapping(schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
     let mut open = vec![(String::new(), schema)];
     while let Some((path, node)) = open.pop() {
-        if node.get("type") == Some(&Value::from("object")) && node.get("properties").is_some() {
+        // Not the parts that only say which keys exclude each other.
+        if node.get("type").is_some() && node.get("properties").is_some() {
             visit(&path, node);
         }
         match node {

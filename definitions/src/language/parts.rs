@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Key, mapping, pattern};
+use super::{Key, either, mapping, pattern};
 use crate::limits::{ATTEMPTS_MAX, BACKOFF_MAX, ID_BYTES_MAX};
 
-/// An id.
+/// What an id is like.
 pub(super) const SNAKE_CASE: &str = "^[a-z][a-z0-9_]*$";
 
 /// What `timeout` means at each of its places.
@@ -17,6 +17,15 @@ pub(super) const RETRY: &str =
 /// What `retry` means for a compensation.
 pub(super) const RETRY_COMPENSATION: &str = "How a failed attempt to undo is retried: a policy, or the name of one of \
      `retryPolicies`. Default: without bound, `maxInterval` 5m.";
+
+/// An id.
+pub(super) fn id() -> Value {
+    pattern(
+        text(ID_BYTES_MAX),
+        SNAKE_CASE,
+        "an id has lower-case letters, digits and `_`, and begins with a letter",
+    )
+}
 
 /// Anything: a payload whose scalars may be expressions.
 pub(super) fn any() -> Value {
@@ -35,7 +44,12 @@ pub(super) fn expression() -> Value {
 
 /// A duration. A bare number never is one.
 pub(super) fn duration() -> Value {
-    json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "examples": ["10s", "5m", "1h", "7d"]})
+    let duration = json!({"type": "string", "examples": ["10s", "5m", "1h", "7d"]});
+    pattern(
+        duration,
+        "^([0-9]+(ms|s|m|h|d))+$",
+        "write a duration such as `500ms`, `10s`, `1m30s`, `2h`, `7d`",
+    )
 }
 
 /// One of some words.
@@ -62,18 +76,19 @@ pub(super) fn action() -> Value {
     pattern(
         text(2 * ID_BYTES_MAX + 1),
         r"^[A-Za-z][A-Za-z0-9_-]*\.[A-Za-z][A-Za-z0-9_-]*$",
+        "write `participant.action`",
     )
 }
 
 /// A policy, or the name of one.
 pub(super) fn retry() -> Value {
-    json!({"anyOf": [text(ID_BYTES_MAX), retry_policy()]})
+    either(&text(ID_BYTES_MAX), retry_policy())
 }
 
 /// A policy.
 pub(super) fn retry_policy() -> Value {
     mapping(
-        "When and how often to try again.",
+        "retry policy",
         vec![
             Key::new(
                 "initialInterval",
@@ -117,7 +132,7 @@ pub(super) fn retry_policy() -> Value {
 /// A duration for one attempt, or each bound by itself.
 pub(super) fn timeout() -> Value {
     let parts = mapping(
-        "How long it may take.",
+        "timeout",
         vec![
             Key::new(
                 "attempt",
@@ -141,5 +156,5 @@ pub(super) fn timeout() -> Value {
             ),
         ],
     );
-    json!({"anyOf": [duration(), parts]})
+    either(&duration(), parts)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::parts::{
     self, action, any, choice, duration, expression, integer, retry, schema, text, timeout,
 };
-use super::{Key, mapping, pattern};
+use super::{Key, either, exactly_one, mapping};
 use crate::limits::{
     DESCRIPTION_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, STEPS_MAX,
 };
@@ -22,7 +22,7 @@ pub(super) fn step() -> Value {
         Key::required(
             "id",
             "The step's id, snake_case and unique. Expressions read `steps.<id>.status` and `steps.<id>.output`.",
-            pattern(text(ID_BYTES_MAX), parts::SNAKE_CASE),
+            parts::id(),
         ),
         Key::new(
             "needs",
@@ -33,13 +33,12 @@ pub(super) fn step() -> Value {
     keys.extend(work());
     keys.extend(role());
     keys.extend(call());
-    let mut step = mapping(
-        "A step: an id, and exactly one of `call`, `wait`, `sleep`, `saga`, `emit` and `fail`.",
-        keys,
+    let mut step = mapping("step", keys);
+    exactly_one(
+        &mut step,
+        &WORK.map(|work| (work, &WORK[..])),
+        "a step needs one of `call`, `wait`, `sleep`, `saga`, `emit` and `fail`",
     );
-    // The keys stand above, once: an alternative only says which of them it is, so that an editor offers all of them.
-    let alternatives = WORK.map(|work| json!({"required": [work]}));
-    step["oneOf"] = json!(alternatives);
     step
 }
 
@@ -53,32 +52,24 @@ fn work() -> Vec<Key> {
         Key::new(
             "wait",
             "Waits for a signal of `signals`. The step's output is the signal's payload.",
-            mapping("Waits for a signal.", wait()),
+            mapping("wait", wait()),
         ),
         Key::new(
             "sleep",
             "Waits for a time: a duration, or `{until: expression}`. It survives restarts.",
-            json!({"anyOf": [duration(), mapping("Waits until a time.", vec![Key::required(
-                "until",
-                "An expression that yields a time, RFC 3339. One that has passed is over at once.",
-                expression(),
-            )])]}),
+            either(&duration(), mapping("sleep until", until())),
         ),
         Key::new(
             "saga",
             "Runs another saga as a child. The step's output is the child's; undoing the step undoes the child.",
-            mapping("Runs another saga.", child()),
+            mapping("child saga", child()),
         ),
-        Key::new(
-            "emit",
-            "Records an event.",
-            mapping("Records an event.", event()),
-        ),
+        Key::new("emit", "Records an event.", mapping("event", event())),
         Key::new(
             "fail",
             "Fails the saga on purpose.",
             mapping(
-                "Fails the saga on purpose.",
+                "failure",
                 vec![
                     Key::required("code", "The code of the failure.", text(128)),
                     Key::new(
@@ -90,6 +81,14 @@ fn work() -> Vec<Key> {
             ),
         ),
     ]
+}
+
+fn until() -> Vec<Key> {
+    vec![Key::required(
+        "until",
+        "An expression that yields a time, RFC 3339. One that has passed is over at once.",
+        expression(),
+    )]
 }
 
 fn wait() -> Vec<Key> {
@@ -168,12 +167,12 @@ fn role() -> Vec<Key> {
         Key::new(
             "foreach",
             "The step is done for each item of a list, and each item is compensated by itself. The output is a list in input order.",
-            mapping("The step is done for each item of a list.", foreach()),
+            mapping("foreach", foreach()),
         ),
         Key::new(
             "onError",
             "Where a definite failure leads, the first that matches. Default: `compensate` before the point of no return, `park` behind it.",
-            json!({"type": "array", "maxItems": ENTRIES_MAX, "items": mapping("Where a definite failure leads.", route())}),
+            json!({"type": "array", "maxItems": ENTRIES_MAX, "items": mapping("route of a failure", route())}),
         ),
         Key::new(
             "compensate",
@@ -232,7 +231,7 @@ fn route() -> Vec<Key> {
 
 fn compensate() -> Value {
     let mut schema = mapping(
-        "What undoes the step.",
+        "compensate",
         vec![
             Key::new(
                 "none",
@@ -254,10 +253,14 @@ fn compensate() -> Value {
             Key::new("timeout", parts::TIMEOUT, timeout()),
         ],
     );
-    schema["oneOf"] = json!([
-        {"required": ["call"], "not": {"required": ["none"]}},
-        {"required": ["none"], "maxProperties": 1},
-    ]);
+    exactly_one(
+        &mut schema,
+        &[
+            ("call", &["none"]),
+            ("none", &["call", "input", "retry", "timeout"]),
+        ],
+        "say what undoes the step, `call`, or why nothing does, `none`",
+    );
     schema
 }
 
