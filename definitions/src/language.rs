@@ -8,11 +8,16 @@ mod step;
 use serde_json::{Map, Value, json};
 
 use crate::limits::{
-    DESCRIPTION_BYTES_MAX, ENTRIES_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, STEPS_MAX,
+    DESCRIPTION_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, STEPS_MAX,
 };
 use parts::{
     any, choice, duration, expression, integer, retry, retry_policy, schema, text, timeout,
 };
+
+/// Sagas of one definition that run at a time.
+const CONCURRENCY_MAX: u32 = 1_000_000;
+/// Actions in a participant's contract.
+const PARTICIPANT_ACTIONS_MAX: usize = 256;
 
 /// The JSON Schema of a definition, draft 7, as JSON with its final newline.
 ///
@@ -28,6 +33,7 @@ pub fn language_schema() -> String {
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["description"] =
         json!("A business transaction over several services that ends fully done or fully undone.");
+    schema["dependencies"] = json!({"onTimeout": ["timeout"]});
     format!("{schema:#}\n")
 }
 
@@ -115,7 +121,11 @@ fn starting() -> Vec<Key> {
             mapping(
                 "concurrency",
                 vec![
-                    Key::required("max", "The most that run at a time.", integer(1, None)),
+                    Key::required(
+                        "max",
+                        "The most that run at a time.",
+                        integer(1, CONCURRENCY_MAX),
+                    ),
                     Key::new(
                         "onLimit",
                         "What becomes of one more: `queue` lets it wait, `reject` refuses the start.",
@@ -163,7 +173,7 @@ fn policies() -> Vec<Key> {
                 "defaults",
                 vec![
                     Key::new("timeout", parts::TIMEOUT, timeout()),
-                    Key::new("retry", "How a failed attempt is retried.", retry_policy()),
+                    Key::new("retry", parts::RETRY, retry()),
                 ],
             ),
         ),
@@ -189,7 +199,7 @@ fn participant() -> Vec<Key> {
         Key::new(
             "actions",
             "The actions that the saga may call. Another one is an error of `lint`.",
-            json!({"type": "array", "items": text(crate::limits::ID_BYTES_MAX)}),
+            json!({"type": "array", "maxItems": PARTICIPANT_ACTIONS_MAX, "items": text(ID_BYTES_MAX)}),
         ),
         Key::new("timeout", parts::TIMEOUT, timeout()),
         Key::new("retry", parts::RETRY, retry()),
@@ -258,15 +268,16 @@ fn mapping(title: &str, keys: Vec<Key>) -> Value {
     schema
 }
 
-/// Adds to a mapping that it has exactly one of some keys, each with the other keys that do not go with it. Said with
+/// Adds to a mapping that it has exactly one of some keys, each with the further keys that do not go with it. Said with
 /// `dependencies` rather than `oneOf`, so that an editor marks the key that is too many; `missing` is what it says of none.
 fn exactly_one(mapping: &mut Value, keys: &[(&str, &[&str])], missing: &str) {
     let mut alternatives = Vec::new();
     let mut dependencies = Map::new();
     for (key, excluded) in keys {
         alternatives.push(json!({"required": [key], "errorMessage": missing}));
-        let excluded = excluded.iter().filter(|other| *other != key);
-        let none: Map<String, Value> = excluded
+        let others = keys.iter().map(|(other, _)| other);
+        let others = others.filter(|other| *other != key).chain(*excluded);
+        let none: Map<String, Value> = others
             .map(|other| ((*other).to_owned(), json!(false)))
             .collect();
         dependencies.insert((*key).to_owned(), json!({"properties": none}));

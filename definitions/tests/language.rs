@@ -205,6 +205,13 @@ fn a_step_does_one_thing_within_its_bounds() {
     assert!(valid("{id: a, sleep: 5m}"));
     assert!(!valid("{id: a}"));
     assert!(!valid("{id: a, call: p.a, sleep: 5m}"));
+    assert!(!valid("{id: a, sleep: 5m, input: {}}"));
+    assert!(valid("{id: a, saga: {name: b}, outputSchema: {}}"));
+    assert!(!valid("{id: a, saga: {name: b}, input: {}}"));
+    assert!(valid(
+        "{id: a, wait: {signal: b, timeout: 1h, onTimeout: park}}"
+    ));
+    assert!(!valid("{id: a, wait: {signal: b, onTimeout: park}}"));
     assert!(!valid("{id: a, call: p.a, compensate: {}}"));
     assert!(!valid(
         "{id: a, call: p.a, compensate: {none: a, call: p.b}}"

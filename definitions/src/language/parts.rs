@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Key, either, mapping, pattern};
-use crate::limits::{ATTEMPTS_MAX, BACKOFF_MAX, ID_BYTES_MAX};
+use crate::limits::{ATTEMPTS_MAX, BACKOFF_MAX, ENTRIES_MAX, ID_BYTES_MAX};
+
+/// A failure's code.
+pub(super) const CODE_BYTES_MAX: usize = 128;
 
 /// What an id is like.
 pub(super) const SNAKE_CASE: &str = "^[a-z][a-z0-9_]*$";
@@ -58,12 +61,8 @@ pub(super) fn choice(words: &[&str], default: &str) -> Value {
 }
 
 /// A whole number.
-pub(super) fn integer(min: u32, max: Option<u32>) -> Value {
-    let mut schema = json!({"type": "integer", "minimum": min});
-    if let Some(max) = max {
-        schema["maximum"] = json!(max);
-    }
-    schema
+pub(super) fn integer(min: u32, max: u32) -> Value {
+    json!({"type": "integer", "minimum": min, "maximum": max})
 }
 
 /// A JSON Schema.
@@ -113,7 +112,7 @@ pub(super) fn retry_policy() -> Value {
             Key::new(
                 "maxAttempts",
                 "Attempts in all, the first included; 0 means no bound. Default: 10, and 0 for a retriable step.",
-                integer(0, Some(ATTEMPTS_MAX)),
+                integer(0, ATTEMPTS_MAX),
             ),
             Key::new(
                 "maxElapsed",
@@ -123,7 +122,7 @@ pub(super) fn retry_policy() -> Value {
             Key::new(
                 "nonRetryable",
                 "Codes of failures that are not retried.",
-                json!({"type": "array", "items": text(128)}),
+                json!({"type": "array", "maxItems": ENTRIES_MAX, "items": text(CODE_BYTES_MAX)}),
             ),
         ],
     )

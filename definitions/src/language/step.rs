@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::parts::{
-    self, action, any, choice, duration, expression, integer, retry, schema, text, timeout,
+    self, CODE_BYTES_MAX, action, any, choice, duration, expression, integer, retry, schema, text,
+    timeout,
 };
 use super::{Key, either, exactly_one, mapping};
 use crate::limits::{
@@ -13,8 +14,29 @@ use crate::limits::{
 /// The longest list under `foreach`.
 const ITEMS_MAX: u32 = 1_000;
 
-/// What a step does: it has exactly one of these.
-const WORK: [&str; 6] = ["call", "wait", "sleep", "saga", "emit", "fail"];
+/// What a step does: it has exactly one of these, with the keys that do not go with it.
+const WORK: [(&str, &[&str]); 6] = [
+    ("call", &[]),
+    ("wait", &NEEDS_AN_ANSWER),
+    ("sleep", &NEEDS_AN_ANSWER),
+    // A child's output is checked like a participant's; it is undone as a whole.
+    (
+        "saga",
+        &["input", "retry", "timeout", "query", "compensate"],
+    ),
+    ("emit", &NEEDS_AN_ANSWER),
+    ("fail", &NEEDS_AN_ANSWER),
+];
+
+/// Keys of a step that speak of what a participant answers.
+const NEEDS_AN_ANSWER: [&str; 6] = [
+    "input",
+    "outputSchema",
+    "retry",
+    "timeout",
+    "query",
+    "compensate",
+];
 
 /// A step.
 pub(super) fn step() -> Value {
@@ -36,7 +58,7 @@ pub(super) fn step() -> Value {
     let mut step = mapping("step", keys);
     exactly_one(
         &mut step,
-        &WORK.map(|work| (work, &WORK[..])),
+        &WORK,
         "a step needs one of `call`, `wait`, `sleep`, `saga`, `emit` and `fail`",
     );
     step
@@ -52,7 +74,7 @@ fn work() -> Vec<Key> {
         Key::new(
             "wait",
             "Waits for a signal of `signals`. The step's output is the signal's payload.",
-            mapping("wait", wait()),
+            wait(),
         ),
         Key::new(
             "sleep",
@@ -71,7 +93,7 @@ fn work() -> Vec<Key> {
             mapping(
                 "failure",
                 vec![
-                    Key::required("code", "The code of the failure.", text(128)),
+                    Key::required("code", "The code of the failure.", text(CODE_BYTES_MAX)),
                     Key::new(
                         "message",
                         "The words for people; may hold expressions.",
@@ -91,24 +113,29 @@ fn until() -> Vec<Key> {
     )]
 }
 
-fn wait() -> Vec<Key> {
-    vec![
-        Key::required(
-            "signal",
-            "The id of a signal of `signals`.",
-            text(ID_BYTES_MAX),
-        ),
-        Key::new(
-            "timeout",
-            "How long it waits. Default: no bound.",
-            duration(),
-        ),
-        Key::new(
-            "onTimeout",
-            "What follows when the time is over. `continue` leaves the step without an output.",
-            choice(&["compensate", "continue", "park"], "compensate"),
-        ),
-    ]
+fn wait() -> Value {
+    let mut wait = mapping(
+        "wait",
+        vec![
+            Key::required(
+                "signal",
+                "The id of a signal of `signals`.",
+                text(ID_BYTES_MAX),
+            ),
+            Key::new(
+                "timeout",
+                "How long it waits. Default: no bound.",
+                duration(),
+            ),
+            Key::new(
+                "onTimeout",
+                "What follows when the time is over. `continue` leaves the step without an output.",
+                choice(&["compensate", "continue", "park"], "compensate"),
+            ),
+        ],
+    );
+    wait["dependencies"] = json!({"onTimeout": ["timeout"]});
+    wait
 }
 
 fn child() -> Vec<Key> {
@@ -198,12 +225,12 @@ fn foreach() -> Vec<Key> {
         Key::new(
             "maxParallel",
             "How many items are under way at a time. Default: 10.",
-            integer(1, Some(ITEMS_MAX)),
+            integer(1, ITEMS_MAX),
         ),
         Key::new(
             "maxItems",
             "A longer list fails the step. Default: 1000.",
-            integer(1, Some(ITEMS_MAX)),
+            integer(1, ITEMS_MAX),
         ),
     ]
 }
@@ -213,7 +240,7 @@ fn route() -> Vec<Key> {
         Key::new(
             "codes",
             "The codes of failures that it is for; `FATAL` is every fatal outcome, `EXHAUSTED` every spent budget. Default: all.",
-            json!({"type": "array", "items": text(128)}),
+            json!({"type": "array", "minItems": 1, "maxItems": ENTRIES_MAX, "items": text(CODE_BYTES_MAX)}),
         ),
         Key::new(
             "when",
@@ -255,10 +282,7 @@ fn compensate() -> Value {
     );
     exactly_one(
         &mut schema,
-        &[
-            ("call", &["none"]),
-            ("none", &["call", "input", "retry", "timeout"]),
-        ],
+        &[("call", &[]), ("none", &["input", "retry", "timeout"])],
         "say what undoes the step, `call`, or why nothing does, `none`",
     );
     schema
