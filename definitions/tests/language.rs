@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use amends_definitions::{check, language_schema};
+use amends_definitions::{Severity, check, language_schema};
 use serde_json::Value;
 
 /// A key that is like no key of the language.
@@ -162,6 +162,34 @@ fn what_the_language_accepts_is_valid() {
             .collect();
         assert!(found.is_empty(), "{}: {found:?}", path.display());
     }
+}
+
+#[test]
+fn a_document_uses_every_key_that_the_schema_has() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/language/every-key.saga.yaml");
+    let mut used = BTreeSet::new();
+    let document = read(&path);
+    let mut open = vec![&document];
+    while let Some(node) = open.pop() {
+        match node {
+            Value::Object(entries) => {
+                used.extend(entries.keys().cloned());
+                open.extend(entries.values());
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    each_mapping(&schema(), &mut |path, mapping| {
+        let unused: Vec<String> = keys(mapping).difference(&used).cloned().collect();
+        assert!(unused.is_empty(), "{path}: {unused:?}");
+    });
+    // Where all of its keys are served, it is a definition.
+    let found = check(&fs::read(&path).expect("the document is readable")).diagnostics;
+    let served = found.iter().all(|found| found.code != "NOT_SERVED_YET");
+    let mut errors = found.iter();
+    let error = errors.find(|found| found.severity == Severity::Error);
+    assert!(!served || error.is_none(), "{error:?}");
 }
 
 #[test]
