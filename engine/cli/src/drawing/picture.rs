@@ -5,8 +5,10 @@ use amends_definitions::{Compensation, CompensationOrder, Definition, Kind, Step
 
 use crate::output::plain;
 
-/// Characters of a text in a box; the rest is an ellipsis.
+/// Characters of a line in a box; the rest is an ellipsis.
 const TEXT_CHARS_MAX: usize = 44;
+/// Lines of a note.
+const NOTE_LINES_MAX: usize = 3;
 
 /// A definition as boxes and edges.
 #[derive(Debug)]
@@ -66,12 +68,12 @@ impl Picture {
 fn read_step(step: &Step) -> StepBox {
     let mut notes = Vec::new();
     if let Some(when) = step.when() {
-        notes.push(line(&format!("when {}", when.source())));
+        notes.extend(note(&format!("when {}", when.source())));
     }
     let undo = match step.compensation() {
         Compensation::Call(call) => Some(line(call.action().as_str())),
         Compensation::None { why } => {
-            notes.push(line(&format!("nothing to undo: {why}")));
+            notes.extend(note(&format!("nothing to undo: {why}")));
             None
         }
         Compensation::NotApplicable => None,
@@ -127,6 +129,28 @@ fn line(text: &str) -> String {
     }
     let kept: String = text.chars().take(TEXT_CHARS_MAX - 1).collect();
     format!("{kept}…")
+}
+
+/// An author's text as a few such lines, broken between words.
+fn note(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let full = lines.len() == NOTE_LINES_MAX;
+        match lines.last_mut() {
+            Some(last) if last.chars().count() + word.chars().count() < TEXT_CHARS_MAX => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            // What has no room left is cut with the last line.
+            Some(last) if full => {
+                last.push(' ');
+                last.push_str(word);
+                break;
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|text| line(text)).collect()
 }
 
 /// An author's text without what no format can hold: control characters, and what Unicode says is no character.
@@ -192,5 +216,12 @@ steps:
         let cut = line(&"ä".repeat(TEXT_CHARS_MAX + 1));
         assert_eq!(cut.chars().count(), TEXT_CHARS_MAX);
         assert!(cut.ends_with('…'));
+        let words = ["word"; 40].join(" ");
+        let lines = note(&words);
+        assert_eq!(lines.len(), NOTE_LINES_MAX);
+        assert_eq!(lines[0], ["word"; 9].join(" "));
+        assert!(lines[2].ends_with('…'), "{lines:?}");
+        assert_eq!(note(&words[..59]).join(" "), &words[..59]);
+        assert_eq!(note("when x"), ["when x"]);
     }
 }

@@ -361,7 +361,9 @@ mod tests {
             "{about}"
         );
         assert!(about.ends_with("\u{fffd}\nend"), "{about}");
-        let note = &picture.steps[0].notes[0];
+        let notes = &picture.steps[0].notes;
+        let note = notes.iter().find(|note| note.contains("script"));
+        let note = &note.expect("it is said")[..];
         assert!(note.contains("<script>"));
         assert!(document.descendants().any(|node| node.text() == Some(note)));
     }
