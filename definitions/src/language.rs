@@ -8,16 +8,12 @@ mod step;
 use serde_json::{Map, Value, json};
 
 use crate::limits::{
-    DESCRIPTION_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, STEPS_MAX,
+    CONCURRENCY_MAX, DESCRIPTION_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX, LABEL_BYTES_MAX,
+    NAME_BYTES_MAX, PARTICIPANT_ACTIONS_MAX, STEPS_MAX,
 };
 use parts::{
     any, choice, duration, expression, integer, retry, retry_policy, schema, text, timeout,
 };
-
-/// Sagas of one definition that run at a time.
-const CONCURRENCY_MAX: u32 = 1_000_000;
-/// Actions in a participant's contract.
-const PARTICIPANT_ACTIONS_MAX: usize = 256;
 
 /// The JSON Schema of a definition, draft 7, as JSON with its final newline.
 ///

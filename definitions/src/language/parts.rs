@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Key, either, mapping, pattern};
-use crate::limits::{ATTEMPTS_MAX, BACKOFF_MAX, ENTRIES_MAX, ID_BYTES_MAX};
-
-/// A failure's code.
-pub(super) const CODE_BYTES_MAX: usize = 128;
+use crate::limits::{ATTEMPTS_MAX, BACKOFF_MAX, CODE_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX};
 
 /// What an id is like.
 pub(super) const SNAKE_CASE: &str = "^[a-z][a-z0-9_]*$";

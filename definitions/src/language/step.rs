@@ -3,16 +3,13 @@
 use serde_json::{Value, json};
 
 use super::parts::{
-    self, CODE_BYTES_MAX, action, any, choice, duration, expression, integer, retry, schema, text,
-    timeout,
+    self, action, any, choice, duration, expression, integer, retry, schema, text, timeout,
 };
 use super::{Key, either, exactly_one, mapping};
 use crate::limits::{
-    DESCRIPTION_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX, LABEL_BYTES_MAX, NAME_BYTES_MAX, STEPS_MAX,
+    CODE_BYTES_MAX, DESCRIPTION_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX, ITEMS_MAX, LABEL_BYTES_MAX,
+    NAME_BYTES_MAX, STEPS_MAX,
 };
-
-/// The longest list under `foreach`.
-const ITEMS_MAX: u32 = 1_000;
 
 /// What a step does: it has exactly one of these, with the keys that do not go with it.
 const WORK: [(&str, &[&str]); 6] = [

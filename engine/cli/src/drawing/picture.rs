@@ -1,7 +1,11 @@
 //! What a picture shows, of which format ever: the steps with their role, work and notes, what undoes each, and the edges.
 //! Every text is plain here, on one line and bounded; the formats escape it. Deliberately not here: places and colours.
 
-use amends_definitions::{Compensation, CompensationOrder, Definition, Kind, Step};
+use std::time::Duration;
+
+use amends_definitions::{
+    Compensation, CompensationOrder, Definition, Kind, Sleep, Step, Then, Work,
+};
 
 use crate::output::plain;
 
@@ -67,11 +71,24 @@ impl Picture {
 /// All that is read of a step.
 fn read_step(step: &Step) -> StepBox {
     let mut notes = Vec::new();
+    if let Some(foreach) = step.foreach() {
+        let list = foreach.list().source();
+        notes.extend(note(&format!("for each {} in {list}", foreach.name())));
+        notes.push(format!("{} at a time", foreach.max_parallel()));
+    }
     if let Some(when) = step.when() {
         notes.extend(note(&format!("when {}", when.source())));
     }
+    for route in step.on_error() {
+        let codes = match route.codes() {
+            [] => "any failure".to_owned(),
+            codes => codes.join(", "),
+        };
+        notes.extend(note(&format!("on {codes}: {}", then_name(route.then()))));
+    }
     let undo = match step.compensation() {
         Compensation::Call(call) => Some(line(call.action().as_str())),
+        Compensation::Child => Some("the child is undone".to_owned()),
         Compensation::None { why } => {
             notes.extend(note(&format!("nothing to undo: {why}")));
             None
@@ -81,10 +98,54 @@ fn read_step(step: &Step) -> StepBox {
     StepBox {
         id: line(step.id()),
         kind: step.kind(),
-        work: line(step.action().as_str()),
+        work: line(&work(step.work())),
         notes,
         undo,
     }
+}
+
+fn work(work: &Work) -> String {
+    match work {
+        Work::Call(call) => call.action().to_string(),
+        Work::Wait(wait) => match wait.timeout() {
+            None => format!("wait for {}", wait.signal()),
+            Some(timeout) => {
+                let then = then_name(wait.on_timeout());
+                format!("wait for {}, {}: {then}", wait.signal(), time(timeout))
+            }
+        },
+        Work::Sleep(Sleep::For(duration)) => format!("sleep {}", time(*duration)),
+        Work::Sleep(Sleep::Until(time)) => format!("sleep until {}", time.source()),
+        Work::Saga(child) => format!("saga {}", child.name()),
+        Work::Emit(emit) => format!("emit {}", emit.event_type()),
+        Work::Fail(fail) => format!("fail {}", fail.code()),
+    }
+}
+
+fn then_name(then: Then) -> &'static str {
+    match then {
+        Then::Compensate => "compensate",
+        Then::Continue => "continue",
+        Then::Park => "park",
+    }
+}
+
+/// A duration in the largest unit that loses nothing.
+fn time(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    let unit = units
+        .iter()
+        .find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
+    unit.map_or_else(
+        || format!("{ms}ms"),
+        |(unit, name)| format!("{}{name}", ms / unit),
+    )
 }
 
 /// The edges between compensations: each step's follows those of the nearest steps behind it that have one.
@@ -204,6 +265,55 @@ steps:
         assert_eq!(pivot.notes, ["when input.x > 1"]);
         assert_eq!(picture.steps[3].work, "p.d");
         assert_eq!(picture.steps[3].undo.as_deref(), Some("p.ud"));
+    }
+
+    #[test]
+    fn every_kind_of_work_is_said_in_a_few_words() {
+        let picture = of_source(
+            "apiVersion: amends/v1
+name: test
+signals: {approved: {}}
+steps:
+  - id: a
+    foreach: {in: input.items, as: one, maxParallel: 3}
+    call: p.a
+    onError: [{codes: [GONE, FATAL], then: continue}, {then: park}]
+    compensate: {call: p.ua}
+  - {id: b, wait: {signal: approved, timeout: 48h, onTimeout: park}}
+  - {id: c, wait: {signal: approved}}
+  - {id: d, sleep: 90s}
+  - {id: e, sleep: {until: input.at}}
+  - {id: f, saga: {name: other}}
+  - {id: g, when: input.x, fail: {code: GONE}}
+  - {id: h, kind: retriable, emit: {type: done}}
+",
+        );
+        let works: Vec<&str> = picture.steps.iter().map(|step| &step.work[..]).collect();
+        assert_eq!(
+            works,
+            [
+                "p.a",
+                "wait for approved, 2d: park",
+                "wait for approved",
+                "sleep 90s",
+                "sleep until input.at",
+                "saga other",
+                "fail GONE",
+                "emit done"
+            ]
+        );
+        let notes = [
+            "for each one in input.items",
+            "3 at a time",
+            "on FATAL, GONE: continue",
+            "on any failure: park",
+        ];
+        assert_eq!(picture.steps[0].notes, notes);
+        assert_eq!(
+            picture.steps[5].undo.as_deref(),
+            Some("the child is undone")
+        );
+        assert_eq!(picture.backward, [(5, 0)]);
     }
 
     #[test]
