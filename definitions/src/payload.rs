@@ -85,6 +85,41 @@ impl Payload {
         Ok(Self(Bytes::from(text)))
     }
 
+    /// A JSON list of payloads, null where there is none.
+    #[must_use]
+    pub fn list<'a>(items: impl Iterator<Item = Option<&'a Payload>>) -> Self {
+        let mut text = vec![b'['];
+        for (nth, item) in items.enumerate() {
+            if nth > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(item.map_or(&b"null"[..], Payload::as_bytes));
+        }
+        text.push(b']');
+        Self(Bytes::from(text))
+    }
+
+    /// The items of a JSON list, as they stand in its text; none of them is copied.
+    ///
+    /// # Errors
+    /// If it is not a list.
+    pub fn items(&self) -> Result<Vec<Payload>, PayloadError> {
+        let syntax = |fault: json::Fault| PayloadError::Syntax(fault.to_string());
+        let mut reader = json::Reader::new(self.text());
+        if reader.peek() != Some(b'[') {
+            return Err(PayloadError::Syntax("it is not a list".into()));
+        }
+        let mut items = Vec::new();
+        reader
+            .items::<json::Fault>(|reader| {
+                let item = reader.skip()?;
+                items.push(Self(self.0.slice_ref(item.as_bytes())));
+                Ok(())
+            })
+            .map_err(syntax)?;
+        Ok(items)
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -14,10 +14,10 @@ pub fn check(saga: &Saga) -> Result<(), String> {
     check_end(saga)?;
     for (step, status) in saga.definition.step_indices().zip(&saga.steps) {
         let id = saga.definition.step(step).id();
-        if status.forward.attempt > 0 {
+        if status.itself.forward.attempt > 0 {
             let done = |need: &StepIndex| {
                 matches!(
-                    saga.steps[need.index()].forward.phase,
+                    saga.steps[need.index()].itself.forward.phase,
                     Phase::Succeeded | Phase::Skipped
                 )
             };
@@ -28,7 +28,7 @@ pub fn check(saga: &Saga) -> Result<(), String> {
             }
         }
         check_compensation(saga, step)?;
-        for operation in [&status.forward, &status.compensation] {
+        for operation in [&status.itself.forward, &status.itself.compensation] {
             if operation.attempt == 0 && !operation.unclear.is_empty() {
                 return Err(format!("I10: {id} has an attempt in doubt and none made"));
             }
@@ -54,18 +54,23 @@ pub fn check(saga: &Saga) -> Result<(), String> {
 
 fn check_end(saga: &Saga) -> Result<(), String> {
     let in_flight = saga.steps.iter().any(|status| {
-        matches!(status.forward.phase, Phase::Scheduled { .. })
+        matches!(status.itself.forward.phase, Phase::Scheduled { .. })
             // A settle time may run on when a late refusal has shown that nothing is owed.
-            || matches!(status.compensation.phase, Phase::Scheduled { .. })
+            || matches!(status.itself.compensation.phase, Phase::Scheduled { .. })
     });
     match &saga.end {
         None => Ok(()),
-        Some(_) if in_flight => Err("I1: ended with something in flight".into()),
+        Some(End::Completed(_) | End::Compensated) if in_flight => {
+            Err("I1: ended with something in flight".into())
+        }
+        Some(End::Terminated(_)) => Ok(()),
         Some(End::Completed(_)) => {
-            let done = saga
-                .steps
-                .iter()
-                .all(|status| matches!(status.forward.phase, Phase::Succeeded | Phase::Skipped));
+            let done = saga.steps.iter().all(|status| {
+                matches!(
+                    status.itself.forward.phase,
+                    Phase::Succeeded | Phase::Skipped
+                )
+            });
             if done && saga.abort.is_none() {
                 Ok(())
             } else {
@@ -92,13 +97,13 @@ fn check_end(saga: &Saga) -> Result<(), String> {
 fn check_compensation(saga: &Saga, step: StepIndex) -> Result<(), String> {
     let status = &saga.steps[step.index()];
     let id = saga.definition.step(step).id();
-    if status.compensation.attempt == 0 {
+    if status.itself.compensation.attempt == 0 {
         return Ok(());
     }
     if saga.abort.is_none() {
         return Err(format!("I18: {id} is compensated without an abort"));
     }
-    if status.forward.attempt == 0 {
+    if status.itself.forward.attempt == 0 {
         return Err(format!("I18: {id} is compensated and was never scheduled"));
     }
     if !matches!(

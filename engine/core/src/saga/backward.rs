@@ -12,8 +12,8 @@ use crate::fact::{AttemptEnded, Fact, IncidentReason};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::{Decision, with_scope};
 use crate::saga::due::park_at;
+use crate::saga::place::Phase;
 use crate::saga::retry::{Question, next_due};
-use crate::saga::state::Phase;
 use crate::shard::io::Acknowledged;
 
 impl Decision<'_> {
@@ -28,7 +28,7 @@ impl Decision<'_> {
             .step_indices()
             .filter(|step| self.may_compensate(*step))
             .collect();
-        ready.sort_by_key(|step| std::cmp::Reverse(self.saga.steps[step.index()].forward.order));
+        ready.sort_by_key(|step| std::cmp::Reverse(self.saga.place(*step).forward.order));
         for step in ready {
             self.begin_compensation(step);
         }
@@ -36,7 +36,7 @@ impl Decision<'_> {
             .saga
             .steps
             .iter()
-            .any(|status| matches!(status.forward.phase, Phase::Scheduled { .. }));
+            .any(|status| matches!(status.itself.forward.phase, Phase::Scheduled { .. }));
         if !awaited
             && !self
                 .saga
@@ -51,8 +51,8 @@ impl Decision<'_> {
     /// A compensation that took too long needs a person, whether a participant ever took it or not.
     pub(super) fn park_late_compensations(&mut self) {
         for step in self.saga.definition.step_indices() {
-            let compensation = &self.saga.steps[step.index()].compensation;
-            if park_at(self.saga, step).is_some_and(|park_at| park_at <= self.now) {
+            let compensation = &self.saga.place(step).compensation;
+            if park_at(self.saga, step.into()).is_some_and(|park_at| park_at <= self.now) {
                 let message = match &compensation.error {
                     Some((code, message)) => format!("{code}: {message}"),
                     None => "no participant has answered it".to_owned(),
@@ -118,7 +118,7 @@ impl Decision<'_> {
     }
 
     fn may_compensate(&self, step: StepIndex) -> bool {
-        let status = &self.saga.steps[step.index()];
+        let status = &self.saga.place(step);
         let begins = match status.compensation.phase {
             Phase::Waiting => true,
             Phase::Settling { until } => {
@@ -131,7 +131,13 @@ impl Decision<'_> {
             | Phase::Refused
             | Phase::Unresolved
             | Phase::NothingToUndo
-            | Phase::Parked => false,
+            | Phase::Parked
+            | Phase::Listed
+            | Phase::Awaiting { .. }
+            | Phase::Sleeping { .. }
+            | Phase::ChildRequested
+            | Phase::ChildUnderWay
+            | Phase::Continued => false,
         };
         if !begins || !status.forward.is_over() || !self.saga.owes_compensation(step) {
             return false;
@@ -145,7 +151,7 @@ impl Decision<'_> {
                 .descendants(step)
                 .iter()
                 .all(|later| {
-                    let forward = self.saga.steps[later.index()].forward.phase;
+                    let forward = self.saga.place(*later).forward.phase;
                     !matches!(forward, Phase::Scheduled { .. })
                         && !self.saga.owes_compensation(*later)
                 }),
@@ -192,7 +198,7 @@ impl Decision<'_> {
     /// Until when a late execution of the action could still show itself; none if that is settled: its effect is known,
     /// a barrier refuses what is late, or the settle time has begun before.
     fn settles_until(&self, step: StepIndex) -> Option<crate::time::Time> {
-        let status = &self.saga.steps[step.index()];
+        let status = &self.saga.place(step);
         let unknown = !matches!(status.forward.phase, Phase::Succeeded | Phase::Unusable);
         let begun = matches!(status.compensation.phase, Phase::Settling { .. });
         if !unknown || begun || self.is_behind_barrier(step) {
@@ -213,7 +219,7 @@ impl Decision<'_> {
         if let Some(input) = call.input() {
             return with_scope(self.saga, Some(step), |scope| input.evaluate(scope));
         }
-        let forward = &self.saga.steps[step.index()].forward;
+        let forward = &self.saga.place(step).forward;
         let reason = self
             .saga
             .abort
@@ -228,12 +234,14 @@ impl Decision<'_> {
         else {
             return None;
         };
-        let compensation = &self.saga.steps[ended.place.step.index()].compensation;
+        let compensation = &self.saga.place(ended.place).compensation;
         let question = Question {
             saga: self.saga.id,
-            step: ended.place.step,
+            place: ended.place,
+            round: ended.round,
             operation: OperationKind::Compensate,
             attempt: ended.attempt,
+            uncounted: compensation.uncounted,
             first_at: compensation.first_at.unwrap_or(self.now),
             now: self.now,
             code: ended.outcome.error().map_or("", |(code, _)| code),

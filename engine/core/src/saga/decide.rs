@@ -7,11 +7,16 @@ use amends_definitions::{Definition, Scope, SelfScope, StepIndex, StepScope};
 
 use crate::fact::{AttemptEnded, Fact, Incident, IncidentReason, Started};
 use crate::id::{Place, SagaId};
+use crate::journal::SagaState;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_FACTS_MAX};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::evolve::{begin, evolve};
-use crate::saga::state::{Phase, Saga};
-use crate::shard::io::{Acknowledged, CancelDisposition, CancelRefusal, Surroundings};
+use crate::saga::place::Phase;
+use crate::saga::state::Saga;
+use crate::shard::io::{
+    Acknowledged, CancelDisposition, CancelRefusal, ChildAnswer, Order, OrderRefusal, Signal,
+    SignalRefusal, Surroundings,
+};
 use crate::time::Time;
 
 /// One decision in the making: what it records changes the state at once, so that what follows sees it.
@@ -30,10 +35,14 @@ pub fn start(
     started: Started,
     now: Time,
     surroundings: &dyn Surroundings,
+    turn_granted: bool,
 ) -> (Saga, Vec<Fact>) {
     let mut saga = begin(id, definition, started.clone(), now);
     let mut decision = Decision::new(&mut saga, now, surroundings);
     decision.facts.push(Fact::Started(started));
+    if turn_granted && !decision.saga.turn_granted {
+        decision.record(Fact::TurnGranted);
+    }
     decision.advance_all();
     let facts = decision.into_facts();
     (saga, facts)
@@ -77,7 +86,13 @@ impl<'a> Decision<'a> {
             | Phase::Refused
             | Phase::Unresolved
             | Phase::NothingToUndo
-            | Phase::Parked => false,
+            | Phase::Parked
+            | Phase::Listed
+            | Phase::Awaiting { .. }
+            | Phase::Sleeping { .. }
+            | Phase::ChildRequested
+            | Phase::ChildUnderWay
+            | Phase::Continued => false,
         };
         ended.retry_at = None;
         ended.outcome = fitting(ended.operation, ended.outcome);
@@ -93,11 +108,13 @@ impl<'a> Decision<'a> {
     /// A command turned out never to have been sent. What follows depends on why it was withdrawn.
     pub fn withdrawn(
         &mut self,
-        step: StepIndex,
+        place: Place,
         operation: OperationKind,
+        round: u32,
         attempt: u32,
         code: &str,
     ) {
+        let step = place.step;
         if operation != OperationKind::Forward || self.saga.end.is_some() {
             return;
         }
@@ -109,9 +126,9 @@ impl<'a> Decision<'a> {
             return;
         }
         self.record(Fact::Withdrawn {
-            place: step.into(),
+            place,
             operation,
-            round: 0,
+            round,
             attempt,
             code: code.to_owned(),
         });
@@ -123,9 +140,15 @@ impl<'a> Decision<'a> {
     }
 
     /// An older attempt's outcome ended an operation before this attempt left.
-    pub fn withdrawn_overtaken(&mut self, step: StepIndex, operation: OperationKind, attempt: u32) {
-        if self.saga.operation(step, operation).is_in_doubt(attempt) {
-            self.withdrawn(step, operation, attempt, "OVERTAKEN");
+    pub fn withdrawn_overtaken(
+        &mut self,
+        place: Place,
+        operation: OperationKind,
+        round: u32,
+        attempt: u32,
+    ) {
+        if self.saga.operation(place, operation).is_in_doubt(attempt) {
+            self.withdrawn(place, operation, round, attempt, "OVERTAKEN");
         }
     }
 
@@ -135,6 +158,42 @@ impl<'a> Decision<'a> {
             self.park_late_compensations();
             self.advance_backward();
         }
+    }
+
+    /// Its turn has come: it may begin.
+    pub fn grant_turn(&mut self) {
+        if !self.saga.turn_granted && self.saga.end.is_none() {
+            self.record(Fact::TurnGranted);
+            self.advance_all();
+        }
+    }
+
+    /// A signal came. True if it is accepted, false if it had been before.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing is recorded then.
+    pub fn signal(&mut self, signal: &Signal) -> Result<bool, SignalRefusal> {
+        let _ = signal;
+        Err(SignalRefusal::Unavailable)
+    }
+
+    /// An operator wants something done. A dry run decides on a copy of the saga.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing is recorded then.
+    pub fn order(&mut self, order: &Order) -> Result<SagaState, OrderRefusal> {
+        let _ = order;
+        Err(OrderRefusal::Unavailable)
+    }
+
+    /// A child, or who looked for its definition, says where it is.
+    pub fn child_answered(&mut self, answer: &ChildAnswer) {
+        let _ = answer;
+    }
+
+    /// The saga is a child, and its parent wants it undone: aborted if it runs, compensated if it has completed.
+    pub fn undo(&mut self, code: &str, message: &str) {
+        let _ = (code, message);
     }
 
     /// A person asks for an abort.
@@ -229,7 +288,7 @@ impl<'a> Decision<'a> {
     pub(super) fn is_behind_barrier(&self, step: StepIndex) -> bool {
         let namespace = &self.saga.started.namespace;
         let action = self.saga.definition.step(step).action();
-        self.saga.steps[step.index()].forward.barrier
+        self.saga.place(step).forward.barrier
             || action
                 .is_some_and(|action| self.surroundings.stands_behind_barrier(namespace, action))
     }
@@ -284,13 +343,13 @@ pub(super) fn with_scope<T>(
         .zip(&saga.steps)
         .map(|(step, status)| StepScope {
             id: step.id(),
-            status: status_word(status.forward.phase),
-            output: status.forward.output.as_ref(),
+            status: status_word(status.itself.forward.phase),
+            output: status.itself.forward.output.as_ref(),
         })
         .collect();
     let null = amends_definitions::Payload::null();
     let itself = itself.map(|step| {
-        let forward = &saga.steps[step.index()].forward;
+        let forward = &saga.place(step).forward;
         SelfScope {
             input: forward.input.as_ref().unwrap_or(&null),
             output: forward.output.as_ref(),
@@ -318,7 +377,14 @@ pub(super) fn with_scope<T>(
 fn status_word(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "waiting",
-        Phase::Settling { .. } | Phase::Scheduled { .. } => "scheduled",
+        Phase::Listed
+        | Phase::Settling { .. }
+        | Phase::Scheduled { .. }
+        | Phase::Awaiting { .. }
+        | Phase::Sleeping { .. }
+        | Phase::ChildRequested
+        | Phase::ChildUnderWay => "scheduled",
+        Phase::Continued => "continued",
         Phase::Succeeded | Phase::NothingToUndo => "succeeded",
         Phase::Skipped => "skipped",
         Phase::Unusable | Phase::Refused | Phase::Unresolved | Phase::Parked => "failed",

@@ -5,8 +5,8 @@ use amends_definitions::{EvaluationError, Kind, Payload, StepIndex};
 use crate::fact::{AbortReason, AttemptEnded, Fact, IncidentReason};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::{Decision, with_scope};
+use crate::saga::place::{Phase, StepStatus};
 use crate::saga::retry::{Question, next_due};
-use crate::saga::state::Phase;
 use crate::shard::io::Acknowledged;
 
 impl Decision<'_> {
@@ -33,11 +33,7 @@ impl Decision<'_> {
                 );
             }
         }
-        let all_done = self
-            .saga
-            .steps
-            .iter()
-            .all(|status| status.forward.lets_go_on());
+        let all_done = self.saga.steps.iter().all(StepStatus::lets_go_on);
         if all_done && self.saga.abort.is_none() && self.saga.end.is_none() {
             self.complete();
         }
@@ -93,7 +89,7 @@ impl Decision<'_> {
         if self.saga.abort.is_some() {
             return self.advance_backward();
         }
-        let forward = &self.saga.steps[step.index()].forward;
+        let forward = &self.saga.place(step).forward;
         let (phase, in_doubt) = (forward.phase, !forward.unclear.is_empty());
         let (code, message) = forward
             .error
@@ -118,6 +114,12 @@ impl Decision<'_> {
                 | Phase::Skipped
                 | Phase::Refused
                 | Phase::NothingToUndo
+                | Phase::Listed
+                | Phase::Awaiting { .. }
+                | Phase::Sleeping { .. }
+                | Phase::ChildRequested
+                | Phase::ChildUnderWay
+                | Phase::Continued
                 | Phase::Parked => IncidentReason::StepRefused,
             };
             self.open_incident(
@@ -166,8 +168,8 @@ impl Decision<'_> {
     }
 
     fn is_ready(&self, step: StepIndex) -> bool {
-        let done = |need: &StepIndex| self.saga.steps[need.index()].forward.lets_go_on();
-        self.saga.steps[step.index()].forward.phase == Phase::Waiting
+        let done = |need: &StepIndex| self.saga.place(*need).forward.lets_go_on();
+        self.saga.place(step).forward.phase == Phase::Waiting
             && self.saga.definition.graph().needs(step).iter().all(done)
     }
 
@@ -229,12 +231,14 @@ impl Decision<'_> {
             return None;
         }
         let step = self.saga.definition.step(ended.place.step);
-        let forward = &self.saga.steps[ended.place.step.index()].forward;
+        let forward = &self.saga.place(ended.place).forward;
         let question = Question {
             saga: self.saga.id,
-            step: ended.place.step,
+            place: ended.place,
+            round: ended.round,
             operation: OperationKind::Forward,
             attempt: ended.attempt,
+            uncounted: forward.uncounted,
             first_at: forward.first_at.unwrap_or(self.now),
             now: self.now,
             code: ended.outcome.error().map_or("", |(code, _)| code),
@@ -268,5 +272,5 @@ impl Decision<'_> {
 }
 
 fn forward_never_began(decision: &Decision<'_>, step: StepIndex) -> bool {
-    decision.saga.steps[step.index()].forward.attempt == 0
+    decision.saga.place(step).forward.attempt == 0
 }

@@ -6,7 +6,7 @@ use amends_definitions::StepIndex;
 use crate::fact::{AttemptEnded, Fact, IncidentReason};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::Decision;
-use crate::saga::state::Phase;
+use crate::saga::place::Phase;
 use crate::shard::io::Acknowledged;
 
 impl Decision<'_> {
@@ -18,7 +18,7 @@ impl Decision<'_> {
     }
 
     fn late_forward(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let forward = &self.saga.steps[ended.place.step.index()].forward;
+        let forward = &self.saga.place(ended.place).forward;
         let in_doubt = forward.is_in_doubt(ended.attempt);
         let undecided = self.saga.end.is_none() && self.compensation_is_undecided(ended.place.step);
         match (&ended.outcome, forward.phase) {
@@ -62,7 +62,7 @@ impl Decision<'_> {
 
     /// One attempt fewer is in doubt: if it was the last, or if it was a success, the step goes on from there.
     pub(super) fn doubt_lessened(&mut self, step: StepIndex) {
-        let forward = &self.saga.steps[step.index()].forward;
+        let forward = &self.saga.place(step).forward;
         let success = forward.phase == Phase::Succeeded;
         let resolved = success || forward.phase == Phase::Unusable || forward.unclear.is_empty();
         if self.saga.abort.is_some() {
@@ -80,7 +80,7 @@ impl Decision<'_> {
     /// The step's compensation has not begun: what is learned about the action still counts.
     pub(super) fn compensation_is_undecided(&self, step: StepIndex) -> bool {
         matches!(
-            self.saga.steps[step.index()].compensation.phase,
+            self.saga.place(step).compensation.phase,
             Phase::Waiting | Phase::Settling { .. }
         )
     }
@@ -89,7 +89,7 @@ impl Decision<'_> {
     /// it is undone; else it may be an effect that nothing undoes.
     fn late_effect(&mut self, ended: AttemptEnded) -> Acknowledged {
         let step = ended.place.step;
-        let status = &self.saga.steps[step.index()];
+        let status = &self.saga.place(step);
         let compensated = status.compensation.attempt > 0;
         let leak = if compensated {
             ended.verdict.is_none()
@@ -119,7 +119,7 @@ impl Decision<'_> {
 
     /// A compensation that a person was asked for turns out to be done.
     fn late_compensation(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let parked = self.saga.steps[ended.place.step.index()].compensation.phase == Phase::Parked;
+        let parked = self.saga.place(ended.place).compensation.phase == Phase::Parked;
         let done = matches!(
             ended.outcome,
             Outcome::Succeeded { .. } | Outcome::Unusable { .. } | Outcome::NothingToUndo

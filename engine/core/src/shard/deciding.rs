@@ -179,6 +179,7 @@ impl Shard {
             started.clone(),
             now,
             surroundings,
+            true,
         );
         debug_assert_eq!(crate::invariants::check(&saga), Ok(()));
         if let (Some(name), Some(key)) = (name, request.key) {
@@ -235,12 +236,13 @@ impl Shard {
                     ended.sent_at = entry.sent_at(ended.place.step, ended.operation, ended.attempt);
                     let (step, operation, attempt) =
                         (ended.place.step, ended.operation, ended.attempt);
+                    let round = ended.round;
                     let unsent = entry.unsent_successor(step, operation, attempt);
                     let acknowledged =
                         self.on_saga(report.attempt.saga, batch, now, surroundings, |decision| {
                             let acknowledged = decision.outcome(ended);
                             if let Some(unsent) = unsent {
-                                decision.withdrawn_overtaken(step, operation, unsent);
+                                decision.withdrawn_overtaken(step.into(), operation, round, unsent);
                             }
                             acknowledged
                         });
@@ -315,7 +317,7 @@ impl Shard {
             return;
         }
         self.on_saga(saga, batch, now, surroundings, |decision| {
-            decision.withdrawn(step, operation, attempt, code)
+            decision.withdrawn(step.into(), operation, named.name.round, attempt, code)
         });
         if let Some(Slot::Present(entry)) = self.sagas.get_mut(&saga) {
             entry.flights.land(step, operation, attempt);
@@ -343,14 +345,15 @@ impl Shard {
                 .filter(|command| !entry.may_have_left(command))
                 .collect();
             for DueCommand {
-                step,
+                place,
                 operation,
+                round,
                 attempt,
                 ..
             } in unsent
             {
                 self.on_saga(id, batch, now, surroundings, |decision| {
-                    decision.withdrawn(step, operation, attempt, "ABORTED")
+                    decision.withdrawn(place, operation, round, attempt, "ABORTED")
                 });
             }
         }

@@ -44,7 +44,8 @@ impl Entry {
             return None;
         };
         let open = DueCommand {
-            step,
+            place: step.into(),
+            round: target.round,
             operation,
             attempt: target.attempt,
             due_at,
@@ -55,7 +56,7 @@ impl Entry {
     /// This owner handed the open attempt out, or an earlier one may have sent it.
     pub fn may_have_left(&self, open: &DueCommand) -> bool {
         self.flights
-            .get(open.step, open.operation, open.attempt)
+            .get(open.place.step, open.operation, open.attempt)
             .is_some()
             || self
                 .loaded_at

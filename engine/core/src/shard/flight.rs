@@ -101,7 +101,7 @@ impl Flights {
                 let resent = frame
                     .loaded_at
                     .is_some_and(|loaded_at| command.due_at <= loaded_at);
-                let timeouts = timeouts(saga, command.step, command.operation);
+                let timeouts = timeouts(saga, command.place.step, command.operation);
                 let flight = Flight {
                     attempt: command.attempt,
                     sent_at: None,
@@ -110,7 +110,8 @@ impl Flights {
                     resent,
                     withdraw_code: None,
                 };
-                self.0.insert((command.step, command.operation), flight);
+                self.0
+                    .insert((command.place.step, command.operation), flight);
                 outputs.push(Output::Send(Box::new(make_command(
                     saga, command, timeouts, frame, resent,
                 ))));
@@ -119,7 +120,7 @@ impl Flights {
         for command in &due.awaited {
             // Only after a takeover: an earlier owner may have sent it, and its result gets one more attempt's time.
             if self.is_missing(command) {
-                let attempt_time = timeouts(saga, command.step, command.operation).attempt;
+                let attempt_time = timeouts(saga, command.place.step, command.operation).attempt;
                 let flight = Flight {
                     attempt: command.attempt,
                     sent_at: None,
@@ -128,7 +129,8 @@ impl Flights {
                     resent: true,
                     withdraw_code: None,
                 };
-                self.0.insert((command.step, command.operation), flight);
+                self.0
+                    .insert((command.place.step, command.operation), flight);
             }
         }
     }
@@ -137,7 +139,7 @@ impl Flights {
     fn take_back(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
         let wanted = |list: &[DueCommand], key: &(StepIndex, OperationKind), attempt: u32| {
             list.iter().any(|command| {
-                (command.step, command.operation) == *key && command.attempt == attempt
+                (command.place.step, command.operation) == *key && command.attempt == attempt
             })
         };
         self.0.retain(|key, flight| {
@@ -166,7 +168,7 @@ impl Flights {
     }
 
     fn is_missing(&self, command: &DueCommand) -> bool {
-        self.get(command.step, command.operation, command.attempt)
+        self.get(command.place.step, command.operation, command.attempt)
             .is_none()
     }
 }
@@ -227,7 +229,7 @@ fn withdraw_at(
         return None;
     }
     let first_at = saga
-        .operation(command.step, command.operation)
+        .operation(command.place.step, command.operation)
         .first_at
         .unwrap_or(now);
     let schedule = timeouts
@@ -306,7 +308,7 @@ fn make_command(
         incarnation: frame.incarnation,
         namespace: started.namespace.to_string(),
         saga: saga.id(),
-        step: saga.definition().step(due.step).id().to_owned(),
+        step: saga.definition().step(due.place.step).id().to_owned(),
         item: 0,
         round: 0,
         operation,
@@ -315,19 +317,19 @@ fn make_command(
         OperationKind::Forward => None,
         OperationKind::Compensate | OperationKind::Query => Some(key(OperationKind::Forward)),
     };
-    let input = saga.operation(due.step, due.operation).input.clone();
+    let input = saga.operation(due.place.step, due.operation).input.clone();
     Command {
         key: key(due.operation),
         forward_key,
         attempt: due.attempt,
-        action: action(saga, due.step, due.operation)
+        action: action(saga, due.place.step, due.operation)
             .expect("what is due calls an action")
             .clone(),
         definition: started.definition.clone(),
         revision: started.revision,
         epoch: frame.epoch,
         input: input.unwrap_or_else(amends_definitions::Payload::empty_object),
-        timeout: attempt_time(saga, due.step, due.operation, frame.now).min(timeouts.attempt),
+        timeout: attempt_time(saga, due.place.step, due.operation, frame.now).min(timeouts.attempt),
         heartbeat: timeouts.heartbeat,
         traceparent: started.traceparent.clone(),
         tracestate: started.tracestate.clone(),
