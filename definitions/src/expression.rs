@@ -7,9 +7,12 @@ pub(crate) mod compile;
 pub(crate) mod hints;
 pub(crate) mod reference;
 #[cfg(feature = "document")]
+pub(crate) mod sort;
+#[cfg(feature = "document")]
 mod syntax;
 #[cfg(feature = "document")]
 pub(crate) mod template;
+mod time;
 mod value;
 
 use std::borrow::Cow;
@@ -28,6 +31,10 @@ use value::{NoJson, Scalar};
 pub struct Expression {
     source: String,
     references: Vec<Reference>,
+    #[cfg(feature = "document")]
+    variables: Vec<reference::Variable>,
+    #[cfg(feature = "document")]
+    sort: Option<sort::Sort>,
     program: Program,
 }
 
@@ -104,10 +111,44 @@ impl Expression {
         Ok(key)
     }
 
+    /// The value of a time: a string in RFC 3339, as microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`], and if the value is not such a string.
+    pub fn evaluate_time(&self, scope: &Scope<'_>) -> Result<i64, EvaluationError> {
+        charge::begin();
+        match self.scalar(scope)? {
+            Err(text) => time::parse(&text)
+                .map_err(|what| self.failed(&format!("the value is no RFC 3339 time: {what}"))),
+            Ok(_) => Err(self.failed("a time is a string in RFC 3339")),
+        }
+    }
+
     /// What it refers to.
     #[cfg(feature = "document")]
     pub(crate) fn references(&self) -> &[Reference] {
         &self.references
+    }
+
+    /// The sort of value that it yields, if its syntax tells.
+    #[cfg(feature = "document")]
+    pub(crate) fn sort(&self) -> Option<sort::Sort> {
+        self.sort
+    }
+
+    /// The path that it is, if it is a path and nothing else.
+    #[cfg(feature = "document")]
+    pub(crate) fn path(&self) -> Option<&Reference> {
+        match self.program {
+            Program::Path => self.references.first(),
+            Program::Cel(..) => None,
+        }
+    }
+
+    /// What its comprehensions call their items.
+    #[cfg(feature = "document")]
+    pub(crate) fn variables(&self) -> &[reference::Variable] {
+        &self.variables
     }
 
     fn write_json(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), EvaluationError> {

@@ -120,6 +120,16 @@ impl Payload {
         Ok(items)
     }
 
+    /// The text that it is, if it is a string.
+    #[must_use]
+    pub fn to_text(&self) -> Option<String> {
+        let mut reader = json::Reader::new(self.text());
+        if reader.peek() != Some(b'"') {
+            return None;
+        }
+        reader.string().ok().map(std::borrow::Cow::into_owned)
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -262,6 +272,27 @@ mod tests {
             canonical("123456789012345678901234567890"),
             "123456789012345678901234567890"
         );
+    }
+
+    #[test]
+    fn a_list_hands_out_its_items_and_takes_them_back() {
+        let list = accepted(r#" [ 1 , "a, b" ,[2, 3], {"k": null} ] "#);
+        let items = list.items().expect("a list");
+        let texts: Vec<&str> = items.iter().map(Payload::text).collect();
+        assert_eq!(texts, ["1", "\"a, b\"", "[2, 3]", "{\"k\": null}"]);
+        let again = Payload::list(items.iter().map(Some).chain([None]));
+        assert_eq!(again.text(), r#"[1,"a, b",[2, 3],{"k": null},null]"#);
+        assert_eq!(accepted("[]").items(), Ok(Vec::new()));
+        assert_eq!(Payload::list(std::iter::empty()).text(), "[]");
+        assert!(accepted("{}").items().is_err());
+        assert!(accepted("3").items().is_err());
+    }
+
+    #[test]
+    fn a_string_hands_out_its_text_and_nothing_else_does() {
+        assert_eq!(accepted(r#""a\n\u0062""#).to_text(), Some("a\nb".into()));
+        assert_eq!(accepted("1").to_text(), None);
+        assert_eq!(accepted("null").to_text(), None);
     }
 
     fn nested(depth: usize) -> String {

@@ -10,6 +10,7 @@ use cel::common::types::CelInt;
 
 use super::charge::{CHARGE, ENV, INDEX, TOLL, WEIGH};
 use super::reference::{Projection, Reference};
+use super::sort;
 use super::syntax::{self, Syntax};
 use super::{Expression, Program};
 use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_MATCH_UNITS};
@@ -61,9 +62,11 @@ impl Expression {
         let Syntax {
             mut tree,
             references,
+            variables,
         } = syntax::parse(source)?;
         let is_path = matches!(references.as_slice(), [only] if !only.test)
             && syntax::path_of(&tree).is_some();
+        let sort = sort::of(&tree);
         let program = if is_path {
             Program::Path
         } else {
@@ -73,6 +76,8 @@ impl Expression {
         Ok(Self {
             source: source.to_owned(),
             references,
+            variables,
+            sort,
             program,
         })
     }

@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators};
 
 use super::charge::ENV;
 use super::compile::{self, Fault, fault};
-use super::reference::{ROOTS, Reference};
+use super::reference::{ROOTS, Reference, Variable};
 use crate::limits::{
     EXPRESSION_COMPREHENSIONS_MAX, EXPRESSION_DEPTH_MAX, EXPRESSION_PATTERN_BYTES_MAX,
     EXPRESSION_PATTERN_REPEATS_MAX,
@@ -17,6 +17,7 @@ use crate::limits::{
 pub(super) struct Syntax {
     pub(super) tree: IdedExpr,
     pub(super) references: Vec<Reference>,
+    pub(super) variables: Vec<Variable>,
 }
 
 /// Parses a source within the limits. The parser recurses once per operator of a chain, and through many rules per bracket:
@@ -29,11 +30,16 @@ pub(super) fn parse(source: &str) -> Result<Syntax, Fault> {
         info: &info,
         variables: Vec::new(),
         references: Vec::new(),
+        named: Vec::new(),
     };
     check_depth(&tree, source)?;
     scan.visit(&tree)?;
-    let references = scan.references;
-    Ok(Syntax { tree, references })
+    let (references, variables) = (scan.references, scan.named);
+    Ok(Syntax {
+        tree,
+        references,
+        variables,
+    })
 }
 
 /// A name and fields of it: `a.b.c`, `a["b"].c`.
@@ -184,6 +190,8 @@ struct Scan<'a> {
     /// The variables of the comprehensions around.
     variables: Vec<&'a str>,
     references: Vec<Reference>,
+    /// The variables of all comprehensions.
+    named: Vec<Variable>,
 }
 
 impl<'a> Scan<'a> {
@@ -200,12 +208,13 @@ impl<'a> Scan<'a> {
         };
         if let Some((root, fields)) = path {
             if !self.is_variable(root) {
-                let at = self.whole_path(self.place(expr, root));
+                let at = self.place_of_path(expr, root, &fields);
                 self.references.push(Reference {
                     root: root.to_owned(),
                     fields: fields.into_iter().map(str::to_owned).collect(),
                     test,
                     beside_double: false,
+                    beside_int: false,
                     at,
                 });
             }
@@ -260,11 +269,11 @@ impl<'a> Scan<'a> {
         for child in children(expr) {
             let known = self.references.len();
             self.visit(child)?;
-            if double
-                && path_of(child).is_some()
+            if path_of(child).is_some()
                 && let Some(reference) = self.references.get_mut(known)
             {
-                reference.beside_double = true;
+                reference.beside_double = double;
+                reference.beside_int = int;
             }
         }
         Ok(())
@@ -279,6 +288,12 @@ impl<'a> Scan<'a> {
         if ROOTS.contains(&variable) {
             let message = format!("the variable `{variable}` hides the root `{variable}`");
             return Err(fault("VARIABLE_HIDES_ROOT", message, self.place(expr, "")));
+        }
+        if !variable.starts_with('@') {
+            self.named.push(Variable {
+                name: variable.to_owned(),
+                at: self.place(expr, ""),
+            });
         }
         self.variables.push(variable);
         if self.variables.len() > EXPRESSION_COMPREHENSIONS_MAX {
@@ -390,6 +405,25 @@ impl<'a> Scan<'a> {
             return start..start + text.len();
         }
         self.named(name)
+    }
+
+    /// Where a path stands, if it is written with dots, else from its root on.
+    fn place_of_path(&self, expr: &IdedExpr, root: &str, fields: &[&str]) -> Range<usize> {
+        let mut path = root.to_owned();
+        for field in fields {
+            path.push('.');
+            path.push_str(field);
+        }
+        let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == '.';
+        let mut places = self.source.match_indices(&path).map(|(at, _)| at);
+        let found = places.find(|at| {
+            let (before, behind) = (&self.source[..*at], &self.source[at + path.len()..]);
+            !before.ends_with(is_part) && !behind.starts_with(is_part)
+        });
+        match found {
+            Some(at) => at..at + path.len(),
+            None => self.whole_path(self.place(expr, root)),
+        }
     }
 
     /// From the place of a root to the end of the path.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::compile::{Fault, fault};
-use super::reference::Reference;
+use super::reference::{Reference, Variable};
 use super::{Expression, Mapping, Piece, TextPart};
 use crate::document::node::{Node, NodeValue, Scalar, Style, sorted};
 use crate::json;
@@ -94,6 +94,8 @@ fn end_of_source(text: &str, from: usize) -> Option<usize> {
 pub(crate) enum Found<'n> {
     /// A reference, placed in the text of a scalar, and the source that it is part of.
     Reference(&'n Node, Reference, String),
+    /// A variable, placed in the text of a scalar.
+    Variable(&'n Node, Variable),
     /// A fault in the text of a scalar.
     Fault(&'n Node, Fault),
     /// A scalar that readers of YAML disagree on.
@@ -191,6 +193,11 @@ impl Pieces {
                                 reference,
                                 expression.source.clone(),
                             ));
+                        }
+                        for variable in &expression.variables {
+                            let at = moved_range(&variable.at, text, &at);
+                            let name = variable.name.clone();
+                            found.push(Found::Variable(node, Variable { name, at }));
                         }
                         compiled.push(TextPart::Value(expression));
                     }

@@ -1,6 +1,6 @@
 //! What should now be in flight, derived from state alone. So recovery is replay followed by this question.
 
-use amends_definitions::{Compensation, Kind, Work};
+use amends_definitions::{Compensation, Kind};
 
 use crate::fact::Parent;
 use crate::id::Place;
@@ -68,6 +68,9 @@ pub fn due(saga: &Saga, now: Time) -> Due {
             && let Phase::Scheduled { due_at } = query.phase
         {
             ask(&mut due, place, OperationKind::Query, query, due_at, now);
+            if let Some(at) = query_given_up_at(saga, place).filter(|at| *at > now) {
+                due.wake(at);
+            }
         }
     }
     if saga.abort.is_none()
@@ -98,6 +101,13 @@ pub(super) fn park_at(saga: &Saga, place: Place) -> Option<Time> {
     };
     let bound = total.map_or(park_after, |total| total.min(park_after));
     compensation.first_at.map(|first_at| first_at + bound)
+}
+
+/// When a query that is still open is given up.
+pub(super) fn query_given_up_at(saga: &Saga, place: Place) -> Option<Time> {
+    let query = saga.place(place).query.as_ref()?;
+    let first_at = query.first_at.filter(|_| query.is_open())?;
+    Some(first_at + saga.definition.compensation().park_after)
 }
 
 fn ask_forward(due: &mut Due, saga: &Saga, place: Place, forward: &Operation, now: Time) {
@@ -263,21 +273,5 @@ fn parent(saga: &Saga, place: Place, child: &ChildStatus) -> Parent {
         item: place.item,
         round: child.requested.round,
         depth: saga.depth() + 1,
-    }
-}
-
-impl Saga {
-    /// How many parents are above it.
-    #[must_use]
-    pub fn depth(&self) -> u32 {
-        self.started
-            .parent
-            .as_ref()
-            .map_or(0, |parent| parent.depth)
-    }
-
-    /// The step runs a child saga.
-    pub(crate) fn runs_child(&self, place: Place) -> bool {
-        matches!(self.definition.step(place.step).work(), Work::Saga(_))
     }
 }

@@ -1,9 +1,10 @@
 //! State from a fact: the only way a saga changes. Total: any fact on any state gives a state, and never a panic. What is
-//! about a place that does not exist changes nothing. Attempts are in `attempt`, all else that places go through in
-//! `place`.
+//! about a place that does not exist changes nothing. Each family of facts has a file of its own.
 
 mod attempt;
+mod child;
 mod place;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -58,16 +59,16 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
         Fact::Skipped { .. }
         | Fact::ItemsListed { .. }
         | Fact::StepFailed { .. }
-        | Fact::SignalAwaited { .. }
+        | Fact::Continued { .. }
+        | Fact::Settling { .. } => place::evolve(saga, fact),
+        Fact::SignalAwaited { .. }
         | Fact::SignalConsumed { .. }
         | Fact::Sleeping { .. }
         | Fact::Slept { .. }
-        | Fact::ChildRequested(_)
-        | Fact::ChildPinned { .. }
-        | Fact::ChildEnded { .. }
-        | Fact::Emitted { .. }
-        | Fact::Continued { .. }
-        | Fact::Settling { .. } => place::evolve(saga, fact),
+        | Fact::Emitted { .. } => waiting::evolve(saga, fact),
+        Fact::ChildRequested(_) | Fact::ChildPinned { .. } | Fact::ChildEnded { .. } => {
+            child::evolve(saga, fact);
+        }
         Fact::SignalReceived(signal) => {
             saga.payload_bytes += payload_bytes(&signal.payload);
             Arc::make_mut(saga.signals.get_or_insert_default()).receive(signal);

@@ -6,11 +6,20 @@ pub mod signals;
 pub mod standing;
 pub mod state;
 
-mod backward;
 pub mod decide;
+
+mod backward;
+mod children;
+mod deadline;
 mod forward;
+mod items;
 mod late;
+mod operating;
+mod queries;
 mod retry;
+mod routes;
+mod scope;
+mod waiting;
 
 pub mod due;
 mod evolve;

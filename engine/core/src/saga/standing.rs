@@ -1,6 +1,6 @@
 //! What follows from a saga's state without being recorded: may it abort, does it hold, what does it owe.
 
-use amends_definitions::{Compensation, Kind, StepIndex};
+use amends_definitions::{Compensation, Kind, StepIndex, Work};
 
 use crate::fact::ChildOutcome;
 use crate::id::Place;
@@ -23,7 +23,7 @@ impl Saga {
         match self.definition.pivot() {
             Some(pivot) => {
                 let forward = &self.place(pivot).forward;
-                forward.lets_go_on() || forward.phase == Phase::Unusable
+                forward.lets_go_on() || forward.effect
             }
             None => self
                 .definition
@@ -39,22 +39,24 @@ impl Saga {
     pub fn pivot_in_doubt(&self) -> bool {
         self.definition.pivot().is_some_and(|pivot| {
             let forward = &self.place(pivot).forward;
-            match forward.phase {
-                Phase::Scheduled { .. } | Phase::ChildUnderWay => true,
-                Phase::Refused | Phase::Unresolved => !forward.unclear.is_empty(),
-                Phase::Waiting
-                | Phase::Listed
-                | Phase::Settling { .. }
-                | Phase::Awaiting { .. }
-                | Phase::Sleeping { .. }
-                | Phase::ChildRequested
-                | Phase::Succeeded
-                | Phase::Continued
-                | Phase::Unusable
-                | Phase::Skipped
-                | Phase::NothingToUndo
-                | Phase::Parked => false,
-            }
+            // An operator may have one tried again that had its effect: that is no doubt.
+            !forward.effect
+                && match forward.phase {
+                    Phase::Scheduled { .. } | Phase::ChildUnderWay => true,
+                    Phase::Refused | Phase::Unresolved => !forward.unclear.is_empty(),
+                    Phase::Waiting
+                    | Phase::Listed
+                    | Phase::Settling { .. }
+                    | Phase::Awaiting { .. }
+                    | Phase::Sleeping { .. }
+                    | Phase::ChildRequested
+                    | Phase::Succeeded
+                    | Phase::Continued
+                    | Phase::Unusable
+                    | Phase::Skipped
+                    | Phase::NothingToUndo
+                    | Phase::Parked => false,
+                }
         })
     }
 
@@ -121,6 +123,20 @@ impl Saga {
                 | ChildOutcome::Terminated { .. },
             ) => false,
         }
+    }
+
+    /// The step runs a child saga.
+    pub(crate) fn runs_child(&self, place: Place) -> bool {
+        matches!(self.definition.step(place.step).work(), Work::Saga(_))
+    }
+
+    /// How many parents are above it.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.started
+            .parent
+            .as_ref()
+            .map_or(0, |parent| parent.depth)
     }
 
     /// A place of the step is under way, forward.

@@ -5,10 +5,16 @@
 mod pump;
 
 mod abort;
+mod children;
 mod doubt;
+mod family;
 mod forward;
+mod orders;
 mod races;
 mod random;
 mod recovery;
 mod shards;
+mod sleeping;
+mod turns;
+mod wild;
 mod world;

@@ -133,6 +133,7 @@ fn scheduled(
         *target = Operation {
             round,
             last_sent_at: target.last_sent_at,
+            barrier: target.barrier,
             ..Operation::default()
         };
     }
@@ -182,22 +183,24 @@ fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded, at: Time) {
         target.error = Some((code.to_owned(), message.to_owned()));
     }
     apply(target, ended, at);
-    let settled = match operation {
-        OperationKind::Query => place_mut(saga, ended.place).is_some_and(|place| {
-            answered(place, &ended.outcome);
-            false
-        }),
-        OperationKind::Forward => true,
-        OperationKind::Compensate => false,
-    };
-    if settled && let Some(place) = place_mut(saga, ended.place) {
-        forget_query(place);
+    if let Some(place) = place_mut(saga, ended.place) {
+        match operation {
+            OperationKind::Query => answered(place, &ended.outcome),
+            OperationKind::Forward => forget_query(place),
+            OperationKind::Compensate => {}
+        }
     }
 }
 
 fn apply(target: &mut Operation, ended: &AttemptEnded, at: Time) {
     let operation = ended.operation;
     match &ended.outcome {
+        // What a route or a person has gone past stays as it is: only its effect is known now.
+        Outcome::Succeeded { .. } | Outcome::Unusable { .. }
+            if matches!(target.phase, Phase::Continued | Phase::Skipped) =>
+        {
+            target.effect = true;
+        }
         Outcome::Succeeded { output } => {
             target.output = Some(output.clone());
             target.error = None;
@@ -211,10 +214,11 @@ fn apply(target: &mut Operation, ended: &AttemptEnded, at: Time) {
             target.phase = Phase::Unusable;
         }
         Outcome::NothingToUndo => target.phase = Phase::NothingToUndo,
-        Outcome::Rejected { .. }
-        | Outcome::Fatal { .. }
-        | Outcome::Superseded
-        | Outcome::Absent => {
+        Outcome::Absent => {
+            target.unclear.clear();
+            target.phase = Phase::NothingToUndo;
+        }
+        Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded => {
             if ended.verdict.is_some() {
                 // The barrier's recorded "no" speaks for the operation: no attempt had, or will have, an effect.
                 target.unclear.clear();
@@ -222,19 +226,8 @@ fn apply(target: &mut Operation, ended: &AttemptEnded, at: Time) {
                 target.unclear.remove(&ended.attempt);
                 abandon_pending_retry(target, at);
             }
-            // One that a person or a route has gone past stays as it is: only its effect gets clearer.
             if !target.lets_go_on() {
-                target.failure = Some(match &ended.outcome {
-                    Outcome::Fatal { .. } => Failure::Fatal,
-                    Outcome::Superseded => Failure::Overtaken,
-                    Outcome::Succeeded { .. }
-                    | Outcome::Unusable { .. }
-                    | Outcome::Rejected { .. }
-                    | Outcome::Failed { .. }
-                    | Outcome::Unknown { .. }
-                    | Outcome::NothingToUndo
-                    | Outcome::Absent => Failure::Refused,
-                });
+                target.failure = Some(failure(&ended.outcome));
                 target.phase = refused_phase(operation);
             }
         }
@@ -249,6 +242,21 @@ fn apply(target: &mut Operation, ended: &AttemptEnded, at: Time) {
                 target.phase = ended_phase(target, operation);
             }
         },
+    }
+}
+
+/// What kind of "no" an outcome is.
+fn failure(outcome: &Outcome) -> Failure {
+    match outcome {
+        Outcome::Fatal { .. } => Failure::Fatal,
+        Outcome::Superseded => Failure::Overtaken,
+        Outcome::Succeeded { .. }
+        | Outcome::Unusable { .. }
+        | Outcome::Rejected { .. }
+        | Outcome::Failed { .. }
+        | Outcome::Unknown { .. }
+        | Outcome::NothingToUndo
+        | Outcome::Absent => Failure::Refused,
     }
 }
 
