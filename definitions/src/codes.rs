@@ -1,7 +1,7 @@
 //! The codes of all diagnostics, with what each means. They are stable: tools and people quote them.
 
 /// Each code of a [`Diagnostic`](crate::Diagnostic), sorted, with its meaning.
-pub const CODES: [(&str, &str); 59] = [
+pub const CODES: [(&str, &str); 77] = [
     ("ACTION", "an action is not written as participant.action"),
     ("ALIASES_FORBIDDEN", "an anchor, an alias or a merge key"),
     (
@@ -13,13 +13,14 @@ pub const CODES: [(&str, &str); 59] = [
         "ATTEMPT_ABOVE_TOTAL",
         "one attempt may take longer than all attempts together",
     ),
+    ("CODE", "a failure's code is not UPPER_SNAKE_CASE"),
     (
         "COMPENSATION_MISSING",
         "a compensatable step does not say what undoes it",
     ),
     (
         "COMPENSATION_NOT_APPLICABLE",
-        "a pivot or retriable step says what undoes it",
+        "a step that is never compensated, or a child saga, says what undoes it",
     ),
     ("CYCLE", "steps that wait for each other"),
     ("DOCUMENT_TOO_DEEP", "the document is nested too deep"),
@@ -46,17 +47,33 @@ pub const CODES: [(&str, &str); 59] = [
     ("EXPRESSION_TOO_DEEP", "an expression is nested too deep"),
     ("EXPRESSION_TOO_LONG", "an expression has too many bytes"),
     (
+        "EXPRESSION_TYPE",
+        "an expression yields what its field does not take",
+    ),
+    (
         "HALF_WRAPPED_EXPRESSION",
         "a part of an expression is inside ${{ }} and a part is not",
+    ),
+    (
+        "HEARTBEAT_ABOVE_ATTEMPT",
+        "a heartbeat is not shorter than an attempt",
     ),
     (
         "INPUT_SCHEMA",
         "inputSchema is not a JSON Schema, or refers outside itself",
     ),
+    (
+        "ITEM_NAME",
+        "the item of foreach has a name that it cannot have",
+    ),
+    (
+        "KEY_NOT_APPLICABLE",
+        "a key that does not go with the others",
+    ),
     ("KEY_NOT_TEXT", "a key that is a list or a mapping"),
     ("MISSING_KEY", "a key that has to be there is not"),
     ("MIXED_NUMBERS", "arithmetic of an integer and a double"),
-    ("NAME", "the definition's name is not a DNS label"),
+    ("NAME", "the name of a definition is not a DNS label"),
     (
         "NOT_AN_ANCESTOR",
         "a step reads a step that is not before it",
@@ -76,8 +93,17 @@ pub const CODES: [(&str, &str); 59] = [
     ),
     ("NO_STEPS", "a definition without steps"),
     (
+        "OUTPUT_SCHEMA",
+        "outputSchema is not a JSON Schema, or refers outside itself",
+    ),
+    ("OUT_OF_BOUNDS", "a whole number is out of its bounds"),
+    (
         "OUT_OF_RESOURCES",
         "the machine had no room to check the definition",
+    ),
+    (
+        "QUERY_IS_CALL",
+        "a query calls the action that it asks about",
     ),
     (
         "RESERVED_ID",
@@ -93,13 +119,31 @@ pub const CODES: [(&str, &str); 59] = [
         "a compensation reads an output that may be null (warning)",
     ),
     ("SEVERAL_DOCUMENTS", "more than one document in a file"),
+    ("SEVERAL_WORKS", "a step does more than one thing"),
+    (
+        "SIGNALS_NEEDS_ID",
+        "signals is read without the id of a signal",
+    ),
+    ("SIGNAL_ID", "a signal's id is not snake_case"),
+    (
+        "SIGNAL_SCHEMA",
+        "a signal's schema is not a JSON Schema, or refers outside itself",
+    ),
     ("STEPS_NEEDS_ID", "steps is read without the id of a step"),
     ("STEP_ID", "a step's id is not snake_case"),
     ("SYNTAX", "the document is not YAML"),
     ("TAB", "a tab in the indentation"),
     ("TAG_FORBIDDEN", "a tag of YAML"),
+    (
+        "TIMEOUT_ABOVE_DEADLINE",
+        "a step may take longer than the whole saga",
+    ),
     ("TOO_LONG", "a text has too many bytes"),
     ("TOO_MANY", "too many steps or entries"),
+    (
+        "UNKNOWN_ACTION",
+        "an action that the participant's contract does not list",
+    ),
     (
         "UNKNOWN_FIELD",
         "a field that does not exist; a warning where the schema leaves it open",
@@ -108,6 +152,7 @@ pub const CODES: [(&str, &str); 59] = [
     ("UNKNOWN_KEY", "a key that the language does not have"),
     ("UNKNOWN_POLICY", "a retry policy that does not exist"),
     ("UNKNOWN_ROOT", "a root that does not exist in this place"),
+    ("UNKNOWN_SIGNAL", "a signal that is not declared"),
     ("UNKNOWN_STEP", "a step that does not exist"),
     (
         "UNQUOTED_EXPRESSION",
@@ -118,8 +163,20 @@ pub const CODES: [(&str, &str); 59] = [
         "a conditional expression without quotes",
     ),
     (
+        "UNREACHABLE_ROUTE",
+        "a route of onError that no failure comes to (warning)",
+    ),
+    (
+        "UNREACHABLE_STEP",
+        "a step behind one that always fails the saga",
+    ),
+    (
         "UNUSED_POLICY",
         "a retry policy that no step uses (warning)",
+    ),
+    (
+        "UNUSED_SIGNAL",
+        "a signal that nothing waits for or reads (warning)",
     ),
     (
         "VARIABLE_HIDES_ROOT",

@@ -3,6 +3,7 @@
 pub(crate) mod draft;
 pub(crate) mod duration;
 pub(crate) mod fields;
+pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod yaml;

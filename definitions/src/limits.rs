@@ -20,8 +20,14 @@ pub const ID_BYTES_MAX: usize = 63;
 pub const LABEL_BYTES_MAX: usize = 256;
 /// `description`, and the reason of `compensate: {none}`.
 pub const DESCRIPTION_BYTES_MAX: usize = 4096;
-/// Labels, and retry policies.
+/// Labels, retry policies, participants, signals, routes of one `onError`, and codes of one list.
 pub const ENTRIES_MAX: usize = 64;
+/// A failure's code.
+pub const CODE_BYTES_MAX: usize = 128;
+/// Actions in a participant's contract.
+pub const PARTICIPANT_ACTIONS_MAX: usize = 256;
+/// A definition in normal form: filling in the defaults makes a document grow.
+pub const NORMAL_FORM_BYTES_MAX: usize = 8 * DOCUMENT_BYTES_MAX;
 /// A payload: an input, an output, a mapping's value.
 pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 /// Nesting of a payload's JSON.
@@ -39,20 +45,25 @@ pub const EXPRESSION_UNITS_MAX: u64 = 200_000;
 /// Bytes compared or copied that cost one unit.
 pub const EXPRESSION_UNIT_BYTES: usize = 64;
 /// Bytes searched that cost one unit.
-pub const EXPRESSION_SCAN_BYTES: usize = 1024;
-/// What one `matches` with the simplest pattern costs in units: its pattern is compiled each time.
-pub const EXPRESSION_MATCH_UNITS: u32 = 500;
+pub const EXPRESSION_SCAN_BYTES: usize = 128;
+/// Steps of a `matches` that cost one unit. A step is one byte of the text, for one byte of the pattern, as often as the
+/// pattern's counts (`{n,m}`) repeat it: that bounds what the slowest of patterns does, and the linear engine never does more.
+pub const EXPRESSION_MATCH_STEPS: u64 = 64;
 /// The pattern of a `matches`.
 pub const EXPRESSION_PATTERN_BYTES_MAX: usize = 128;
+/// What one compiled pattern of a `matches` may take of memory: it is kept as long as its definition.
+pub const EXPRESSION_PATTERN_MEMORY_BYTES_MAX: usize = 256 * 1024;
+/// What a pattern of a `matches` may take of memory while it searches: it is kept as well.
+pub const EXPRESSION_PATTERN_CACHE_BYTES_MAX: usize = 128 * 1024;
 /// Uses of `matches` in a definition: checking compiles each pattern.
 pub const DEFINITION_PATTERNS_MAX: u32 = 100;
-/// Patterns in an `inputSchema`.
+/// Patterns in all the schemas of a definition together.
 pub const SCHEMA_PATTERNS_MAX: usize = 100;
-/// The parts of an `inputSchema` with its references followed: a check of a payload visits as many.
+/// The parts of a schema with its references followed: a check of a payload visits as many.
 pub const SCHEMA_NODES_MAX: u64 = 100_000;
-/// How deep an `inputSchema` is with its references followed.
+/// How deep a schema is with its references followed.
 pub const SCHEMA_DEPTH_MAX: usize = 48;
-/// What one compiled pattern of an `inputSchema` may take of memory.
+/// What one compiled pattern of a schema may take of memory.
 pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// The product of the counts (`{n,m}`) in the pattern of a `matches`.
 pub const EXPRESSION_PATTERN_REPEATS_MAX: u64 = 64;
@@ -60,6 +71,12 @@ pub const EXPRESSION_PATTERN_REPEATS_MAX: u64 = 64;
 pub const KEY_BYTES_MAX: usize = 512;
 /// How long the history of an ended saga is kept, unless its definition says otherwise.
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a compensation is tried before it parks, unless its definition says otherwise.
+pub const PARK_AFTER_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+/// One attempt of an operation, unless its definition says otherwise.
+pub const ATTEMPT_DEFAULT: Duration = Duration::from_secs(30);
+/// Sagas of one definition that run at a time.
+pub const CONCURRENCY_MAX: u32 = 1_000_000;
 /// Items of a list under `foreach`.
 pub const ITEMS_MAX: u32 = 1_000;
 /// Items under way at a time, unless the step says otherwise.

@@ -1,19 +1,20 @@
 //! The normal form: a definition as JSON with every default filled in and every key in order. It is what a store keeps and
 //! what the hash is of, so it is versioned: `{"v":1,…}`. Reading it back runs the same checks as reading a document.
 
+mod step;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::check;
-use crate::definition::{
-    Compensation, CompensationOrder, Definition, Kind, RetryPolicy, Step, Timeouts,
-};
+use crate::definition::{CompensationOrder, Definition, OnLimit, Then};
 use crate::diagnostic::{Report, Severity};
-use crate::document::draft::Origin;
+use crate::document::draft::THEN;
 use crate::document::duration;
 use crate::document::node::{Entry, Node, NodeValue, Scalar, Style};
-use crate::expression::{Expression, Mapping};
+use crate::expression::Expression;
 use crate::json::{self, Fault, Reader};
-use crate::limits::{DOCUMENT_BYTES_MAX, PAYLOAD_DEPTH_MAX};
+use crate::limits::{NORMAL_FORM_BYTES_MAX, PAYLOAD_DEPTH_MAX, RETENTION_DEFAULT};
 
 /// Why bytes are not a normal form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,9 @@ use crate::limits::{DOCUMENT_BYTES_MAX, PAYLOAD_DEPTH_MAX};
 pub struct NormalFormError(String);
 
 /// Writes a definition in normal form.
+///
+/// What version 1 of the form did not have from its beginning is left out where it has its default, so that the form of a
+/// definition, and with it its hash, never changes: the defaults of what may be left out are those of version 1 for ever.
 #[must_use]
 pub fn to_normal_form(definition: &Definition) -> String {
     let mut fields = BTreeMap::from([
@@ -31,7 +35,7 @@ pub fn to_normal_form(definition: &Definition) -> String {
             "steps",
             list(
                 (definition.steps.iter().enumerate())
-                    .map(|(place, one)| step(definition, place, one)),
+                    .map(|(place, one)| step::write(definition, place, one)),
             ),
         ),
     ]);
@@ -49,13 +53,24 @@ pub fn to_normal_form(definition: &Definition) -> String {
     if let Some(key) = &definition.key {
         fields.insert("key", expression(key));
     }
+    if let Some(key) = &definition.ordering_key {
+        fields.insert("orderingKey", expression(key));
+    }
     if let Some(schema) = &definition.input_schema {
         fields.insert("inputSchema", schema.source().to_owned());
     }
     if let Some(output) = &definition.output {
         fields.insert("output", output.source().to_owned());
     }
+    surroundings(&mut fields, definition);
     format!("{{\"v\":1,\"definition\":{}}}", object(fields))
+}
+
+/// What of a step, by its id, a newer definition says otherwise than an older one: keys such as `retry` or `input`;
+/// `removed` if it has no such step, `added` if the older had none. Empty if nothing changed.
+#[must_use]
+pub fn step_changes(older: &Definition, newer: &Definition, id: &str) -> Vec<String> {
+    step::changes(older, newer, id)
 }
 
 /// Reads a definition in normal form.
@@ -83,7 +98,7 @@ pub fn from_normal_form(bytes: &[u8]) -> Result<Definition, NormalFormError> {
         return Err(wrong("it has no `definition`"));
     };
     let mut report = Report::new(bytes);
-    let definition = check::definition(&entry.value, Origin::NormalForm, &mut report);
+    let definition = check::definition(&entry.value, &mut report);
     definition.ok_or_else(|| {
         let diagnostics = report.into_diagnostics();
         let mut errors = diagnostics.iter();
@@ -94,8 +109,34 @@ pub fn from_normal_form(bytes: &[u8]) -> Result<Definition, NormalFormError> {
     })
 }
 
-/// Filling in the defaults makes a document grow.
-const NORMAL_FORM_BYTES_MAX: usize = 8 * DOCUMENT_BYTES_MAX;
+fn surroundings(fields: &mut BTreeMap<&str, String>, definition: &Definition) {
+    if let Some(deadline) = definition.deadline {
+        fields.insert("timeout", time(deadline.after));
+        fields.insert("onTimeout", string(then(deadline.then)));
+    }
+    if let Some(concurrency) = definition.concurrency {
+        let on_limit = match concurrency.on_limit {
+            OnLimit::Queue => "queue",
+            OnLimit::Reject => "reject",
+        };
+        let concurrency = BTreeMap::from([
+            ("max", concurrency.max.to_string()),
+            ("onLimit", string(on_limit)),
+        ]);
+        fields.insert("concurrency", object(concurrency));
+    }
+    if !definition.signals.is_empty() {
+        let signals = definition.signals.iter().map(|(id, signal)| {
+            let schema = signal.schema.as_ref();
+            let schema = schema.map(|schema| ("schema", schema.source().to_owned()));
+            (id.as_str(), object(schema.into_iter().collect()))
+        });
+        fields.insert("signals", object(signals.collect()));
+    }
+    if definition.retention != RETENTION_DEFAULT {
+        fields.insert("retention", time(definition.retention));
+    }
+}
 
 fn compensation_policy(definition: &Definition) -> String {
     let policy = &definition.compensation;
@@ -105,91 +146,17 @@ fn compensation_policy(definition: &Definition) -> String {
     };
     object(BTreeMap::from([
         ("order", string(order)),
-        ("parkAfter", string(&duration::format(policy.park_after))),
+        ("parkAfter", time(policy.park_after)),
     ]))
 }
 
-fn step(definition: &Definition, place: usize, step: &Step) -> String {
-    let kind = match step.kind {
-        Kind::Compensatable => "compensatable",
-        Kind::Pivot => "pivot",
-        Kind::Retriable => "retriable",
-    };
-    let needs = definition.graph.needs(crate::graph::index(place));
-    let needs = needs.iter().map(|need| string(&definition.step(*need).id));
-    let mut fields = BTreeMap::from([
-        ("id", string(&step.id)),
-        ("kind", string(kind)),
-        ("needs", list(needs)),
-    ]);
-    if let Some(work) = step.call() {
-        call(
-            &mut fields,
-            work.action.as_str(),
-            work.input.as_ref(),
-            &step.retry,
-            &step.timeouts,
-        );
-    }
-    if let Some(when) = &step.when {
-        fields.insert("when", expression(when));
-    }
-    match &step.compensation {
-        Compensation::NotApplicable | Compensation::Child => {}
-        Compensation::None { why } => {
-            let none = BTreeMap::from([("none", string(why))]);
-            fields.insert("compensate", object(none));
-        }
-        Compensation::Call(undo) => {
-            let mut compensate = BTreeMap::new();
-            call(
-                &mut compensate,
-                undo.action.as_str(),
-                undo.input.as_ref(),
-                &undo.retry,
-                &undo.timeouts,
-            );
-            fields.insert("compensate", object(compensate));
-        }
-    }
-    object(fields)
+fn then(then: Then) -> &'static str {
+    let known = THEN.iter().find(|(_, known)| *known == then);
+    known.map_or("park", |(word, _)| word)
 }
 
-fn call(
-    fields: &mut BTreeMap<&str, String>,
-    action: &str,
-    input: Option<&Mapping>,
-    retry: &RetryPolicy,
-    timeouts: &Timeouts,
-) {
-    fields.insert("call", string(action));
-    if let Some(input) = input {
-        fields.insert("input", input.source().to_owned());
-    }
-    let time = |time| string(&duration::format(time));
-    let mut policy = BTreeMap::from([
-        ("initialInterval", time(retry.initial_interval)),
-        ("backoff", double(retry.backoff)),
-        ("maxInterval", time(retry.max_interval)),
-        ("jitter", double(retry.jitter)),
-        ("maxAttempts", retry.max_attempts.to_string()),
-        (
-            "nonRetryable",
-            list(retry.non_retryable.iter().map(|code| string(code))),
-        ),
-    ]);
-    if let Some(max_elapsed) = retry.max_elapsed {
-        policy.insert("maxElapsed", time(max_elapsed));
-    }
-    fields.insert("retry", object(policy));
-    let mut timeout = BTreeMap::from([("attempt", time(timeouts.attempt))]);
-    if let Some(total) = timeouts.total {
-        timeout.insert("total", time(total));
-    }
-    if let Some(schedule) = timeouts.schedule {
-        timeout.insert("schedule", time(schedule));
-    }
-    fields.insert("timeout", object(timeout));
+fn time(time: Duration) -> String {
+    string(&duration::format(time))
 }
 
 fn expression(expression: &Expression) -> String {
@@ -199,12 +166,6 @@ fn expression(expression: &Expression) -> String {
 fn string(text: &str) -> String {
     let mut out = String::new();
     json::write_string(&mut out, text);
-    out
-}
-
-fn double(value: f64) -> String {
-    let mut out = String::new();
-    json::write_double(&mut out, value);
     out
 }
 

@@ -85,6 +85,51 @@ impl Payload {
         Ok(Self(Bytes::from(text)))
     }
 
+    /// A JSON list of payloads, null where there is none.
+    #[must_use]
+    pub fn list<'a>(items: impl Iterator<Item = Option<&'a Payload>>) -> Self {
+        let mut text = vec![b'['];
+        for (nth, item) in items.enumerate() {
+            if nth > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(item.map_or(&b"null"[..], Payload::as_bytes));
+        }
+        text.push(b']');
+        Self(Bytes::from(text))
+    }
+
+    /// The items of a JSON list, as they stand in its text; none of them is copied.
+    ///
+    /// # Errors
+    /// If it is not a list.
+    pub fn items(&self) -> Result<Vec<Payload>, PayloadError> {
+        let syntax = |fault: json::Fault| PayloadError::Syntax(fault.to_string());
+        let mut reader = json::Reader::new(self.text());
+        if reader.peek() != Some(b'[') {
+            return Err(PayloadError::Syntax("it is not a list".into()));
+        }
+        let mut items = Vec::new();
+        reader
+            .items::<json::Fault>(|reader| {
+                let item = reader.skip()?;
+                items.push(Self(self.0.slice_ref(item.as_bytes())));
+                Ok(())
+            })
+            .map_err(syntax)?;
+        Ok(items)
+    }
+
+    /// The text that it is, if it is a string.
+    #[must_use]
+    pub fn to_text(&self) -> Option<String> {
+        let mut reader = json::Reader::new(self.text());
+        if reader.peek() != Some(b'"') {
+            return None;
+        }
+        reader.string().ok().map(std::borrow::Cow::into_owned)
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -227,6 +272,27 @@ mod tests {
             canonical("123456789012345678901234567890"),
             "123456789012345678901234567890"
         );
+    }
+
+    #[test]
+    fn a_list_hands_out_its_items_and_takes_them_back() {
+        let list = accepted(r#" [ 1 , "a, b" ,[2, 3], {"k": null} ] "#);
+        let items = list.items().expect("a list");
+        let texts: Vec<&str> = items.iter().map(Payload::text).collect();
+        assert_eq!(texts, ["1", "\"a, b\"", "[2, 3]", "{\"k\": null}"]);
+        let again = Payload::list(items.iter().map(Some).chain([None]));
+        assert_eq!(again.text(), r#"[1,"a, b",[2, 3],{"k": null},null]"#);
+        assert_eq!(accepted("[]").items(), Ok(Vec::new()));
+        assert_eq!(Payload::list(std::iter::empty()).text(), "[]");
+        assert!(accepted("{}").items().is_err());
+        assert!(accepted("3").items().is_err());
+    }
+
+    #[test]
+    fn a_string_hands_out_its_text_and_nothing_else_does() {
+        assert_eq!(accepted(r#""a\n\u0062""#).to_text(), Some("a\nb".into()));
+        assert_eq!(accepted("1").to_text(), None);
+        assert_eq!(accepted("null").to_text(), None);
     }
 
     fn nested(depth: usize) -> String {

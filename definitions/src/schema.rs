@@ -30,18 +30,23 @@ impl Schema {
         &self.source
     }
 
-    /// Compiles a schema. Its draft is the one it names, else 2020-12.
+    /// Compiles a schema, whose patterns count against those of its definition. Its draft is the one it names, else 2020-12.
     ///
     /// # Errors
     /// What is wrong with it, as (JSON pointer, message).
     #[cfg(feature = "document")]
-    pub(crate) fn compile(source: String) -> Result<Self, (String, String)> {
+    pub(crate) fn compile(
+        source: String,
+        patterns_left: &mut usize,
+    ) -> Result<Self, (String, String)> {
         let schema: serde_json::Value =
             serde_json::from_str(&source).map_err(|error| (String::new(), error.to_string()))?;
-        if patterns(&schema) > SCHEMA_PATTERNS_MAX {
-            let message = format!("it has more than {SCHEMA_PATTERNS_MAX} patterns");
+        let Some(left) = patterns_left.checked_sub(patterns(&schema)) else {
+            let message =
+                format!("the schemas of a definition have at most {SCHEMA_PATTERNS_MAX} patterns");
             return Err((String::new(), message));
-        }
+        };
+        *patterns_left = left;
         Measure::of(&schema)?;
         let patterns = jsonschema::PatternOptions::regex().size_limit(SCHEMA_PATTERN_BYTES_MAX);
         let validator = jsonschema::options()
@@ -217,7 +222,11 @@ mod tests {
     use super::*;
 
     fn schema(source: &str) -> Schema {
-        Schema::compile(source.to_owned()).expect("a schema")
+        compile(source.to_owned()).expect("a schema")
+    }
+
+    fn compile(source: String) -> Result<Schema, (String, String)> {
+        Schema::compile(source, &mut SCHEMA_PATTERNS_MAX.clone())
     }
 
     fn violations(schema: &Schema, payload: &str) -> Vec<(String, String)> {
@@ -258,10 +267,10 @@ mod tests {
                 vec![r#"{"pattern":"a"}"#; n].join(",")
             )
         };
-        assert!(Schema::compile(many(SCHEMA_PATTERNS_MAX)).is_ok());
-        assert!(Schema::compile(many(SCHEMA_PATTERNS_MAX + 1)).is_err());
-        assert!(Schema::compile(r#"{"pattern":"^[a-z]{1,64}$"}"#.to_owned()).is_ok());
-        assert!(Schema::compile(r#"{"pattern":"(\\pL{1000}){1000}"}"#.to_owned()).is_err());
+        assert!(compile(many(SCHEMA_PATTERNS_MAX)).is_ok());
+        assert!(compile(many(SCHEMA_PATTERNS_MAX + 1)).is_err());
+        assert!(compile(r#"{"pattern":"^[a-z]{1,64}$"}"#.to_owned()).is_ok());
+        assert!(compile(r#"{"pattern":"(\\pL{1000}){1000}"}"#.to_owned()).is_err());
     }
 
     #[test]
@@ -269,8 +278,8 @@ mod tests {
         // In draft 4 `exclusiveMinimum` is a bool, since draft 6 a number.
         let number = r#""exclusiveMinimum":1"#;
         let draft_4 = r#""$schema":"http://json-schema.org/draft-04/schema#""#;
-        assert!(Schema::compile(format!("{{{number}}}")).is_ok());
-        assert!(Schema::compile(format!("{{{draft_4},{number}}}")).is_err());
+        assert!(compile(format!("{{{number}}}")).is_ok());
+        assert!(compile(format!("{{{draft_4},{number}}}")).is_err());
     }
 
     #[test]
@@ -288,8 +297,8 @@ mod tests {
                 "{{\"$defs\":{{{definitions}\"a{levels}\":{{\"type\":\"integer\"}}}},\"$ref\":\"#/$defs/a0\"}}"
             )
         };
-        assert!(Schema::compile(multiplying(4, 4)).is_ok());
-        let (_, message) = Schema::compile(multiplying(6, 8)).expect_err("too much");
+        assert!(compile(multiplying(4, 4)).is_ok());
+        let (_, message) = compile(multiplying(6, 8)).expect_err("too much");
         assert!(message.contains("100000"), "{message}");
     }
 
@@ -311,8 +320,8 @@ mod tests {
         let schema = schema(&chain(SCHEMA_DEPTH_MAX - 8));
         let deep = format!("{}1{}", "{\"a\":".repeat(60), "}".repeat(60));
         assert_eq!(violations(&schema, &deep), []);
-        assert!(Schema::compile(chain(SCHEMA_DEPTH_MAX)).is_err());
-        assert!(Schema::compile(chain(5_000)).is_err());
+        assert!(compile(chain(SCHEMA_DEPTH_MAX)).is_err());
+        assert!(compile(chain(5_000)).is_err());
     }
 
     #[test]
@@ -324,8 +333,7 @@ mod tests {
             "#/$defs/nothing",
         ] {
             let (pointer, message) =
-                Schema::compile(format!("{{\"items\":{{\"$ref\":\"{outside}\"}}}}"))
-                    .expect_err("outside");
+                compile(format!("{{\"items\":{{\"$ref\":\"{outside}\"}}}}")).expect_err("outside");
             assert_eq!(pointer, "/items/$ref");
             assert!(message.contains(outside), "{message}");
         }
@@ -339,7 +347,7 @@ mod tests {
             r##"{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}},"$ref":"#/$defs/a"}"##,
             r##"{"properties":{"a":{"$ref":"#"}}}"##,
         ] {
-            if let Ok(schema) = Schema::compile(source.to_owned()) {
+            if let Ok(schema) = compile(source.to_owned()) {
                 let deep = format!("{}1{}", "{\"a\":".repeat(60), "}".repeat(60));
                 let _found = violations(&schema, &deep);
             }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 const PLACE_ORDER: &str = include_str!("../corpus/accepted/place-order.saga.yaml");
 const EVERY_KEY: &str = include_str!("../corpus/accepted/every-served-key.saga.yaml");
+const EVERY_CONSTRUCT: &str = include_str!("../corpus/accepted/every-construct.saga.yaml");
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
@@ -27,7 +28,7 @@ proptest! {
 
     #[test]
     fn a_document_with_a_part_replaced_is_checked_without_panic(
-        every_key in any::<bool>(),
+        source in prop::sample::select(vec![EVERY_KEY, EVERY_CONSTRUCT, PLACE_ORDER]),
         at in any::<prop::sample::Index>(),
         removed in 0_usize..30,
         inserted in prop::sample::select(vec![
@@ -35,7 +36,6 @@ proptest! {
             "no", "1e3", "null", "steps", "input", "0", "-1", "\u{0}", "é", "\u{2028}", "? ", "---\n", "%YAML 1.2\n", "<<: ",
         ]),
     ) {
-        let source = if every_key { EVERY_KEY } else { PLACE_ORDER };
         let at = at.index(source.len());
         let end = (at + removed).min(source.len());
         let mut mutated = source.as_bytes()[..at].to_vec();
@@ -73,11 +73,12 @@ proptest! {
 
     #[test]
     fn a_normal_form_with_a_part_replaced_is_read_without_panic(
+        source in prop::sample::select(vec![EVERY_KEY, EVERY_CONSTRUCT]),
         at in any::<prop::sample::Index>(),
         removed in 0_usize..20,
         inserted in "[ -~]{0,6}",
     ) {
-        let definition = check(EVERY_KEY.as_bytes()).definition.expect("a definition");
+        let definition = check(source.as_bytes()).definition.expect("a definition");
         let normal_form = to_normal_form(&definition);
         let at = at.index(normal_form.len());
         let end = (at + removed).min(normal_form.len());

@@ -1,66 +1,60 @@
-//! Expressions: each compiles, and refers only to what exists where it stands. A step may read the steps before it alone.
+//! Expressions: each compiles, and every name in it is handed to the rule of references with its place in the document.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::definition::StepIndex;
+use super::shapes::Shapes;
 use crate::diagnostic::Report;
 use crate::document::draft::Draft;
 use crate::document::fields;
-use crate::document::node::Node;
+use crate::document::node::{Node, NodeValue};
 use crate::expression::compile::Fault;
-use crate::expression::reference::{ROOTS, Reference};
+use crate::expression::sort::Sort;
 use crate::expression::template::{self, Found};
-use crate::graph::{self, Graph};
+use crate::graph::Graph;
 use crate::json::shortened;
-use crate::suggestion::nearest;
-use crate::{Expression, Mapping, Schema};
+use crate::{Expression, Mapping};
 
 /// Where an expression stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
-    /// `key`: before there is a saga.
-    Key,
-    /// In a step's `when` and `input`.
+    /// In the key of this name, which is computed before there is a saga.
+    Key(&'static str),
+    /// In what is computed for a step as a whole: `when` and `foreach.in`.
+    Whole(usize),
+    /// In what a step does, under `foreach` for one item.
     Step(usize),
+    /// In a step's `onError`.
+    Route(usize),
     /// In a step's `compensate`.
     Compensation(usize),
     /// At the end of the saga.
     Output,
 }
 
-/// Compiles `inputSchema`.
-pub(super) fn schema(draft: &Draft<'_>, report: &mut Report) -> Option<Schema> {
-    let node = draft.input_schema?;
-    let mut source = String::new();
-    let mut ambiguous = Vec::new();
-    node.write_json(&mut source, &mut ambiguous);
-    for node in &ambiguous {
-        report_ambiguous(node, report);
-    }
-    if !ambiguous.is_empty() {
-        return None;
-    }
-    match Schema::compile(source) {
-        Ok(schema) => Some(schema),
-        Err((pointer, message)) => {
-            let (at, span) = at_pointer(node, &pointer);
-            let message = match at {
-                "" => format!("`inputSchema` is not a JSON Schema: {message}"),
-                at => format!("`inputSchema` is not a JSON Schema: at `{at}`: {message}"),
-            };
-            report.error("INPUT_SCHEMA", message, span);
-            None
+impl Place {
+    /// The step that it is in.
+    pub(super) fn step(self) -> Option<usize> {
+        match self {
+            Place::Key(_) | Place::Output => None,
+            Place::Whole(step)
+            | Place::Step(step)
+            | Place::Route(step)
+            | Place::Compensation(step) => Some(step),
         }
     }
 }
 
 /// Compiles the expressions of a draft.
 pub(super) struct Checker<'a, 'n> {
-    draft: &'a Draft<'n>,
-    graph: Option<&'a Graph>,
-    schema: Option<Value>,
+    pub(super) draft: &'a Draft<'n>,
+    pub(super) graph: Option<&'a Graph>,
+    pub(super) shapes: &'a Shapes,
+    pub(super) used_signals: BTreeSet<String>,
+    /// What is known of the items of each `foreach`, by its step.
+    pub(super) item_shapes: BTreeMap<usize, &'a Value>,
     pub(super) report: &'a mut Report,
 }
 
@@ -68,13 +62,15 @@ impl<'a, 'n> Checker<'a, 'n> {
     pub(super) fn new(
         draft: &'a Draft<'n>,
         graph: Option<&'a Graph>,
-        schema: Option<&Schema>,
+        shapes: &'a Shapes,
         report: &'a mut Report,
     ) -> Self {
         Self {
             draft,
             graph,
-            schema: schema.and_then(|schema| serde_json::from_str(schema.source()).ok()),
+            shapes,
+            used_signals: BTreeSet::new(),
+            item_shapes: BTreeMap::new(),
             report,
         }
     }
@@ -84,6 +80,7 @@ impl<'a, 'n> Checker<'a, 'n> {
         &mut self,
         node: &Node,
         what: &str,
+        takes: &[Sort],
         place: Place,
     ) -> Option<Expression> {
         let text = &fields::expression(node, what, self.report)?.text;
@@ -104,6 +101,13 @@ impl<'a, 'n> Checker<'a, 'n> {
                     let span = self.span(node, text, &at);
                     self.reference(reference, expression.source(), span, place);
                 }
+                for variable in expression.variables() {
+                    let at = template::moved_range(&variable.at, text, &source);
+                    let span = self.span(node, text, &at);
+                    self.variable(&variable.name, span, place);
+                }
+                let span = self.span(node, text, &source);
+                self.check_sort(&expression, what, takes, span);
                 Some(expression)
             }
         }
@@ -115,11 +119,15 @@ impl<'a, 'n> Checker<'a, 'n> {
         let mapping = Mapping::compile(node, &mut found);
         let mut well_formed = true;
         for found in found {
-            well_formed &= matches!(found, Found::Reference(..));
+            well_formed &= matches!(found, Found::Reference(..) | Found::Variable(..));
             match found {
                 Found::Reference(node, reference, source) => {
                     let span = self.span(node, scalar_text(node), &reference.at);
                     self.reference(&reference, &source, span, place);
+                }
+                Found::Variable(node, variable) => {
+                    let span = self.span(node, scalar_text(node), &variable.at);
+                    self.variable(&variable.name, span, place);
                 }
                 Found::Fault(node, fault) => self.fault(node, scalar_text(node), fault),
                 Found::Ambiguous(node) => report_ambiguous(node, self.report),
@@ -151,206 +159,11 @@ impl<'a, 'n> Checker<'a, 'n> {
             None => node.span.clone(),
         }
     }
-
-    fn reference(&mut self, reference: &Reference, source: &str, span: Range<usize>, place: Place) {
-        match (reference.root.as_str(), place) {
-            ("input", _) => self.input(reference, span),
-            ("steps" | "saga", Place::Key) => {
-                let root = &reference.root;
-                self.report
-                    .error(
-                        "UNKNOWN_ROOT",
-                        format!("there is no `{root}` yet when `key` is computed"),
-                        span,
-                    )
-                    .help("`key` sees `input` alone");
-            }
-            ("steps", _) => self.step(reference, span, place),
-            ("saga", _) => self.field(reference, &["id", "key", "startedAt"], span),
-            ("self", Place::Compensation(_)) => {
-                self.field(
-                    reference,
-                    &["input", "output", "error", "reason"],
-                    span.clone(),
-                );
-                self.output_of_self(reference, source, span);
-            }
-            ("self", _) => self
-                .report
-                .error("UNKNOWN_ROOT", "`self` exists in `compensate` alone", span)
-                .help("a step reads `input` and the outputs of the steps before it"),
-            (root, _) => {
-                let message = format!("there is no `{}`", shortened(root));
-                let help = match nearest(root, ROOTS) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the roots are {}", fields::list(&ROOTS)),
-                };
-                self.report.error("UNKNOWN_ROOT", message, span).help(help);
-            }
-        }
-    }
-
-    fn step(&mut self, reference: &Reference, span: Range<usize>, place: Place) {
-        let Some((id, rest)) = reference.fields.split_first() else {
-            self.report
-                .error("STEPS_NEEDS_ID", "`steps` is read one step at a time", span)
-                .help("write `steps.<id>`, with the id as a constant");
-            return;
-        };
-        let mut steps = self.draft.steps.iter();
-        let Some(found) = steps.position(|step| step.id.value == *id) else {
-            let ids = self.draft.steps.iter().map(|step| step.id.value.as_str());
-            let help = match nearest(id, ids) {
-                Some(near) => format!("did you mean `steps.{near}`?"),
-                None => "`steps.<id>` names a step of this definition".to_owned(),
-            };
-            let message = format!("there is no step `{}`", shortened(id));
-            self.report.error("UNKNOWN_STEP", message, span).help(help);
-            return;
-        };
-        if let Some(field) = rest.first() {
-            self.one_of(
-                &format!("steps.{id}"),
-                field,
-                &["status", "output"],
-                span.clone(),
-            );
-        }
-        let (reader, itself) = match place {
-            Place::Key | Place::Output => return,
-            Place::Step(reader) => (reader, false),
-            Place::Compensation(reader) => (reader, true),
-        };
-        let Some(graph) = self.graph else {
-            return;
-        };
-        let ancestors: &[StepIndex] = graph.ancestors(graph::index(reader));
-        if ancestors.contains(&graph::index(found)) || (itself && found == reader) {
-            return;
-        }
-        let reader = &self.draft.steps[reader].id.value;
-        let (message, help) = if reader == id {
-            (
-                format!("step `{id}` reads itself, before it has run"),
-                "a step reads `input` and the outputs of the steps before it".to_owned(),
-            )
-        } else {
-            (
-                format!("step `{reader}` reads `{id}`, which is not before it"),
-                format!("let `{reader}` need `{id}`, directly or through others"),
-            )
-        };
-        self.report
-            .error("NOT_AN_ANCESTOR", message, span)
-            .help(help);
-    }
-
-    fn field(&mut self, reference: &Reference, known: &[&str], span: Range<usize>) {
-        if let Some(field) = reference.fields.first() {
-            self.one_of(&reference.root, field, known, span);
-        }
-    }
-
-    fn one_of(&mut self, of: &str, field: &str, known: &[&str], span: Range<usize>) {
-        if known.contains(&field) {
-            return;
-        }
-        let help = match nearest(field, known.iter().copied()) {
-            Some(near) => format!("did you mean `{of}.{near}`?"),
-            None => format!("`{of}` has {}", fields::list(known)),
-        };
-        let message = format!("`{of}` has no field `{}`", shortened(field));
-        self.report.error("UNKNOWN_FIELD", message, span).help(help);
-    }
-
-    /// A compensation may run without knowing the outcome of its step.
-    fn output_of_self(&mut self, reference: &Reference, source: &str, span: Range<usize>) {
-        let reads_inside =
-            reference.fields.len() > 1 && reference.fields[0] == "output" && !reference.test;
-        if reads_inside && !source.contains("null") {
-            self.report
-                .warning(
-                    "SELF_OUTPUT_MAY_BE_NULL",
-                    "`self.output` is null when the outcome of the step is unknown, and then this fails",
-                    span,
-                )
-                .help("write `self.output == null ? … : …`, or use `self.input`");
-        }
-    }
-
-    /// Follows a path through the properties that the schema knows.
-    fn input(&mut self, reference: &Reference, span: Range<usize>) {
-        let mut schema = self.schema.as_ref();
-        let mut path = String::from("input");
-        for field in &reference.fields {
-            let Some(properties) = schema
-                .and_then(|schema| schema.get("properties"))
-                .and_then(Value::as_object)
-            else {
-                return;
-            };
-            let Some(here) = schema.filter(|schema| is_closed_form(schema)) else {
-                return;
-            };
-            let required = here.get("required").and_then(Value::as_array);
-            let is_required = required
-                .is_some_and(|required| required.iter().any(|name| name.as_str() == Some(field)));
-            if !properties.contains_key(field.as_str()) && !is_required {
-                let closed = here.get("additionalProperties") == Some(&Value::Bool(false));
-                let near = nearest(field, properties.keys().map(String::as_str));
-                let help = match near {
-                    Some(near) => format!("did you mean `{path}.{near}`?"),
-                    None => "add it to the `properties` of `inputSchema`".to_owned(),
-                };
-                let message = format!("`inputSchema` knows no `{path}.{}`", shortened(field));
-                if closed {
-                    self.report.error("UNKNOWN_FIELD", message, span).help(help);
-                } else if !reference.test {
-                    self.report
-                        .warning("UNKNOWN_FIELD", message, span)
-                        .help(help);
-                }
-                return;
-            }
-            path = format!("{path}.{field}");
-            schema = properties.get(field.as_str());
-        }
-        let kind = schema.and_then(|schema| schema.get("type"));
-        if reference.beside_double && kind.and_then(Value::as_str) == Some("integer") {
-            let message =
-                format!("`{path}` is an integer, and arithmetic does not mix int and double");
-            self.report
-                .error("MIXED_NUMBERS", message, span)
-                .help(format!("write `double({path})`"));
-        }
-    }
 }
 
-/// If the properties of an object schema are all in `properties`, and not somewhere else as well.
-fn is_closed_form(schema: &Value) -> bool {
-    [
-        "$ref",
-        "allOf",
-        "anyOf",
-        "oneOf",
-        "if",
-        "patternProperties",
-        "dependentSchemas",
-        "$dynamicRef",
-    ]
-    .iter()
-    .all(|keyword| schema.get(keyword).is_none())
-}
-
-fn scalar_text(node: &Node) -> &str {
-    match &node.value {
-        crate::document::node::NodeValue::Scalar(scalar) => &scalar.text,
-        _ => "",
-    }
-}
-
-fn report_ambiguous(node: &Node, report: &mut Report) {
-    if let crate::document::node::NodeValue::Scalar(scalar) = &node.value
+/// Reports a scalar that readers of YAML disagree on.
+pub(super) fn report_ambiguous(node: &Node, report: &mut Report) {
+    if let NodeValue::Scalar(scalar) = &node.value
         && let Err(help) = scalar.data()
     {
         let message = format!(
@@ -363,24 +176,9 @@ fn report_ambiguous(node: &Node, report: &mut Report) {
     }
 }
 
-/// The node at a JSON pointer, or the last on the way.
-fn at_pointer<'p>(node: &Node, pointer: &'p str) -> (&'p str, Range<usize>) {
-    use crate::document::node::NodeValue;
-    let mut here = node;
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        let next = match &here.value {
-            NodeValue::Map(entries) => entries
-                .iter()
-                .find(|entry| entry.key == token)
-                .map(|entry| &entry.value),
-            NodeValue::List(items) => token.parse::<usize>().ok().and_then(|at| items.get(at)),
-            NodeValue::Scalar(_) => None,
-        };
-        match next {
-            Some(next) => here = next,
-            None => break,
-        }
+fn scalar_text(node: &Node) -> &str {
+    match &node.value {
+        NodeValue::Scalar(scalar) => &scalar.text,
+        _ => "",
     }
-    (pointer, here.span.clone())
 }

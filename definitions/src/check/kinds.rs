@@ -8,6 +8,20 @@ use crate::graph::{self, Graph};
 const CODE: &str = "NOT_WELL_FORMED";
 
 pub(super) fn check(draft: &Draft<'_>, graph: &Graph, report: &mut Report) {
+    for step in &draft.steps {
+        if step.kind.value == Kind::Pivot
+            && let Some(foreach) = &step.foreach
+        {
+            let message = format!("the pivot `{}` stands under `foreach`", step.id.value);
+            report
+                .error(CODE, message, foreach.span.clone())
+                .help("a point of no return is passed once: do the list in one call, or make the step compensatable or retriable");
+        }
+    }
+    check_order(draft, graph, report);
+}
+
+fn check_order(draft: &Draft<'_>, graph: &Graph, report: &mut Report) {
     let of = |kind: Kind| {
         let steps = draft.steps.iter().enumerate();
         steps

@@ -2,34 +2,33 @@
 
 use std::time::Duration;
 
+use super::participants;
 use crate::definition::{Kind, RetryPolicy, Timeouts};
 use crate::diagnostic::Report;
-use crate::document::draft::{CompensateBody, Draft, StepDraft};
+use crate::document::draft::{CallDraft, Draft, StepDraft};
 use crate::document::fields::Spanned;
 use crate::document::policy::{RetryDraft, RetryFields};
 use crate::json::shortened;
 use crate::limits::{ATTEMPTS_MAX, BACKOFF_MAX};
 use crate::suggestion::nearest;
 
-/// Whose policy it is.
-#[derive(Clone, Copy)]
-pub(super) enum Of {
-    Step(Kind),
-    /// `defaults` are for steps: what they bound must not bound a compensation.
-    Compensation,
-}
-
-/// Checks every policy's bounds by itself, and that each named one is used.
+/// Checks every policy's bounds by itself, and that each named one exists and is used.
 pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
-    bounds(&draft.default_retry, report);
     for (_, policy) in &draft.policies {
         bounds(policy, report);
     }
+    let participants = draft.participants.iter();
+    let layers = participants.map(|participant| &participant.defaults);
+    let layers = layers.chain([&draft.defaults, &draft.compensation_defaults]);
     let mut used: Vec<&str> = Vec::new();
-    for retry in draft.steps.iter().flat_map(retries) {
+    let of_layers = layers.filter_map(|layer| layer.retry.as_ref());
+    for retry in of_layers.chain(draft.steps.iter().flat_map(retries)) {
         match retry {
             RetryDraft::Inline(fields, _) => bounds(fields, report),
-            RetryDraft::Named(name) => used.push(&name.value),
+            RetryDraft::Named(name) => {
+                used.push(&name.value);
+                check_known(draft, name, report);
+            }
         }
     }
     for (name, _) in &draft.policies {
@@ -40,38 +39,74 @@ pub(super) fn check(draft: &Draft<'_>, report: &mut Report) {
     }
 }
 
-/// A whole policy: the step's own fields, then `defaults`, then the language.
-pub(super) fn resolve(
+/// A step's whole policy: its own fields, then its participant's, then `defaults`, then the language.
+pub(super) fn of_step(draft: &Draft<'_>, step: &StepDraft<'_>, report: &mut Report) -> RetryPolicy {
+    // A step that the saga can only wait for is bounded by its own policy alone.
+    let bounding = step.kind.value != Kind::Retriable;
+    let mut layers = Vec::new();
+    if let Some(call) = step.call() {
+        let participant = participants::of_action(draft, call.action.as_ref());
+        let participant = participant.and_then(|known| known.defaults.retry.as_ref());
+        layers.extend(layer(draft, call.retry.as_ref(), true));
+        layers.extend(layer(draft, participant, bounding));
+        layers.extend(layer(draft, draft.defaults.retry.as_ref(), bounding));
+    }
+    let attempts = if bounding { 10 } else { 0 };
+    resolve(&layers, attempts, Duration::from_secs(60), report)
+}
+
+/// The whole policy of a compensation: its own fields, then those of `compensation`, then its participant's, then the language.
+/// What bounds the calls of a participant does not bound a compensation.
+pub(super) fn of_compensation(
     draft: &Draft<'_>,
-    retry: Option<&RetryDraft>,
-    of: Of,
+    call: &CallDraft<'_>,
     report: &mut Report,
 ) -> RetryPolicy {
-    let none = RetryFields::default();
-    let own = match retry {
-        None => &none,
-        Some(RetryDraft::Inline(fields, _)) => fields,
-        Some(RetryDraft::Named(name)) => named(draft, name, report).unwrap_or(&none),
+    let participant = participants::of_action(draft, call.action.as_ref());
+    let participant = participant.and_then(|known| known.defaults.retry.as_ref());
+    let mut layers = Vec::new();
+    layers.extend(layer(draft, call.retry.as_ref(), true));
+    layers.extend(layer(
+        draft,
+        draft.compensation_defaults.retry.as_ref(),
+        true,
+    ));
+    layers.extend(layer(draft, participant, false));
+    resolve(&layers, 0, Duration::from_secs(300), report)
+}
+
+/// Fields that fill holes, and if their bounds count.
+type LayerFields<'a> = (&'a RetryFields, bool);
+
+fn layer<'a>(
+    draft: &'a Draft<'_>,
+    retry: Option<&'a RetryDraft>,
+    bounding: bool,
+) -> Option<LayerFields<'a>> {
+    let fields = match retry? {
+        RetryDraft::Inline(fields, _) => fields,
+        RetryDraft::Named(name) => {
+            let mut policies = draft.policies.iter();
+            policies
+                .find(|(known, _)| known.value == name.value)
+                .map(|(_, policy)| policy)?
+        }
     };
-    let default = match of {
-        Of::Step(_) => &draft.default_retry,
-        Of::Compensation => &none,
-    };
-    let (attempts, max_interval) = match of {
-        Of::Step(Kind::Retriable) => (0.0, Duration::from_secs(60)),
-        Of::Step(_) => (10.0, Duration::from_secs(60)),
-        Of::Compensation => (0.0, Duration::from_secs(300)),
-    };
-    // A step that the saga can only wait for is bounded by its own policy alone.
-    let bounding = match of {
-        Of::Step(Kind::Retriable) => &none,
-        Of::Step(Kind::Compensatable | Kind::Pivot) | Of::Compensation => default,
-    };
-    let initial = own
-        .initial_interval
-        .as_ref()
-        .or(default.initial_interval.as_ref());
-    let max = own.max_interval.as_ref().or(default.max_interval.as_ref());
+    Some((fields, bounding))
+}
+
+fn resolve(
+    layers: &[LayerFields<'_>],
+    attempts: u32,
+    max_interval: Duration,
+    report: &mut Report,
+) -> RetryPolicy {
+    let initial = layers
+        .iter()
+        .find_map(|(fields, _)| fields.initial_interval.as_ref());
+    let max = layers
+        .iter()
+        .find_map(|(fields, _)| fields.max_interval.as_ref());
     if let (Some(initial), Some(max)) = (initial, max)
         && max.value < initial.value
     {
@@ -84,42 +119,50 @@ pub(super) fn resolve(
             .help("make it at least as long");
     }
     let initial_interval = initial.map_or(Duration::from_secs(1), |initial| initial.value);
-    let number = |own: &Option<Spanned<f64>>, default: &Option<Spanned<f64>>, language: f64| {
-        let number = own.as_ref().or(default.as_ref());
-        number.map_or(language, |number| number.value)
+    let number = |of: fn(&RetryFields) -> &Option<Spanned<f64>>| {
+        let found = layers.iter().find_map(|(fields, _)| of(fields).as_ref());
+        found.map(|number| number.value)
     };
+    let bounding = || layers.iter().filter(|(_, bounding)| *bounding);
+    let max_attempts = bounding().find_map(|(fields, _)| fields.max_attempts.as_ref());
+    let max_elapsed = bounding().find_map(|(fields, _)| fields.max_elapsed.as_ref());
     RetryPolicy {
         initial_interval,
-        backoff: number(&own.backoff, &default.backoff, 2.0),
+        backoff: number(|fields| &fields.backoff).unwrap_or(2.0),
         // Who waits long at first means to wait at least as long later.
         max_interval: max.map_or(max_interval.max(initial_interval), |max| max.value),
-        jitter: number(&own.jitter, &default.jitter, 0.2),
-        max_attempts: whole(number(&own.max_attempts, &bounding.max_attempts, attempts)),
-        max_elapsed: own
-            .max_elapsed
-            .as_ref()
-            .or(bounding.max_elapsed.as_ref())
-            .map(|elapsed| elapsed.value),
-        non_retryable: own
-            .non_retryable
-            .clone()
-            .or_else(|| default.non_retryable.clone())
+        jitter: number(|fields| &fields.jitter).unwrap_or(0.2),
+        max_attempts: max_attempts.map_or(attempts, |attempts| whole(attempts.value)),
+        max_elapsed: max_elapsed.map(|elapsed| elapsed.value),
+        non_retryable: layers
+            .iter()
+            .find_map(|(fields, _)| fields.non_retryable.clone())
             .unwrap_or_default(),
     }
 }
 
 /// Warns of a step that could hold up a saga that can still abort, without end.
 pub(super) fn check_bound(
+    draft: &Draft<'_>,
     step: &StepDraft<'_>,
     retry: &RetryPolicy,
     timeouts: &Timeouts,
     report: &mut Report,
 ) {
-    let bounded = retry.max_attempts > 0 || retry.max_elapsed.is_some() || timeouts.total.is_some();
-    if step.kind.value == Kind::Retriable || bounded {
+    let Some(call) = step.call() else {
+        return;
+    };
+    // The deadline waits for a pivot of which nobody knows whether it happened.
+    let bounded = match step.kind.value {
+        Kind::Retriable => true,
+        Kind::Compensatable => draft.deadline.is_some(),
+        Kind::Pivot => false,
+    };
+    let tries = retry.max_attempts > 0 || retry.max_elapsed.is_some();
+    if bounded || tries || timeouts.total.is_some() {
         return;
     }
-    let span = match &step.call.retry {
+    let span = match &call.retry {
         Some(RetryDraft::Named(name)) => name.span.clone(),
         Some(RetryDraft::Inline(_, span)) => span.clone(),
         None => step.id.span.clone(),
@@ -133,17 +176,12 @@ pub(super) fn check_bound(
         .help("set `maxAttempts`, `maxElapsed` or `timeout.total`");
 }
 
-fn named<'a>(
-    draft: &'a Draft<'_>,
-    name: &Spanned<String>,
-    report: &mut Report,
-) -> Option<&'a RetryFields> {
-    let mut policies = draft.policies.iter();
-    if let Some((_, policy)) = policies.find(|(known, _)| known.value == name.value) {
-        return Some(policy);
+fn check_known(draft: &Draft<'_>, name: &Spanned<String>, report: &mut Report) {
+    let mut known = draft.policies.iter().map(|(known, _)| known.value.as_str());
+    if known.clone().any(|known| known == name.value) {
+        return;
     }
-    let known = draft.policies.iter().map(|(known, _)| known.value.as_str());
-    let help = match nearest(&name.value, known) {
+    let help = match nearest(&name.value, known.by_ref()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "`retry` names a policy of `retryPolicies`, or is one".to_owned(),
     };
@@ -151,15 +189,11 @@ fn named<'a>(
     report
         .error("UNKNOWN_POLICY", message, name.span.clone())
         .help(help);
-    None
 }
 
 fn retries<'a>(step: &'a StepDraft<'_>) -> impl Iterator<Item = &'a RetryDraft> {
-    let compensation = match step.compensate.as_ref().map(|compensate| &compensate.body) {
-        Some(CompensateBody::Call(call)) => call.retry.as_ref(),
-        _ => None,
-    };
-    step.call.retry.iter().chain(compensation)
+    let calls = step.call().into_iter().chain(step.compensation_call());
+    calls.filter_map(|call| call.retry.as_ref())
 }
 
 fn bounds(fields: &RetryFields, report: &mut Report) {

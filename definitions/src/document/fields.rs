@@ -1,12 +1,13 @@
 //! Reading typed fields out of nodes: each mismatch is a diagnostic with its place, the cause and the fix.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use super::duration;
 use super::node::{Data, Entry, Node, NodeValue, Scalar, Style};
 use crate::diagnostic::Report;
 use crate::json::shortened;
+use crate::limits::ID_BYTES_MAX;
 use crate::suggestion::nearest;
 
 /// A value and its place.
@@ -49,7 +50,7 @@ impl<'n> Fields<'n> {
                 report
                     .error(
                         "NOT_SERVED_YET",
-                        format!("`{key}` is part of the language, but this version does not serve it yet"),
+                        format!("`{key}` is part of the language, but this version does not serve it yet: events from brokers come later"),
                         span,
                     )
                     .help(format!("remove `{key}`: it would not take effect"));
@@ -76,6 +77,14 @@ impl<'n> Fields<'n> {
         entries
             .find(|entry| entry.key == key)
             .map(|entry| &entry.value)
+    }
+
+    /// The place of a key, if it is there.
+    pub(crate) fn key_span(&self, key: &str) -> Option<Range<usize>> {
+        let mut entries = self.entries.iter();
+        entries
+            .find(|entry| entry.key == key)
+            .map(|entry| entry.key_span.clone())
     }
 
     /// The value of a key that has to be there.
@@ -143,6 +152,46 @@ pub(crate) fn text(
             None
         }
     }
+}
+
+/// Reads a text in which an expression would be taken for what it is not.
+pub(crate) fn constant(
+    node: &Node,
+    what: &str,
+    bytes_max: usize,
+    report: &mut Report,
+) -> Option<Spanned<String>> {
+    let text = text(node, what, bytes_max, report)?;
+    if text.value.contains("${{") {
+        let message = format!("{what} is a constant, and no expression can stand in it");
+        report.error("WRONG_VALUE", message, text.span);
+        return None;
+    }
+    Some(text)
+}
+
+/// Reads one of a few words.
+pub(crate) fn choice<T: Copy>(
+    node: &Node,
+    what: &str,
+    choices: &[(&str, T)],
+    report: &mut Report,
+) -> Option<Spanned<T>> {
+    let word = text(node, what, ID_BYTES_MAX, report)?;
+    if let Some((_, value)) = choices.iter().find(|(known, _)| *known == word.value) {
+        return Some(Spanned {
+            value: *value,
+            span: word.span,
+        });
+    }
+    let known: Vec<&str> = choices.iter().map(|(known, _)| *known).collect();
+    let help = match nearest(&word.value, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it is one of {}", list(&known)),
+    };
+    let message = format!("{what} cannot be `{}`", shortened(&word.value));
+    report.error("WRONG_VALUE", message, word.span).help(help);
+    None
 }
 
 /// The source of an expression in a field that takes one. A constant counts as one.
@@ -218,6 +267,30 @@ pub(crate) fn number(node: &Node, what: &str, report: &mut Report) -> Option<Spa
     })
 }
 
+/// Reads a whole number within bounds.
+pub(crate) fn whole(
+    node: &Node,
+    what: &str,
+    bounds: RangeInclusive<u32>,
+    report: &mut Report,
+) -> Option<Spanned<u32>> {
+    let number = number(node, what, report)?;
+    let mut text = String::new();
+    node.write_json(&mut text, &mut Vec::new());
+    match text.parse::<u32>() {
+        Ok(value) if bounds.contains(&value) => Some(Spanned {
+            value,
+            span: number.span,
+        }),
+        _ => {
+            let (from, to) = (bounds.start(), bounds.end());
+            let message = format!("{what} is a whole number from {from} to {to}");
+            report.error("OUT_OF_BOUNDS", message, number.span);
+            None
+        }
+    }
+}
+
 /// Reads a list.
 pub(crate) fn items<'n>(node: &'n Node, what: &str, report: &mut Report) -> Option<&'n [Node]> {
     match &node.value {
@@ -227,6 +300,25 @@ pub(crate) fn items<'n>(node: &'n Node, what: &str, report: &mut Report) -> Opti
             None
         }
     }
+}
+
+/// Reads a list with at most `max` items.
+pub(crate) fn items_up_to<'n>(
+    node: &'n Node,
+    what: &str,
+    max: usize,
+    report: &mut Report,
+) -> Option<&'n [Node]> {
+    let items = items(node, what, report)?;
+    if items.len() > max {
+        let message = format!(
+            "{what} has {} entries, and at most {max} are allowed",
+            items.len()
+        );
+        report.error("TOO_MANY", message, node.span.clone());
+        return None;
+    }
+    Some(items)
 }
 
 /// Reads the entries of a mapping with free keys.

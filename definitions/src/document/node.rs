@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::fields::Spanned;
 use crate::json::{self, Reader};
 
 /// A value and its place in the source, in bytes.
@@ -55,6 +56,16 @@ pub(crate) enum Data<'a> {
     /// A number of JSON, in one form for equal numbers.
     Number(Cow<'a, str>),
     Text(&'a str),
+}
+
+impl Entry {
+    /// The key with its place.
+    pub(crate) fn name(&self) -> Spanned<String> {
+        Spanned {
+            value: self.key.clone(),
+            span: self.key_span.clone(),
+        }
+    }
 }
 
 impl Node {

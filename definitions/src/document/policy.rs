@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::fields::{self, Fields, Spanned};
+use super::keys;
 use super::node::{Node, NodeValue};
 use crate::diagnostic::Report;
-use crate::limits::ID_BYTES_MAX;
+use crate::limits::{CODE_BYTES_MAX, ENTRIES_MAX, ID_BYTES_MAX};
 
 /// A retry policy with holes.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +36,14 @@ pub(crate) struct TimeoutFields {
     pub(crate) attempt: Option<Spanned<Duration>>,
     pub(crate) total: Option<Spanned<Duration>>,
     pub(crate) schedule: Option<Spanned<Duration>>,
+    pub(crate) heartbeat: Option<Spanned<Duration>>,
+}
+
+/// Defaults that calls without their own take.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layer {
+    pub(crate) retry: Option<RetryDraft>,
+    pub(crate) timeout: TimeoutFields,
 }
 
 /// Reads `retry`: a policy, or the name of one.
@@ -48,16 +57,7 @@ pub(crate) fn retry(node: &Node, report: &mut Report) -> Option<RetryDraft> {
 
 /// Reads a policy.
 pub(crate) fn retry_fields(node: &Node, what: &str, report: &mut Report) -> Option<RetryFields> {
-    const KNOWN: [&str; 7] = [
-        "initialInterval",
-        "backoff",
-        "maxInterval",
-        "jitter",
-        "maxAttempts",
-        "maxElapsed",
-        "nonRetryable",
-    ];
-    let fields = Fields::read(node, what, &KNOWN, &[], report)?;
+    let fields = Fields::read(node, what, &keys::RETRY, &[], report)?;
     let mut duration = |key: &str| {
         let node = fields.get(key)?;
         fields::duration(node, &format!("`{key}`"), report)
@@ -95,8 +95,7 @@ pub(crate) fn timeout(node: &Node, report: &mut Report) -> Option<TimeoutFields>
             ..TimeoutFields::default()
         });
     }
-    let known = ["attempt", "total", "schedule"];
-    let fields = Fields::read(node, "`timeout`", &known, &["heartbeat"], report)?;
+    let fields = Fields::read(node, "`timeout`", &keys::TIMEOUT, &[], report)?;
     let mut duration = |key: &str| {
         let node = fields.get(key)?;
         fields::duration(node, &format!("`timeout.{key}`"), report)
@@ -105,14 +104,15 @@ pub(crate) fn timeout(node: &Node, report: &mut Report) -> Option<TimeoutFields>
         attempt: duration("attempt"),
         total: duration("total"),
         schedule: duration("schedule"),
+        heartbeat: duration("heartbeat"),
     })
 }
 
 fn codes(node: &Node, report: &mut Report) -> Option<Vec<String>> {
-    let items = fields::items(node, "`nonRetryable`", report)?;
+    let items = fields::items_up_to(node, "`nonRetryable`", ENTRIES_MAX, report)?;
     let mut codes: Vec<String> = items
         .iter()
-        .filter_map(|item| fields::text(item, "a code of `nonRetryable`", 128, report))
+        .filter_map(|item| fields::text(item, "a code of `nonRetryable`", CODE_BYTES_MAX, report))
         .map(|code| code.value)
         .collect();
     codes.sort_unstable();

@@ -9,8 +9,11 @@ use super::value::{self, Value};
 use super::{Scope, SelfScope, StepScope};
 use crate::json::{self, Fault, Reader};
 
-/// The roots of the language that are served.
+/// The roots that every expression of the language may name: no variable hides one.
 pub(crate) const ROOTS: [&str; 4] = ["input", "saga", "self", "steps"];
+/// The roots that exist in some places alone. Which names a variable may have there is for the caller to check.
+#[cfg(feature = "document")]
+pub(crate) const ROOTS_IN_PLACES: [&str; 3] = ["error", "event", "signals"];
 
 /// One path that an expression refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +24,18 @@ pub(crate) struct Reference {
     pub(crate) test: bool,
     /// An operand of arithmetic whose other operand is a constant double.
     pub(crate) beside_double: bool,
+    /// An operand of arithmetic whose other operand is a constant integer.
+    pub(crate) beside_int: bool,
     /// Where in the expression's source, in bytes.
+    pub(crate) at: Range<usize>,
+}
+
+/// The variable of a comprehension: `x` of `input.items.all(x, x > 1)`.
+#[cfg(feature = "document")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    /// Where the comprehension is in the expression's source, in bytes.
     pub(crate) at: Range<usize>,
 }
 
@@ -58,7 +72,15 @@ impl Reference {
                     _ => select_owned(self_json(itself), fields, "self"),
                 }
             }
-            root => Err(format!("there is no `{root}`")),
+            "signals" => {
+                let (id, fields) = fields
+                    .split_first()
+                    .ok_or("`signals` needs the id of a signal")?;
+                let payload = signal(scope, id)?;
+                select(payload.text(), fields, &format!("signals.{id}")).map(Cow::Borrowed)
+            }
+            "error" => select_owned(error_json(error(scope)?), fields, "error"),
+            root => select(item(scope, root)?.text(), fields, root).map(Cow::Borrowed),
         }
     }
 }
@@ -143,15 +165,19 @@ pub(super) fn root_value<'v>(
             }
             Ok(value::map(steps))
         }
-        _ => {
+        "signals" => {
+            let mut signals = Vec::new();
+            for (id, payload) in &scope.signals {
+                if let (Some(payload), Some(wanted)) = (payload, wanted.field(id)) {
+                    signals.push((*id, read(payload.text(), Some(wanted))?));
+                }
+            }
+            Ok(value::map(signals))
+        }
+        "error" => Ok(error_value(error(scope)?)),
+        "self" => {
             let itself = scope.itself.as_ref().ok_or("there is no `self` here")?;
-            let error = match itself.error {
-                Some((code, message)) => value::map([
-                    ("code", value::string(code)),
-                    ("message", value::string(message)),
-                ]),
-                None => optional(None),
-            };
+            let error = itself.error.map_or_else(|| optional(None), error_value);
             let output = itself.output.map_or("null", |output| output.text());
             Ok(value::map([
                 ("input", read(itself.input.text(), wanted.field("input"))?),
@@ -160,7 +186,15 @@ pub(super) fn root_value<'v>(
                 ("reason", value::string(itself.reason)),
             ]))
         }
+        root => read(item(scope, root)?.text(), Some(wanted)),
     }
+}
+
+fn error_value<'v>((code, message): (&'v str, &'v str)) -> Value<'v> {
+    value::map([
+        ("code", value::string(code)),
+        ("message", value::string(message)),
+    ])
 }
 
 /// The payload bytes that looking for parts of a root goes through. Of the steps, only the wanted ones are looked at.
@@ -178,7 +212,35 @@ pub(super) fn bytes_of(scope: &Scope<'_>, root: &str, wanted: impl Fn(&str) -> b
             let itself = scope.itself.as_ref();
             itself.map_or(0, |itself| len(Some(itself.input)) + len(itself.output))
         }
-        _ => 0,
+        "signals" => scope
+            .signals
+            .iter()
+            .filter(|(id, _)| wanted(id))
+            .map(|(_, payload)| len(*payload))
+            .sum(),
+        "saga" | "error" => 0,
+        root => item(scope, root).map_or(0, |item| len(Some(item))),
+    }
+}
+
+fn signal<'s>(scope: &Scope<'s>, id: &str) -> Result<&'s crate::Payload, String> {
+    let mut signals = scope.signals.iter();
+    let (_, payload) = signals
+        .find(|(known, _)| *known == id)
+        .ok_or_else(|| format!("there is no signal `{id}`"))?;
+    payload.ok_or_else(|| format!("no signal `{id}` has come"))
+}
+
+fn error<'s>(scope: &Scope<'s>) -> Result<(&'s str, &'s str), String> {
+    scope
+        .error
+        .ok_or_else(|| "there is no `error` here".to_owned())
+}
+
+fn item<'s>(scope: &Scope<'s>, root: &str) -> Result<&'s crate::Payload, String> {
+    match scope.item {
+        Some((name, item)) if name == root => Ok(item),
+        _ => Err(format!("there is no `{root}`")),
     }
 }
 
@@ -266,17 +328,20 @@ fn self_json(itself: &SelfScope<'_>) -> String {
     out.push_str(itself.output.map_or("null", |output| output.text()));
     out.push_str(",\"error\":");
     match itself.error {
-        Some((code, message)) => {
-            out.push_str("{\"code\":");
-            json::write_string(&mut out, code);
-            out.push_str(",\"message\":");
-            json::write_string(&mut out, message);
-            out.push('}');
-        }
+        Some(error) => out.push_str(&error_json(error)),
         None => out.push_str("null"),
     }
     out.push_str(",\"reason\":");
     json::write_string(&mut out, itself.reason);
+    out.push('}');
+    out
+}
+
+fn error_json((code, message): (&str, &str)) -> String {
+    let mut out = String::from("{\"code\":");
+    json::write_string(&mut out, code);
+    out.push_str(",\"message\":");
+    json::write_string(&mut out, message);
     out.push('}');
     out
 }

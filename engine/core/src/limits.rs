@@ -20,7 +20,15 @@ pub const SIGNALS_PENDING_MAX: usize = 2_000;
 pub const CHILD_DEPTH_MAX: u32 = 8;
 /// A saga that only waits for longer than this leaves memory.
 pub const ASLEEP_AFTER: Duration = Duration::from_secs(60);
-/// How often a parent asks again for a child that has not answered.
+/// When a parent first asks again for a child that has not ended.
 pub const CHILD_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How often it asks from then on; longer than [`ASLEEP_AFTER`], so that it can leave memory meanwhile.
+pub const CHILD_ASKED_AT_REST_AFTER: Duration = Duration::from_secs(600);
+/// Sagas that one shard asks the store for at a time.
+pub const LOADS_IN_FLIGHT: usize = 64;
+/// When the store is asked again for a saga, if it could not say.
+pub const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Sagas that only wait and whose rest is not yet recorded: so many are recorded with one batch of their shard.
+pub const RESTS_PER_BATCH: usize = 64;
 /// Attempts of a query, before its action's effect counts as unknown for good.
 pub const QUERY_ATTEMPTS_MAX: u32 = 10;

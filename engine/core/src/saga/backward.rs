@@ -2,18 +2,20 @@
 //!
 //! A step is compensated when every step that depends on it - through skipped and uncompensated ones - and needs a
 //! compensation has had it. Independent ones run in parallel, ties by the order in which the actions were scheduled,
-//! the latest first (I20).
+//! the latest first (I20). Items of one step are independent, and at most so many of them are undone at a time.
 
 use std::sync::Arc;
 
-use amends_definitions::{Compensation, CompensationOrder, Payload, StepIndex};
+use amends_definitions::{Compensation, CompensationOrder, Foreach, Payload};
 
 use crate::fact::{AttemptEnded, Fact, IncidentReason};
+use crate::id::Place;
 use crate::outcome::{OperationKind, Outcome};
-use crate::saga::decide::{Decision, with_scope};
+use crate::saga::decide::Decision;
 use crate::saga::due::park_at;
+use crate::saga::place::Phase;
 use crate::saga::retry::{Question, next_due};
-use crate::saga::state::Phase;
+use crate::saga::scope::{View, own_output, with_scope};
 use crate::shard::io::Acknowledged;
 
 impl Decision<'_> {
@@ -22,52 +24,47 @@ impl Decision<'_> {
         if self.saga.end.is_some() || self.saga.abort.is_none() {
             return;
         }
-        let mut ready: Vec<StepIndex> = self
+        let mut ready: Vec<Place> = self
             .saga
-            .definition
-            .step_indices()
-            .filter(|step| self.may_compensate(*step))
+            .places()
+            .filter(|place| self.may_compensate(*place))
             .collect();
-        ready.sort_by_key(|step| std::cmp::Reverse(self.saga.steps[step.index()].forward.order));
-        for step in ready {
-            self.begin_compensation(step);
+        ready.sort_by_key(|place| std::cmp::Reverse(self.saga.place(*place).forward.order));
+        for place in ready {
+            if self.has_room(place) {
+                self.begin_compensation(place);
+            }
         }
-        let awaited = self
-            .saga
-            .steps
-            .iter()
-            .any(|status| matches!(status.forward.phase, Phase::Scheduled { .. }));
-        if !awaited
-            && !self
-                .saga
-                .definition
-                .step_indices()
-                .any(|step| self.saga.owes_compensation(step))
-        {
+        let unfinished = self.saga.places().any(|place| {
+            self.saga.place(place).forward.is_open() || self.saga.owes_compensation(place)
+        });
+        if !unfinished {
+            self.say_unconsumed();
             self.record(Fact::Compensated);
         }
     }
 
     /// A compensation that took too long needs a person, whether a participant ever took it or not.
     pub(super) fn park_late_compensations(&mut self) {
-        for step in self.saga.definition.step_indices() {
-            let compensation = &self.saga.steps[step.index()].compensation;
-            if park_at(self.saga, step).is_some_and(|park_at| park_at <= self.now) {
-                let message = match &compensation.error {
-                    Some((code, message)) => format!("{code}: {message}"),
-                    None => "no participant has answered it".to_owned(),
-                };
-                let operation = OperationKind::Compensate;
-                let code = "PARK_AFTER".to_owned();
-                self.record(Fact::StepFailed {
-                    place: step.into(),
-                    operation,
-                    code,
-                    message: message.clone(),
-                });
-                let reason = IncidentReason::CompensationExhausted;
-                self.open_incident(Some(step), Some(operation), reason, &message);
-            }
+        let late: Vec<Place> = self
+            .saga
+            .places()
+            .filter(|place| park_at(self.saga, *place).is_some_and(|at| at <= self.now))
+            .collect();
+        for place in late {
+            let message = match &self.saga.place(place).compensation.error {
+                Some((code, message)) => format!("{code}: {message}"),
+                None => "no participant has answered it".to_owned(),
+            };
+            let code = "PARK_AFTER";
+            self.record(Fact::StepFailed {
+                place,
+                operation: OperationKind::Compensate,
+                code: code.to_owned(),
+                message: message.clone(),
+            });
+            let reason = IncidentReason::CompensationExhausted;
+            self.park_compensation(place, reason, code, &message);
         }
     }
 
@@ -77,39 +74,29 @@ impl Decision<'_> {
         ended: AttemptEnded,
         current: bool,
     ) -> Acknowledged {
-        let step = ended.place.step;
+        let place = ended.place;
         match &ended.outcome {
             Outcome::Succeeded { .. } | Outcome::Unusable { .. } | Outcome::NothingToUndo => {
                 self.record(Fact::AttemptEnded(ended));
                 self.advance_backward();
             }
             Outcome::Rejected { code, message } | Outcome::Fatal { code, message } => {
-                let message = format!("{code}: {message}");
+                let (code, message) = (code.clone(), format!("{code}: {message}"));
                 self.record(Fact::AttemptEnded(ended));
                 let reason = IncidentReason::CompensationRefused;
-                self.open_incident(
-                    Some(step),
-                    Some(OperationKind::Compensate),
-                    reason,
-                    &message,
-                );
+                self.park_compensation(place, reason, &code, &message);
             }
             Outcome::Failed { .. } | Outcome::Unknown { .. } if !current => {
                 return Acknowledged::Late;
             }
             Outcome::Failed { code, message, .. } | Outcome::Unknown { code, message } => {
-                let message = format!("{code}: {message}");
+                let (code, message) = (code.clone(), format!("{code}: {message}"));
                 let retry_at = self.compensation_retry(&ended);
                 let spent = retry_at.is_none();
                 self.record(Fact::AttemptEnded(AttemptEnded { retry_at, ..ended }));
                 if spent {
                     let reason = IncidentReason::CompensationExhausted;
-                    self.open_incident(
-                        Some(step),
-                        Some(OperationKind::Compensate),
-                        reason,
-                        &message,
-                    );
+                    self.park_compensation(place, reason, &code, &message);
                 }
             }
             Outcome::Superseded | Outcome::Absent => return Acknowledged::Late,
@@ -117,15 +104,30 @@ impl Decision<'_> {
         Acknowledged::Recorded
     }
 
-    fn may_compensate(&self, step: StepIndex) -> bool {
-        let status = &self.saga.steps[step.index()];
+    fn park_compensation(
+        &mut self,
+        place: Place,
+        reason: IncidentReason,
+        code: &str,
+        message: &str,
+    ) {
+        let about = Some((place, Some(OperationKind::Compensate)));
+        self.open_incident(about, reason, Some(code), message);
+    }
+
+    fn may_compensate(&self, place: Place) -> bool {
+        let status = self.saga.place(place);
         let begins = match status.compensation.phase {
             Phase::Waiting => true,
-            Phase::Settling { until } => {
-                until <= self.now || status.forward.phase == Phase::Succeeded
-            }
-            Phase::Scheduled { .. }
+            Phase::Settling { until } => until <= self.now || status.forward.effect,
+            Phase::Listed
+            | Phase::Scheduled { .. }
+            | Phase::Awaiting { .. }
+            | Phase::Sleeping { .. }
+            | Phase::ChildRequested
+            | Phase::ChildUnderWay
             | Phase::Succeeded
+            | Phase::Continued
             | Phase::Unusable
             | Phase::Skipped
             | Phase::Refused
@@ -133,93 +135,119 @@ impl Decision<'_> {
             | Phase::NothingToUndo
             | Phase::Parked => false,
         };
-        if !begins || !status.forward.is_over() || !self.saga.owes_compensation(step) {
+        if !begins
+            || !status.forward.is_over()
+            || status.query_is_open()
+            || !self.saga.owes_compensation(place)
+        {
             return false;
         }
-        match self.saga.definition.compensation().order {
+        let definition = &self.saga.definition;
+        match definition.compensation().order {
             CompensationOrder::Parallel => true,
-            CompensationOrder::Reverse => self
-                .saga
-                .definition
+            CompensationOrder::Reverse => definition
                 .graph()
-                .descendants(step)
+                .descendants(place.step)
                 .iter()
-                .all(|later| {
-                    let forward = self.saga.steps[later.index()].forward.phase;
-                    !matches!(forward, Phase::Scheduled { .. })
-                        && !self.saga.owes_compensation(*later)
-                }),
+                .all(|later| !self.saga.is_step_open(*later) && !self.saga.owes_for_step(*later)),
         }
     }
 
-    /// Schedules a compensation, or lets its action settle first.
-    fn begin_compensation(&mut self, step: StepIndex) {
-        if let Some(until) = self.settles_until(step)
+    /// As many items are undone at a time as may be done at a time.
+    fn has_room(&self, place: Place) -> bool {
+        let step = self.saga.definition.step(place.step);
+        let Some(max) = step.foreach().map(Foreach::max_parallel) else {
+            return true;
+        };
+        let under_way = self
+            .saga
+            .places_of(place.step)
+            .filter(|place| {
+                let status = self.saga.place(*place);
+                matches!(status.compensation.phase, Phase::Scheduled { .. })
+                    || status.query_is_open()
+            })
+            .count();
+        under_way < usize::try_from(max).unwrap_or(usize::MAX)
+    }
+
+    /// Schedules a compensation; or asks first whether there is something to undo, or lets its action settle.
+    fn begin_compensation(&mut self, place: Place) {
+        if self.child_is_given_up(place) {
+            let message = "an operator gave the child up: nobody knows what is left of it";
+            self.record(Fact::StepFailed {
+                place,
+                operation: OperationKind::Compensate,
+                code: "CHILD_TERMINATED".into(),
+                message: message.into(),
+            });
+            return self.park_child(place, message);
+        }
+        if self.can_query(place) {
+            return self.begin_query(place);
+        }
+        if let Some(until) = self.settles_until(place)
             && until > self.now
         {
-            self.record(Fact::Settling {
-                place: step.into(),
-                until,
-            });
-            return;
+            return self.record(Fact::Settling { place, until });
         }
-        match self.compensation_input(step) {
+        match self.compensation_input(place) {
             Ok(input) => self.record(Fact::Scheduled {
-                place: step.into(),
+                place,
                 operation: OperationKind::Compensate,
-                round: 0,
+                round: self.saga.place(place).compensation.round,
                 input,
             }),
             Err(error) => {
                 let message = error.to_string();
                 self.record(Fact::StepFailed {
-                    place: step.into(),
+                    place,
                     operation: OperationKind::Compensate,
                     code: error.code.to_owned(),
                     message: error.message,
                 });
                 let reason = IncidentReason::ExpressionFailed;
-                self.open_incident(
-                    Some(step),
-                    Some(OperationKind::Compensate),
-                    reason,
-                    &message,
-                );
+                self.park_compensation(place, reason, error.code, &message);
             }
         }
     }
 
     /// Until when a late execution of the action could still show itself; none if that is settled: its effect is known,
-    /// a barrier refuses what is late, or the settle time has begun before.
-    fn settles_until(&self, step: StepIndex) -> Option<crate::time::Time> {
-        let status = &self.saga.steps[step.index()];
-        let unknown = !matches!(status.forward.phase, Phase::Succeeded | Phase::Unusable);
+    /// a barrier refuses what is late, it is a child that answers for itself, or the settle time has begun before.
+    fn settles_until(&self, place: Place) -> Option<crate::time::Time> {
+        let status = self.saga.place(place);
         let begun = matches!(status.compensation.phase, Phase::Settling { .. });
-        if !unknown || begun || self.is_behind_barrier(step) {
+        if status.forward.effect || begun || status.child.is_some() || self.is_behind_barrier(place)
+        {
             return None;
         }
-        let attempt = self.saga.definition.step(step).timeouts().attempt;
+        let attempt = self.saga.definition.step(place.step).timeouts().attempt;
         Some(status.forward.last_sent_at.unwrap_or(self.now) + attempt)
     }
 
     fn compensation_input(
         &self,
-        step: StepIndex,
+        place: Place,
     ) -> Result<Payload, amends_definitions::EvaluationError> {
         let definition = Arc::clone(&self.saga.definition);
-        let Compensation::Call(call) = definition.step(step).compensation() else {
-            return Ok(Payload::empty_object());
+        let Compensation::Call(call) = definition.step(place.step).compensation() else {
+            return Ok(Payload::null());
         };
         if let Some(input) = call.input() {
-            return with_scope(self.saga, Some(step), |scope| input.evaluate(scope));
+            let view = View {
+                itself: true,
+                ..View::of(place)
+            };
+            return with_scope(self.saga, view, |scope| input.evaluate(scope));
         }
-        let forward = &self.saga.steps[step.index()].forward;
+        let forward = &self.saga.place(place).forward;
         let reason = self
             .saga
             .abort
             .as_ref()
             .map_or("", |abort| abort.reason.code());
-        Payload::compensation_default(forward.input.as_ref(), forward.output.as_ref(), reason)
+        let output = own_output(self.saga, place);
+        Payload::compensation_default(forward.input.as_ref(), output, reason)
     }
 
     /// When the next attempt of a failed compensation is due; none if a person has to look.
@@ -228,12 +256,14 @@ impl Decision<'_> {
         else {
             return None;
         };
-        let compensation = &self.saga.steps[ended.place.step.index()].compensation;
+        let compensation = &self.saga.place(ended.place).compensation;
         let question = Question {
             saga: self.saga.id,
-            step: ended.place.step,
+            place: ended.place,
+            round: ended.round,
             operation: OperationKind::Compensate,
             attempt: ended.attempt,
+            uncounted: compensation.uncounted,
             first_at: compensation.first_at.unwrap_or(self.now),
             now: self.now,
             code: ended.outcome.error().map_or("", |(code, _)| code),

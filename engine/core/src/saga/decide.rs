@@ -1,16 +1,19 @@
-//! Facts from an input. Each function here takes what happened, and records what follows from it: all facts that must
-//! become durable together. Going forward lives in `forward`, undoing in `backward`, what comes too late in `late`.
+//! Facts from an input. Each public function here or beside takes what happened, and records what follows from it: all
+//! facts that must become durable together. Going forward lives in `forward`, `items`, `waiting` and `children`, what
+//! failed in `routes` and `queries`, undoing in `backward`, what comes too late in `late`, what persons do in `operating`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use amends_definitions::{Definition, Scope, SelfScope, StepIndex, StepScope};
+use amends_definitions::{Definition, StepIndex};
 
-use crate::fact::{AttemptEnded, Fact, Incident, IncidentReason, Started};
+use crate::fact::{AbortReason, AttemptEnded, Fact, Incident, IncidentReason, Started};
 use crate::id::{Place, SagaId};
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_FACTS_MAX};
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::evolve::{begin, evolve};
-use crate::saga::state::{Phase, Saga};
+use crate::saga::place::Phase;
+use crate::saga::state::Saga;
 use crate::shard::io::{Acknowledged, CancelDisposition, CancelRefusal, Surroundings};
 use crate::time::Time;
 
@@ -19,10 +22,14 @@ pub struct Decision<'a> {
     pub(super) saga: &'a mut Saga,
     pub(super) now: Time,
     pub(super) surroundings: &'a dyn Surroundings,
+    /// Steps that may be ready to begin, or to begin more items.
+    pub(super) open: VecDeque<StepIndex>,
+    /// Somebody works on them already.
+    pub(super) advancing: bool,
     facts: Vec<Fact>,
 }
 
-/// Starts a saga: its state, and its first facts.
+/// Starts a saga: its state, and its first facts. One that needs its turn begins nothing before it is granted.
 #[must_use]
 pub fn start(
     id: SagaId,
@@ -30,10 +37,14 @@ pub fn start(
     started: Started,
     now: Time,
     surroundings: &dyn Surroundings,
+    turn_granted: bool,
 ) -> (Saga, Vec<Fact>) {
     let mut saga = begin(id, definition, started.clone(), now);
     let mut decision = Decision::new(&mut saga, now, surroundings);
     decision.facts.push(Fact::Started(started));
+    if turn_granted && !decision.saga.turn_granted {
+        decision.record(Fact::TurnGranted);
+    }
     decision.advance_all();
     let facts = decision.into_facts();
     (saga, facts)
@@ -46,6 +57,8 @@ impl<'a> Decision<'a> {
             saga,
             now,
             surroundings,
+            open: VecDeque::new(),
+            advancing: false,
             facts: Vec::new(),
         }
     }
@@ -56,22 +69,42 @@ impl<'a> Decision<'a> {
         self.facts
     }
 
+    /// Its turn has come: it may begin.
+    pub fn grant_turn(&mut self) {
+        if !self.saga.turn_granted && self.saga.end.is_none() {
+            self.record(Fact::TurnGranted);
+            self.advance_all();
+        }
+    }
+
     /// An attempt came to an outcome.
     pub fn outcome(&mut self, mut ended: AttemptEnded) -> Acknowledged {
-        let operation = self.saga.operation(ended.place.step, ended.operation);
-        if ended.attempt == 0 || ended.attempt > operation.attempt {
+        let target = self.saga.operation(ended.place, ended.operation);
+        if ended.attempt == 0 || ended.round > target.round {
             return Acknowledged::UnknownOperation;
         }
-        let current = ended.attempt == operation.attempt;
-        let open = match operation.phase {
+        if ended.round < target.round {
+            return self.outcome_of_old_round(ended);
+        }
+        if ended.attempt > target.attempt || self.saga.runs_child(ended.place) {
+            return Acknowledged::UnknownOperation;
+        }
+        let current = ended.attempt == target.attempt;
+        let open = match target.phase {
             // An attempt that is not due yet was never sent: nobody can have its result.
-            Phase::Scheduled { due_at } if current && due_at > self.now => {
+            Phase::Scheduled { due_at } if current && !self.may_have_left(&ended, due_at) => {
                 return Acknowledged::UnknownOperation;
             }
             Phase::Scheduled { .. } => true,
             Phase::Waiting
+            | Phase::Listed
             | Phase::Settling { .. }
+            | Phase::Awaiting { .. }
+            | Phase::Sleeping { .. }
+            | Phase::ChildRequested
+            | Phase::ChildUnderWay
             | Phase::Succeeded
+            | Phase::Continued
             | Phase::Unusable
             | Phase::Skipped
             | Phase::Refused
@@ -80,12 +113,11 @@ impl<'a> Decision<'a> {
             | Phase::Parked => false,
         };
         ended.retry_at = None;
-        ended.outcome = fitting(ended.operation, ended.outcome);
+        ended.outcome = self.usable(&ended, fitting(ended.operation, ended.outcome.clone()));
         match (open && self.saga.end.is_none(), ended.operation) {
             (true, OperationKind::Forward) => self.forward_outcome(ended, current),
-            (true, OperationKind::Compensate | OperationKind::Query) => {
-                self.compensation_outcome(ended, current)
-            }
+            (true, OperationKind::Compensate) => self.compensation_outcome(ended, current),
+            (true, OperationKind::Query) => self.query_outcome(ended, current),
             (false, _) => self.late_outcome(ended),
         }
     }
@@ -93,45 +125,67 @@ impl<'a> Decision<'a> {
     /// A command turned out never to have been sent. What follows depends on why it was withdrawn.
     pub fn withdrawn(
         &mut self,
-        step: StepIndex,
+        place: Place,
         operation: OperationKind,
+        round: u32,
         attempt: u32,
         code: &str,
     ) {
-        if operation != OperationKind::Forward || self.saga.end.is_some() {
+        let target = self.saga.operation(place, operation);
+        if self.saga.end.is_some() || target.round != round {
             return;
         }
-        let target = self.saga.operation(step, operation);
         let due = matches!(target.phase, Phase::Scheduled { due_at } if due_at <= self.now);
         let open = due && target.attempt == attempt;
-        let in_doubt = target.is_in_doubt(attempt) && self.compensation_is_undecided(step);
-        if !open && !in_doubt {
+        let in_doubt =
+            target.is_in_doubt(attempt) && self.saga.place(place).compensation_is_undecided();
+        let counts = match operation {
+            OperationKind::Forward => open || in_doubt,
+            // It is owed whether somebody takes it or not, and parks in the end.
+            OperationKind::Compensate => false,
+            OperationKind::Query => open,
+        };
+        if !counts {
             return;
         }
         self.record(Fact::Withdrawn {
-            place: step.into(),
+            place,
             operation,
-            round: 0,
+            round,
             attempt,
             code: code.to_owned(),
         });
-        if open {
-            self.forward_ended(step);
-        } else {
-            self.doubt_lessened(step);
+        match operation {
+            OperationKind::Query => self.query_spent(place),
+            OperationKind::Forward | OperationKind::Compensate if open => self.forward_ended(place),
+            OperationKind::Forward | OperationKind::Compensate => self.doubt_lessened(place),
         }
     }
 
     /// An older attempt's outcome ended an operation before this attempt left.
-    pub fn withdrawn_overtaken(&mut self, step: StepIndex, operation: OperationKind, attempt: u32) {
-        if self.saga.operation(step, operation).is_in_doubt(attempt) {
-            self.withdrawn(step, operation, attempt, "OVERTAKEN");
+    pub fn withdrawn_overtaken(
+        &mut self,
+        place: Place,
+        operation: OperationKind,
+        round: u32,
+        attempt: u32,
+    ) {
+        if self.saga.operation(place, operation).is_in_doubt(attempt) {
+            self.withdrawn(place, operation, round, attempt, "OVERTAKEN");
         }
     }
 
-    /// A time came: a settle time may be over, a compensation may be late.
+    /// A time came: the deadline, a wait's or a sleep's end, a settle time, the end of patience with a compensation.
     pub fn wake(&mut self) {
-        if self.saga.abort.is_some() && self.saga.end.is_none() {
+        if self.saga.end.is_some() {
+            return;
+        }
+        self.give_up_late_queries();
+        if self.saga.abort.is_none() {
+            self.look_at_deadline();
+            self.look_at_waits();
+        }
+        if self.saga.abort.is_some() {
             self.park_late_compensations();
             self.advance_backward();
         }
@@ -162,7 +216,7 @@ impl<'a> Decision<'a> {
             }
             return Ok(CancelDisposition::Pending);
         }
-        self.abort(crate::fact::AbortReason::Cancelled {
+        self.abort(AbortReason::Cancelled {
             by: by.to_owned(),
             reason: reason.to_owned(),
         });
@@ -171,7 +225,7 @@ impl<'a> Decision<'a> {
 
     /// The saga needs a person, for a reason that lies outside it.
     pub fn park(&mut self, reason: IncidentReason, message: &str) {
-        self.open_incident(None, None, reason, message);
+        self.open_incident(None, reason, None, message);
     }
 
     pub(super) fn record(&mut self, fact: Fact) {
@@ -179,45 +233,44 @@ impl<'a> Decision<'a> {
         self.facts.push(fact);
     }
 
-    /// Opens an incident, unless the same is open.
+    /// Opens an incident about an operation of a place, or about the saga, unless the same is open.
     pub(super) fn open_incident(
         &mut self,
-        step: Option<StepIndex>,
-        operation: Option<OperationKind>,
+        about: Option<(Place, Option<OperationKind>)>,
         reason: IncidentReason,
+        code: Option<&str>,
         message: &str,
     ) {
-        let is_open = self.saga.incidents.iter().any(|open| {
-            open.incident.place.map(|place| place.step) == step
-                && open.incident.operation == operation
-                && open.incident.reason == reason
-        });
+        let (place, operation) = about.map_or((None, None), |(place, kind)| (Some(place), kind));
+        let is_open = self
+            .saga
+            .incidents
+            .iter()
+            .any(|open| open.is_about(place, operation) && open.incident.reason == reason);
         if !is_open {
             self.record(Fact::IncidentOpened(Incident {
-                place: step.map(Place::from),
+                place,
                 operation,
                 reason,
-                code: None,
+                code: code.map(str::to_owned),
                 message: message.to_owned(),
             }));
         }
     }
 
-    /// Closes the incidents of a step's operation, if there are any.
-    pub(super) fn close_incident(
+    /// Closes the incidents about an operation of a place, or about the saga, if there are any.
+    pub(super) fn close_incidents(
         &mut self,
-        step: Option<StepIndex>,
+        place: Option<Place>,
         operation: Option<OperationKind>,
     ) {
-        let is_open = self.saga.incidents.iter().any(|open| {
-            open.incident.place.map(|place| place.step) == step
-                && open.incident.operation == operation
-        });
+        let is_open = self
+            .saga
+            .incidents
+            .iter()
+            .any(|open| open.is_about(place, operation));
         if is_open {
-            self.record(Fact::IncidentClosed {
-                place: step.map(Place::from),
-                operation,
-            });
+            self.record(Fact::IncidentClosed { place, operation });
         }
     }
 
@@ -226,101 +279,101 @@ impl<'a> Decision<'a> {
         self.saga.facts >= HISTORY_FACTS_MAX || self.saga.payload_bytes >= HISTORY_BYTES_MAX
     }
 
-    pub(super) fn is_behind_barrier(&self, step: StepIndex) -> bool {
+    pub(super) fn is_behind_barrier(&self, place: Place) -> bool {
         let namespace = &self.saga.started.namespace;
-        let action = self.saga.definition.step(step).action();
-        self.saga.steps[step.index()].forward.barrier
+        let action = self.saga.definition.step(place.step).action();
+        self.saga.place(place).forward.barrier
             || action
                 .is_some_and(|action| self.surroundings.stands_behind_barrier(namespace, action))
     }
+
+    fn may_have_left(&self, ended: &AttemptEnded, due_at: Time) -> bool {
+        match ended.operation {
+            OperationKind::Forward if self.saga.abort.is_none() => {
+                self.saga.has_come(due_at, self.now)
+            }
+            OperationKind::Forward | OperationKind::Compensate | OperationKind::Query => {
+                due_at <= self.now
+            }
+        }
+    }
+
+    /// A success whose output does not satisfy the step's schema had its effect, and its output cannot be used.
+    fn usable(&self, ended: &AttemptEnded, outcome: Outcome) -> Outcome {
+        let Outcome::Succeeded { output } = &outcome else {
+            return outcome;
+        };
+        if ended.operation == OperationKind::Compensate {
+            return outcome;
+        }
+        match self.check_output(ended.place.step, output) {
+            Ok(()) => outcome,
+            Err(message) => Outcome::Unusable {
+                code: "OUTPUT_INVALID".into(),
+                message,
+            },
+        }
+    }
+
+    /// Checks an output against the step's schema, if it has one.
+    pub(super) fn check_output(
+        &self,
+        step: StepIndex,
+        output: &amends_definitions::Payload,
+    ) -> Result<(), String> {
+        let Some(schema) = self.saga.definition.step(step).output_schema() else {
+            return Ok(());
+        };
+        schema
+            .check(output)
+            .map_err(|violations| in_words(&violations))
+    }
+}
+
+/// Violations of a schema, in one bounded text.
+fn in_words(violations: &[(String, String)]) -> String {
+    let mut text = String::new();
+    for (pointer, message) in violations.iter().take(5) {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        let place = if pointer.is_empty() { "/" } else { pointer };
+        text.push_str(&format!("{place}: {message}"));
+    }
+    text.chars().take(1_000).collect()
 }
 
 /// An outcome that the operation cannot have is an error of the participant, and retried as such.
 fn fitting(operation: OperationKind, outcome: Outcome) -> Outcome {
-    let misfit = match (operation, &outcome) {
-        (OperationKind::Forward, Outcome::NothingToUndo)
-        | (OperationKind::Compensate, Outcome::Superseded)
-        | (OperationKind::Forward | OperationKind::Compensate, Outcome::Absent) => true,
+    let fits = match (&outcome, operation) {
         (
-            OperationKind::Forward | OperationKind::Compensate | OperationKind::Query,
             Outcome::Succeeded { .. }
             | Outcome::Unusable { .. }
-            | Outcome::Rejected { .. }
             | Outcome::Failed { .. }
-            | Outcome::Fatal { .. }
-            | Outcome::Unknown { .. }
-            | Outcome::NothingToUndo
-            | Outcome::Superseded
-            | Outcome::Absent,
-        ) => false,
+            | Outcome::Unknown { .. },
+            _,
+        ) => true,
+        (Outcome::Rejected { .. } | Outcome::Fatal { .. }, operation) => {
+            operation != OperationKind::Query
+        }
+        (Outcome::NothingToUndo, operation) => operation == OperationKind::Compensate,
+        (Outcome::Superseded, operation) => operation == OperationKind::Forward,
+        (Outcome::Absent, operation) => operation == OperationKind::Query,
     };
-    if misfit {
-        Outcome::Failed {
-            code: "OUTCOME_INVALID".into(),
-            message: format!(
-                "{} is no outcome of {}",
-                outcome.as_str(),
-                operation.as_str()
-            ),
-            retry_after: None,
-        }
-    } else {
-        outcome
+    if fits {
+        return outcome;
     }
-}
-
-/// Runs `with` on what the saga's expressions may see.
-pub(super) fn with_scope<T>(
-    saga: &Saga,
-    itself: Option<StepIndex>,
-    with: impl FnOnce(&Scope<'_>) -> T,
-) -> T {
-    let id = saga.id.to_string();
-    let started_at = saga.started_at.to_string();
-    let steps = saga
-        .definition
-        .steps()
-        .iter()
-        .zip(&saga.steps)
-        .map(|(step, status)| StepScope {
-            id: step.id(),
-            status: status_word(status.forward.phase),
-            output: status.forward.output.as_ref(),
-        })
-        .collect();
-    let null = amends_definitions::Payload::null();
-    let itself = itself.map(|step| {
-        let forward = &saga.steps[step.index()].forward;
-        SelfScope {
-            input: forward.input.as_ref().unwrap_or(&null),
-            output: forward.output.as_ref(),
-            error: forward
-                .error
-                .as_ref()
-                .map(|(code, message)| (code.as_str(), message.as_str())),
-            reason: saga.abort.as_ref().map_or("", |abort| abort.reason.code()),
-        }
-    });
-    with(&Scope {
-        input: &saga.started.input,
-        saga_id: &id,
-        saga_key: saga.started.key.as_deref(),
-        saga_started_at: &started_at,
-        steps,
-        itself,
-        signals: Vec::new(),
-        item: None,
-        error: None,
-    })
-}
-
-/// `steps.<id>.status`, as expressions see it.
-fn status_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Waiting => "waiting",
-        Phase::Settling { .. } | Phase::Scheduled { .. } => "scheduled",
-        Phase::Succeeded | Phase::NothingToUndo => "succeeded",
-        Phase::Skipped => "skipped",
-        Phase::Unusable | Phase::Refused | Phase::Unresolved | Phase::Parked => "failed",
+    let said = match outcome.error() {
+        Some((code, message)) => format!(" ({code}: {message})"),
+        None => String::new(),
+    };
+    Outcome::Failed {
+        code: "OUTCOME_INVALID".into(),
+        message: format!(
+            "{} is no outcome of {}{said}",
+            outcome.as_str(),
+            operation.as_str()
+        ),
+        retry_after: None,
     }
 }

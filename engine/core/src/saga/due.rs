@@ -1,18 +1,24 @@
 //! What should now be in flight, derived from state alone. So recovery is replay followed by this question.
 
-use amends_definitions::{Compensation, StepIndex};
+use amends_definitions::{Compensation, Kind};
 
+use crate::fact::Parent;
+use crate::id::Place;
 use crate::outcome::OperationKind;
-use crate::saga::state::{Operation, Phase, Saga};
+use crate::saga::place::{ChildStatus, Operation, Phase, PinnedChild};
+use crate::saga::state::Saga;
+use crate::shard::io::{ChildRequest, ChildStart, ChildWish, Want};
 use crate::time::Time;
 
 /// What a saga's state asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Due {
     /// Attempts that should be at a participant, or on their way.
     pub commands: Vec<DueCommand>,
     /// Attempts whose result is still awaited, and that must not be sent (again): the abort came after their scheduling.
     pub awaited: Vec<DueCommand>,
+    /// What has to be asked of children, and asked again until they answer.
+    pub children: Vec<DueChild>,
     /// When this has to be asked again.
     pub wake_at: Option<Time>,
 }
@@ -20,14 +26,31 @@ pub struct Due {
 /// Names an attempt within its saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DueCommand {
-    /// Which step.
-    pub step: StepIndex,
+    /// Where.
+    pub place: Place,
     /// Which operation.
     pub operation: OperationKind,
+    /// Which round.
+    pub round: u32,
     /// Which attempt.
     pub attempt: u32,
     /// Since when.
     pub due_at: Time,
+}
+
+/// What has to be asked of a child.
+#[derive(Clone, Debug)]
+pub enum DueChild {
+    /// Its revision: it cannot exist before it is fixed.
+    Resolve(Box<ChildRequest>),
+    /// That it runs, or that it is undone.
+    Ask(Box<ChildWish>),
+}
+
+impl Due {
+    fn wake(&mut self, at: Time) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
 }
 
 /// Asks a state what should now be in flight.
@@ -37,84 +60,218 @@ pub fn due(saga: &Saga, now: Time) -> Due {
     if saga.end.is_some() {
         return due;
     }
-    for (step, status) in saga.definition.step_indices().zip(&saga.steps) {
-        ask(
-            &mut due,
-            step,
-            OperationKind::Forward,
-            &status.forward,
-            saga.abort.is_some(),
-            now,
-        );
-        ask(
-            &mut due,
-            step,
-            OperationKind::Compensate,
-            &status.compensation,
-            false,
-            now,
-        );
-        if let Some(park_at) = park_at(saga, step).filter(|at| *at > now) {
-            due.wake_at = Some(due.wake_at.map_or(park_at, |earlier| earlier.min(park_at)));
+    for place in saga.places() {
+        let status = saga.place(place);
+        ask_forward(&mut due, saga, place, &status.forward, now);
+        ask_backward(&mut due, saga, place, &status.compensation, now);
+        if let Some(query) = &status.query
+            && let Phase::Scheduled { due_at } = query.phase
+        {
+            ask(&mut due, place, OperationKind::Query, query, due_at, now);
+            if let Some(at) = query_given_up_at(saga, place).filter(|at| *at > now) {
+                due.wake(at);
+            }
         }
+    }
+    if saga.abort.is_none()
+        && !saga.deadline_passed
+        && let Some(deadline) = saga.deadline_at()
+    {
+        due.wake(deadline);
     }
     // In the order of their scheduling: of compensations the latest action's comes first.
     due.commands
-        .sort_by_key(|command| saga.operation(command.step, command.operation).order);
+        .sort_by_key(|command| saga.operation(command.place, command.operation).order);
     due
 }
 
 /// When a compensation that is still open parks, taken up by a participant or not: at `parkAfter`, or when the time of all
-/// its attempts is over.
-pub(super) fn park_at(saga: &Saga, step: StepIndex) -> Option<Time> {
-    let compensation = &saga.steps[step.index()].compensation;
+/// its attempts is over. That of a child does not: the child itself parks.
+pub(super) fn park_at(saga: &Saga, place: Place) -> Option<Time> {
+    let compensation = &saga.place(place).compensation;
     if !matches!(compensation.phase, Phase::Scheduled { .. }) {
         return None;
     }
     let park_after = saga.definition.compensation().park_after;
-    let total = match saga.definition.step(step).compensation() {
+    let total = match saga.definition.step(place.step).compensation() {
         Compensation::Call(call) => call.timeouts().total,
-        Compensation::None { .. } | Compensation::Child | Compensation::NotApplicable => None,
+        Compensation::None { .. } | Compensation::Child | Compensation::NotApplicable => {
+            return None;
+        }
     };
     let bound = total.map_or(park_after, |total| total.min(park_after));
     compensation.first_at.map(|first_at| first_at + bound)
 }
 
-fn ask(
-    due: &mut Due,
-    step: StepIndex,
-    kind: OperationKind,
-    operation: &Operation,
-    aborted: bool,
-    now: Time,
-) {
-    let wake_at = match operation.phase {
-        Phase::Scheduled { due_at } if due_at <= now => {
-            let command = DueCommand {
-                step,
-                operation: kind,
-                attempt: operation.attempt,
-                due_at,
-            };
-            if aborted {
-                due.awaited.push(command)
-            } else {
-                due.commands.push(command)
+/// When a query that is still open is given up.
+pub(super) fn query_given_up_at(saga: &Saga, place: Place) -> Option<Time> {
+    let query = saga.place(place).query.as_ref()?;
+    let first_at = query.first_at.filter(|_| query.is_open())?;
+    Some(first_at + saga.definition.compensation().park_after)
+}
+
+fn ask_forward(due: &mut Due, saga: &Saga, place: Place, forward: &Operation, now: Time) {
+    match forward.phase {
+        Phase::Scheduled { due_at } if saga.abort.is_some() => {
+            if due_at <= now {
+                due.awaited
+                    .push(command(place, OperationKind::Forward, forward, due_at));
             }
-            return;
         }
-        Phase::Scheduled { due_at } => due_at,
-        Phase::Settling { until } if until > now => until,
-        // What has settled waits for the compensations before it, and is looked at when they are done.
-        Phase::Settling { .. }
+        Phase::Scheduled { due_at } => {
+            // What was not due yet when the saga was held back waits until it is resumed.
+            if saga.held_since().is_none_or(|held| due_at <= held) {
+                ask(due, place, OperationKind::Forward, forward, due_at, now);
+            }
+        }
+        Phase::Awaiting { until: Some(until) } | Phase::Sleeping { until } => {
+            if saga.held_since().is_none() {
+                due.wake(until);
+            }
+        }
+        Phase::ChildRequested => {
+            if let Some(child) = &saga.place(place).child {
+                due.children.push(resolve(saga, place, child));
+            }
+        }
+        Phase::ChildUnderWay => {
+            if let Some(child) = &saga.place(place).child
+                && let Some(pinned) = &child.pinned
+            {
+                due.children
+                    .push(wish(saga, place, child, pinned, Want::Run));
+            }
+        }
+        Phase::Awaiting { until: None }
         | Phase::Waiting
+        | Phase::Listed
+        | Phase::Settling { .. }
         | Phase::Succeeded
+        | Phase::Continued
         | Phase::Unusable
         | Phase::Skipped
         | Phase::Refused
         | Phase::Unresolved
         | Phase::NothingToUndo
-        | Phase::Parked => return,
+        | Phase::Parked => {}
+    }
+}
+
+fn ask_backward(due: &mut Due, saga: &Saga, place: Place, compensation: &Operation, now: Time) {
+    match compensation.phase {
+        Phase::Scheduled { due_at } => {
+            if let Some(child) = &saga.place(place).child {
+                if let (Some(pinned), Some(abort)) = (&child.pinned, &saga.abort) {
+                    let want = Want::Undo {
+                        code: abort.reason.code().to_owned(),
+                        message: abort.reason.message().to_owned(),
+                    };
+                    due.children.push(wish(saga, place, child, pinned, want));
+                }
+                return;
+            }
+            ask(
+                due,
+                place,
+                OperationKind::Compensate,
+                compensation,
+                due_at,
+                now,
+            );
+            if let Some(park_at) = park_at(saga, place).filter(|at| *at > now) {
+                due.wake(park_at);
+            }
+        }
+        // What has settled waits for the compensations before it, and is looked at when they are done.
+        Phase::Settling { until } if until > now => due.wake(until),
+        Phase::Settling { .. }
+        | Phase::Waiting
+        | Phase::Listed
+        | Phase::Awaiting { .. }
+        | Phase::Sleeping { .. }
+        | Phase::ChildRequested
+        | Phase::ChildUnderWay
+        | Phase::Succeeded
+        | Phase::Continued
+        | Phase::Unusable
+        | Phase::Skipped
+        | Phase::Refused
+        | Phase::Unresolved
+        | Phase::NothingToUndo
+        | Phase::Parked => {}
+    }
+}
+
+/// An attempt that is due is asked for; one that is not, when it is.
+fn ask(
+    due: &mut Due,
+    place: Place,
+    kind: OperationKind,
+    operation: &Operation,
+    due_at: Time,
+    now: Time,
+) {
+    if due_at <= now {
+        due.commands.push(command(place, kind, operation, due_at));
+    } else {
+        due.wake(due_at);
+    }
+}
+
+fn command(place: Place, operation: OperationKind, status: &Operation, due_at: Time) -> DueCommand {
+    DueCommand {
+        place,
+        operation,
+        round: status.round,
+        attempt: status.attempt,
+        due_at,
+    }
+}
+
+fn resolve(saga: &Saga, place: Place, child: &ChildStatus) -> DueChild {
+    let may_have_pivot = match saga.definition.step(place.step).kind() {
+        Kind::Pivot | Kind::Retriable => true,
+        Kind::Compensatable => false,
     };
-    due.wake_at = Some(due.wake_at.map_or(wake_at, |earlier| earlier.min(wake_at)));
+    DueChild::Resolve(Box::new(ChildRequest {
+        namespace: saga.started.namespace.clone(),
+        parent: parent(saga, place, child),
+        may_have_pivot,
+        requested: child.requested.clone(),
+    }))
+}
+
+fn wish(
+    saga: &Saga,
+    place: Place,
+    child: &ChildStatus,
+    pinned: &PinnedChild,
+    want: Want,
+) -> DueChild {
+    DueChild::Ask(Box::new(ChildWish {
+        child: pinned.child,
+        parent: parent(saga, place, child),
+        namespace: saga.started.namespace.clone(),
+        start: Box::new(ChildStart {
+            name: child.requested.name.as_str().into(),
+            revision: pinned.revision,
+            hash: pinned.hash,
+            key: child.requested.key.clone(),
+            input: child.requested.input.clone(),
+            traceparent: saga.started.traceparent.clone(),
+            tracestate: saga.started.tracestate.clone(),
+            resolved: None,
+        }),
+        want,
+    }))
+}
+
+fn parent(saga: &Saga, place: Place, child: &ChildStatus) -> Parent {
+    Parent {
+        saga: saga.id,
+        step: saga.definition.step(place.step).id().into(),
+        item: place.item,
+        round: child.requested.round,
+        depth: saga.depth() + 1,
+    }
 }

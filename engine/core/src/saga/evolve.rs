@@ -1,29 +1,26 @@
-//! State from a fact: the only way a saga changes. Total: any fact on any state gives a state, and never a panic, as long
-//! as its step exists (`replay` checks that for what comes from a journal).
+//! State from a fact: the only way a saga changes. Total: any fact on any state gives a state, and never a panic. What is
+//! about a place that does not exist changes nothing. Each family of facts has a file of its own.
+
+mod attempt;
+mod child;
+mod place;
+mod waiting;
 
 use std::sync::Arc;
 
-use amends_definitions::{Definition, Payload, StepIndex};
+use amends_definitions::{Definition, Payload};
 
-use crate::fact::{AttemptEnded, Fact, Started};
-use crate::id::SagaId;
-use crate::outcome::{OperationKind, Outcome};
-use crate::saga::state::{
-    Abort, CancelRequest, End, OpenIncident, Operation, Phase, Saga, StepStatus,
-};
+use crate::fact::{AbortReason, Act, Fact, Incident, Operated, Started};
+use crate::id::{Place, SagaId};
+use crate::outcome::OperationKind;
+use crate::saga::place::{Operation, Phase, PlaceStatus, StepStatus};
+use crate::saga::state::{Abort, CancelRequest, End, OpenIncident, Saga};
 use crate::time::Time;
 
 /// The state after the first fact.
 pub(crate) fn begin(id: SagaId, definition: Arc<Definition>, started: Started, at: Time) -> Saga {
-    let steps = definition
-        .steps()
-        .iter()
-        .map(|_| StepStatus {
-            forward: Operation::default(),
-            compensation: Operation::default(),
-        })
-        .collect();
-    Saga {
+    let steps = vec![StepStatus::default(); definition.steps().len()];
+    let mut saga = Saga {
         id,
         payload_bytes: payload_bytes(&started.input),
         definition,
@@ -35,9 +32,16 @@ pub(crate) fn begin(id: SagaId, definition: Arc<Definition>, started: Started, a
         abort: None,
         cancel_pending: None,
         incidents: Vec::new(),
+        incidents_opened: 0,
         steps,
+        last_order: 0,
+        turn_granted: false,
+        deadline_passed: false,
+        signals: None,
         facts: 1,
-    }
+    };
+    saga.turn_granted = !saga.needs_turn();
+    saga
 }
 
 /// The state after one more fact.
@@ -46,46 +50,35 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
     saga.updated_at = at;
     match fact {
         // A second start says nothing: `replay` refuses it.
-        Fact::Started(_) => {}
-        Fact::Skipped { step } => saga.steps[step.index()].forward.phase = Phase::Skipped,
-        Fact::Scheduled {
-            place,
-            operation,
-            input,
-            ..
-        } => scheduled(saga, place.step, *operation, input, at),
-        Fact::StepFailed {
-            place,
-            operation,
-            code,
-            message,
-        } => {
-            let target = operation_mut(saga, place.step, *operation);
-            target.error = Some((code.clone(), message.clone()));
-            target.phase = refused_phase(*operation);
+        Fact::Started(_) | Fact::LateResult { .. } => {}
+        Fact::TurnGranted => saga.turn_granted = true,
+        Fact::DeadlinePassed => saga.deadline_passed = true,
+        Fact::Scheduled { .. } | Fact::AttemptEnded(_) | Fact::Withdrawn { .. } => {
+            attempt::evolve(saga, fact, at);
         }
-        Fact::AttemptEnded(ended) => attempt_ended(saga, ended, at),
-        Fact::Withdrawn {
-            place,
-            operation,
-            attempt,
-            code,
-            ..
-        } => {
-            let target = operation_mut(saga, place.step, *operation);
-            withdrawn(target, *operation, *attempt, code);
+        Fact::Skipped { .. }
+        | Fact::ItemsListed { .. }
+        | Fact::StepFailed { .. }
+        | Fact::Continued { .. }
+        | Fact::Settling { .. } => place::evolve(saga, fact),
+        Fact::SignalAwaited { .. }
+        | Fact::SignalConsumed { .. }
+        | Fact::Sleeping { .. }
+        | Fact::Slept { .. }
+        | Fact::Emitted { .. } => waiting::evolve(saga, fact),
+        Fact::ChildRequested(_) | Fact::ChildPinned { .. } | Fact::ChildEnded { .. } => {
+            child::evolve(saga, fact);
         }
-        Fact::AbortDecided(reason) => {
-            saga.abort = Some(Abort {
-                reason: reason.clone(),
-                at,
-            });
-            saga.cancel_pending = None;
-            abandon_pending_retries(saga, at);
+        Fact::SignalReceived(signal) => {
+            saga.payload_bytes += payload_bytes(&signal.payload);
+            Arc::make_mut(saga.signals.get_or_insert_default()).receive(signal);
         }
-        Fact::Settling { place, until } => {
-            saga.steps[place.step.index()].compensation.phase = Phase::Settling { until: *until };
+        Fact::SignalUnconsumed { number } => {
+            if let Some(signals) = &mut saga.signals {
+                Arc::make_mut(signals).take(*number);
+            }
         }
+        Fact::AbortDecided(reason) => aborted(saga, reason, at),
         Fact::CancelPending { by, reason } => {
             saga.cancel_pending = Some(CancelRequest {
                 by: by.clone(),
@@ -93,138 +86,117 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
             });
         }
         Fact::CancelDropped => saga.cancel_pending = None,
-        Fact::LateResult { .. } => {}
-        Fact::TurnGranted
-        | Fact::ItemsListed { .. }
-        | Fact::SignalAwaited { .. }
-        | Fact::SignalReceived(_)
-        | Fact::SignalConsumed { .. }
-        | Fact::SignalUnconsumed { .. }
-        | Fact::Sleeping { .. }
-        | Fact::Slept { .. }
-        | Fact::ChildRequested(_)
-        | Fact::ChildPinned { .. }
-        | Fact::ChildEnded { .. }
-        | Fact::Emitted { .. }
-        | Fact::Continued { .. }
-        | Fact::DeadlinePassed
-        | Fact::Operated(_) => {}
-        Fact::IncidentOpened(incident) => {
-            saga.incidents.push(OpenIncident {
-                incident: incident.clone(),
-                opened_at: at,
-            });
+        Fact::IncidentOpened(incident) => incident_opened(saga, incident, at),
+        Fact::IncidentClosed { place, operation } => {
+            saga.incidents
+                .retain(|open| !open.is_about(*place, *operation));
         }
-        Fact::IncidentClosed { place, operation } => saga
-            .incidents
-            .retain(|open| open.incident.place != *place || open.incident.operation != *operation),
+        Fact::Operated(operated) => operated_on(saga, operated, at),
         Fact::Completed { output } => {
             saga.payload_bytes += payload_bytes(output);
-            saga.end = Some(End::Completed(output.clone()));
-            saga.ended_at = Some(at);
+            ended(saga, End::Completed(output.clone()), at);
         }
-        Fact::Compensated => {
-            saga.end = Some(End::Compensated);
-            saga.ended_at = Some(at);
+        Fact::Compensated => ended(saga, End::Compensated, at),
+    }
+    if let Some(place) = fact.place() {
+        attempt::settle_listed(saga, place.step);
+    }
+}
+
+fn ended(saga: &mut Saga, end: End, at: Time) {
+    saga.end = Some(end);
+    saga.ended_at = Some(at);
+}
+
+/// An abort lets nothing begin going forward, and what only waits is over. A saga that had completed goes on: undoing.
+fn aborted(saga: &mut Saga, reason: &AbortReason, at: Time) {
+    let held_since = saga.held_since();
+    saga.abort = Some(Abort {
+        reason: reason.clone(),
+        at,
+    });
+    saga.cancel_pending = None;
+    if let Some(End::Completed(_)) = saga.end {
+        saga.end = None;
+        saga.ended_at = None;
+    }
+    let last_due = held_since.map_or(at, |held| held.min(at));
+    for step in &mut saga.steps {
+        attempt::abandon(&mut step.itself, last_due);
+        if let Some(items) = &mut step.items {
+            for place in &mut Arc::make_mut(items).places {
+                attempt::abandon(place, last_due);
+            }
         }
     }
 }
 
-fn scheduled(
+fn incident_opened(saga: &mut Saga, incident: &Incident, at: Time) {
+    saga.incidents_opened = saga.incidents_opened.saturating_add(1);
+    saga.incidents.push(OpenIncident {
+        number: saga.incidents_opened,
+        incident: incident.clone(),
+        opened_at: at,
+    });
+}
+
+fn operated_on(saga: &mut Saga, operated: &Operated, at: Time) {
+    match &operated.act {
+        Act::Retry {
+            place,
+            operation,
+            input: None,
+        } => place::retried(saga, *place, *operation, at),
+        // The schedule of the new round follows as a fact of its own.
+        Act::Retry {
+            input: Some(input), ..
+        } => saga.payload_bytes += payload_bytes(input),
+        Act::Skip { place } => place::skipped(saga, *place),
+        Act::Resolve {
+            place,
+            operation,
+            output,
+        } => {
+            saga.payload_bytes += payload_bytes(output);
+            place::resolved(saga, *place, *operation, output);
+        }
+        Act::ResolveAbsent { place } => {
+            if let Some(status) = place_mut(saga, *place) {
+                place::absent(status);
+            }
+        }
+        Act::Terminate => ended(saga, End::Terminated(operated.reason.clone()), at),
+        Act::Compensate | Act::Pause | Act::Resume => {}
+    }
+}
+
+/// A place; none if it does not exist.
+fn place_mut(saga: &mut Saga, place: Place) -> Option<&mut PlaceStatus> {
+    let step = saga.steps.get_mut(place.step.index())?;
+    match place.item.checked_sub(1) {
+        None => Some(&mut step.itself),
+        Some(at) => {
+            let at = usize::try_from(at).ok()?;
+            let items = step.items.as_mut()?;
+            // Looked at first: what does not exist must not make a copy of the others.
+            items.places.get(at)?;
+            Arc::make_mut(items).places.get_mut(at)
+        }
+    }
+}
+
+/// An operation of a place; none if the place does not exist.
+fn operation_mut(
     saga: &mut Saga,
-    step: StepIndex,
+    place: Place,
     operation: OperationKind,
-    input: &Payload,
-    at: Time,
-) {
-    let order = 1 + saga
-        .steps
-        .iter()
-        .map(|status| status.forward.order.max(status.compensation.order))
-        .max()
-        .unwrap_or(0);
-    saga.payload_bytes += payload_bytes(input);
-    let target = operation_mut(saga, step, operation);
-    target.phase = Phase::Scheduled { due_at: at };
-    target.input = Some(input.clone());
-    target.attempt = 1;
-    target.first_at = Some(at);
-    target.unclear.insert(1);
-    target.order = order;
-}
-
-fn withdrawn(target: &mut Operation, operation: OperationKind, attempt: u32, code: &str) {
-    target.unclear.remove(&attempt);
-    // One that was overtaken says nothing about how its operation ended.
-    if matches!(target.phase, Phase::Scheduled { .. }) {
-        target.error = Some((code.to_owned(), "it was never sent".into()));
-    }
-    target.phase = ended_phase(target, operation);
-}
-
-fn attempt_ended(saga: &mut Saga, ended: &AttemptEnded, at: Time) {
-    if let Outcome::Succeeded { output } = &ended.outcome {
-        saga.payload_bytes += payload_bytes(output);
-    }
-    let operation = ended.operation;
-    let target = operation_mut(saga, ended.place.step, operation);
-    target.barrier |= ended.verdict.is_some();
-    // While an older attempt ends, the one under way was sent, if it was, at some time until now.
-    let under_way = matches!(target.phase, Phase::Scheduled { due_at } if due_at <= at);
-    let overtaken = (under_way && ended.attempt < target.attempt).then_some(at);
-    target.last_sent_at = target.last_sent_at.max(ended.sent_at).max(overtaken);
-    if let Some((code, message)) = ended.outcome.error() {
-        target.error = Some((code.to_owned(), message.to_owned()));
-    }
-    match &ended.outcome {
-        Outcome::Succeeded { output } => {
-            target.output = Some(output.clone());
-            target.error = None;
-            target.phase = Phase::Succeeded;
-        }
-        Outcome::Unusable { .. } => target.phase = Phase::Unusable,
-        Outcome::NothingToUndo => target.phase = Phase::NothingToUndo,
-        Outcome::Rejected { .. }
-        | Outcome::Fatal { .. }
-        | Outcome::Superseded
-        | Outcome::Absent => {
-            if ended.verdict.is_some() {
-                // The barrier's recorded "no" speaks for the operation: no attempt had, or will have, an effect.
-                target.unclear.clear();
-            } else {
-                target.unclear.remove(&ended.attempt);
-                abandon_pending_retry(target, at);
-            }
-            target.phase = refused_phase(operation);
-        }
-        Outcome::Failed { .. } | Outcome::Unknown { .. } => match ended.retry_at {
-            Some(due_at) => {
-                target.attempt = ended.attempt.saturating_add(1);
-                target.unclear.insert(target.attempt);
-                target.phase = Phase::Scheduled { due_at };
-            }
-            None => target.phase = ended_phase(target, operation),
-        },
-    }
-}
-
-/// An abort lets no forward attempt begin: those that were not yet due never will be.
-fn abandon_pending_retries(saga: &mut Saga, at: Time) {
-    for status in &mut saga.steps {
-        let forward = &mut status.forward;
-        if abandon_pending_retry(forward, at) {
-            forward.phase = ended_phase(forward, OperationKind::Forward);
-        }
-    }
-}
-
-/// An attempt that was not yet due never left. False if there is none.
-fn abandon_pending_retry(operation: &mut Operation, at: Time) -> bool {
-    let pending = matches!(operation.phase, Phase::Scheduled { due_at } if due_at > at);
-    if pending {
-        operation.unclear.remove(&operation.attempt);
-    }
-    pending
+) -> Option<&mut Operation> {
+    let status = place_mut(saga, place)?;
+    Some(match operation {
+        OperationKind::Forward => &mut status.forward,
+        OperationKind::Compensate => &mut status.compensation,
+        OperationKind::Query => status.query.get_or_insert_default(),
+    })
 }
 
 /// Where an operation is that ended without success and without a "no" of its own.
@@ -240,14 +212,6 @@ fn refused_phase(kind: OperationKind) -> Phase {
     match kind {
         OperationKind::Forward => Phase::Refused,
         OperationKind::Compensate | OperationKind::Query => Phase::Parked,
-    }
-}
-
-fn operation_mut(saga: &mut Saga, step: StepIndex, operation: OperationKind) -> &mut Operation {
-    let status = &mut saga.steps[step.index()];
-    match operation {
-        OperationKind::Forward => &mut status.forward,
-        OperationKind::Compensate | OperationKind::Query => &mut status.compensation,
     }
 }
 

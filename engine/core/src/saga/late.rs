@@ -1,26 +1,39 @@
 //! What comes after its operation was decided. Most of it changes nothing; some of it settles a doubt; and a success that
 //! nothing will undo is said aloud.
 
-use amends_definitions::StepIndex;
-
 use crate::fact::{AttemptEnded, Fact, IncidentReason};
+use crate::id::Place;
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::Decision;
-use crate::saga::state::Phase;
+use crate::saga::place::Phase;
 use crate::shard::io::Acknowledged;
 
 impl Decision<'_> {
     pub(super) fn late_outcome(&mut self, ended: AttemptEnded) -> Acknowledged {
         match ended.operation {
             OperationKind::Forward => self.late_forward(ended),
-            OperationKind::Compensate | OperationKind::Query => self.late_compensation(ended),
+            OperationKind::Compensate => self.late_compensation(ended),
+            OperationKind::Query => self.late_query(ended),
         }
     }
 
+    /// What belongs to a round that a person ended: it had been without effect, so a success is news.
+    pub(super) fn outcome_of_old_round(&mut self, ended: AttemptEnded) -> Acknowledged {
+        let success = matches!(
+            ended.outcome,
+            Outcome::Succeeded { .. } | Outcome::Unusable { .. }
+        );
+        if ended.operation == OperationKind::Forward && success {
+            return self.leaked(ended);
+        }
+        Acknowledged::Late
+    }
+
     fn late_forward(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let forward = &self.saga.steps[ended.place.step.index()].forward;
+        let status = self.saga.place(ended.place);
+        let forward = &status.forward;
         let in_doubt = forward.is_in_doubt(ended.attempt);
-        let undecided = self.saga.end.is_none() && self.compensation_is_undecided(ended.place.step);
+        let undecided = self.saga.end.is_none() && status.compensation_is_undecided();
         match (&ended.outcome, forward.phase) {
             (Outcome::Succeeded { .. } | Outcome::Unusable { .. }, phase)
                 if undecided && (in_doubt || phase == Phase::Unresolved) =>
@@ -36,6 +49,11 @@ impl Decision<'_> {
                 Outcome::Succeeded { .. } | Outcome::Unusable { .. },
                 Phase::Unresolved | Phase::Refused,
             ) => self.late_effect(ended),
+            // One that the saga went past, and whose effect was not known.
+            (
+                Outcome::Succeeded { .. } | Outcome::Unusable { .. },
+                Phase::Continued | Phase::Skipped,
+            ) if !forward.effect => self.late_effect(ended),
             // The same answer again, or one that says nothing definite.
             (
                 Outcome::Succeeded { .. }
@@ -54,72 +72,96 @@ impl Decision<'_> {
 
     /// Nobody knew, and now somebody says: the first definite result decides, late as it is (I12).
     fn doubt_settled(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let step = ended.place.step;
+        let place = ended.place;
         self.record(Fact::AttemptEnded(ended));
-        self.doubt_lessened(step);
+        self.doubt_lessened(place);
         Acknowledged::Recorded
     }
 
-    /// One attempt fewer is in doubt: if it was the last, or if it was a success, the step goes on from there.
-    pub(super) fn doubt_lessened(&mut self, step: StepIndex) {
-        let forward = &self.saga.steps[step.index()].forward;
-        let success = forward.phase == Phase::Succeeded;
-        let resolved = success || forward.phase == Phase::Unusable || forward.unclear.is_empty();
+    /// One attempt fewer is in doubt: if it was the last, or if it was a success, the place goes on from there.
+    pub(super) fn doubt_lessened(&mut self, place: Place) {
+        let forward = &self.saga.place(place).forward;
         if self.saga.abort.is_some() {
-            self.advance_backward();
-        } else if resolved {
-            self.close_incident(Some(step), Some(OperationKind::Forward));
-            if success {
-                self.forward_succeeded(step);
-            } else {
-                self.forward_ended(step);
-            }
+            return self.advance_backward();
         }
-    }
-
-    /// The step's compensation has not begun: what is learned about the action still counts.
-    pub(super) fn compensation_is_undecided(&self, step: StepIndex) -> bool {
-        matches!(
-            self.saga.steps[step.index()].compensation.phase,
-            Phase::Waiting | Phase::Settling { .. }
-        )
+        match forward.phase {
+            Phase::Succeeded => {
+                self.close_incidents(Some(place), Some(OperationKind::Forward));
+                self.goes_on(place);
+            }
+            Phase::Unusable => {
+                self.close_incidents(Some(place), Some(OperationKind::Forward));
+                self.forward_ended(place);
+            }
+            Phase::Refused | Phase::Unresolved if forward.unclear.is_empty() => {
+                self.close_incidents(Some(place), Some(OperationKind::Forward));
+                self.forward_ended(place);
+            }
+            // Still in doubt, or the saga went past it.
+            Phase::Refused
+            | Phase::Unresolved
+            | Phase::Waiting
+            | Phase::Listed
+            | Phase::Settling { .. }
+            | Phase::Scheduled { .. }
+            | Phase::Awaiting { .. }
+            | Phase::Sleeping { .. }
+            | Phase::ChildRequested
+            | Phase::ChildUnderWay
+            | Phase::Continued
+            | Phase::Skipped
+            | Phase::NothingToUndo
+            | Phase::Parked => {}
+        }
     }
 
     /// A success of an action that was decided against. If its compensation is still to come, or a barrier orders the two,
     /// it is undone; else it may be an effect that nothing undoes.
     fn late_effect(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let step = ended.place.step;
-        let status = &self.saga.steps[step.index()];
-        let compensated = status.compensation.attempt > 0;
+        let place = ended.place;
+        let compensated = self.saga.place(place).compensation.attempt > 0;
         let leak = if compensated {
             ended.verdict.is_none()
         } else {
-            !self.saga.owes_compensation(step) || self.saga.end.is_some()
+            !self.saga.owes_compensation(place) || self.saga.end.is_some()
         };
-        let known = self.saga.incidents.iter().any(|open| {
-            open.incident.place.map(|place| place.step) == Some(step)
-                && open.incident.reason == IncidentReason::PossibleLeakedEffect
-        });
-        // A leak is said even then: once for each step, so the history stays bounded.
-        if known || (!leak && self.history_is_full()) {
+        if leak {
+            return self.leaked(ended);
+        }
+        if !self.leak_is_known(place) && !self.history_is_full() {
+            self.record(Fact::LateResult { ended, leak });
+        }
+        Acknowledged::Late
+    }
+
+    /// An effect that nothing undoes is said, even with a full history: once for each place, so that stays bounded.
+    fn leaked(&mut self, ended: AttemptEnded) -> Acknowledged {
+        let place = ended.place;
+        if self.leak_is_known(place) {
             return Acknowledged::Late;
         }
         let message = format!(
             "attempt {} of {} succeeded after it had been decided otherwise",
             ended.attempt,
-            self.saga.definition.step(step).id()
+            self.saga.definition.step(place.step).id()
         );
-        self.record(Fact::LateResult { ended, leak });
-        if leak {
-            let reason = IncidentReason::PossibleLeakedEffect;
-            self.open_incident(Some(step), None, reason, &message);
-        }
+        self.record(Fact::LateResult { ended, leak: true });
+        let reason = IncidentReason::PossibleLeakedEffect;
+        self.open_incident(Some((place, None)), reason, None, &message);
         Acknowledged::Late
+    }
+
+    fn leak_is_known(&self, place: Place) -> bool {
+        self.saga.incidents.iter().any(|open| {
+            open.incident.place == Some(place)
+                && open.incident.reason == IncidentReason::PossibleLeakedEffect
+        })
     }
 
     /// A compensation that a person was asked for turns out to be done.
     fn late_compensation(&mut self, ended: AttemptEnded) -> Acknowledged {
-        let parked = self.saga.steps[ended.place.step.index()].compensation.phase == Phase::Parked;
+        let place = ended.place;
+        let parked = self.saga.place(place).compensation.phase == Phase::Parked;
         let done = matches!(
             ended.outcome,
             Outcome::Succeeded { .. } | Outcome::Unusable { .. } | Outcome::NothingToUndo
@@ -127,9 +169,8 @@ impl Decision<'_> {
         if !parked || !done || self.saga.end.is_some() {
             return Acknowledged::Late;
         }
-        let step = ended.place.step;
         self.record(Fact::AttemptEnded(ended));
-        self.close_incident(Some(step), Some(OperationKind::Compensate));
+        self.close_incidents(Some(place), Some(OperationKind::Compensate));
         self.advance_backward();
         Acknowledged::Recorded
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use amends_definitions::{RetryPolicy, StepIndex, Timeouts};
+use amends_definitions::{RetryPolicy, Timeouts};
 
-use crate::id::SagaId;
+use crate::id::{Place, SagaId};
 use crate::key::fraction;
 use crate::outcome::OperationKind;
 use crate::time::Time;
@@ -12,10 +12,13 @@ use crate::time::Time;
 /// What is asked: may there be an attempt after this one, and when?
 pub(crate) struct Question<'a> {
     pub saga: SagaId,
-    pub step: StepIndex,
+    pub place: Place,
+    pub round: u32,
     pub operation: OperationKind,
     /// The attempt that just ended, from 1.
     pub attempt: u32,
+    /// Attempts before it that do not count: those before an operator's retry.
+    pub uncounted: u32,
     pub first_at: Time,
     pub now: Time,
     pub code: &'a str,
@@ -24,13 +27,19 @@ pub(crate) struct Question<'a> {
     pub park_after: Option<Duration>,
 }
 
+impl Question<'_> {
+    fn counted(&self) -> u32 {
+        self.attempt.saturating_sub(self.uncounted)
+    }
+}
+
 /// When the next attempt is due; none if the budget is spent.
 pub(crate) fn next_due(
     question: &Question<'_>,
     policy: &RetryPolicy,
     timeouts: &Timeouts,
 ) -> Option<Time> {
-    if policy.max_attempts != 0 && question.attempt >= policy.max_attempts {
+    if policy.max_attempts != 0 && question.counted() >= policy.max_attempts {
         return None;
     }
     if policy
@@ -56,18 +65,22 @@ pub(crate) fn next_due(
 
 /// `initial * backoff^(n-1)`, at most `max`, spread by the jitter.
 fn interval(question: &Question<'_>, policy: &RetryPolicy) -> Duration {
-    let exponent = i32::try_from(question.attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+    let exponent = i32::try_from(question.counted().saturating_sub(1)).unwrap_or(i32::MAX);
     let max = policy.max_interval.as_secs_f64();
     let grown = (policy.initial_interval.as_secs_f64() * policy.backoff.powi(exponent)).min(max);
     let mut name = Vec::with_capacity(32);
     name.extend_from_slice(question.saga.as_uuid().as_bytes());
-    name.extend_from_slice(&question.step.0.to_le_bytes());
+    name.extend_from_slice(&question.place.step.0.to_le_bytes());
     name.push(match question.operation {
         OperationKind::Forward => 0,
         OperationKind::Compensate => 1,
         OperationKind::Query => 2,
     });
     name.extend_from_slice(&question.attempt.to_le_bytes());
+    if (question.place.item, question.round) != (0, 0) {
+        name.extend_from_slice(&question.place.item.to_le_bytes());
+        name.extend_from_slice(&question.round.to_le_bytes());
+    }
     let spread = 1.0 + policy.jitter * (2.0 * fraction(&name) - 1.0);
     Duration::try_from_secs_f64(grown * spread).unwrap_or(policy.max_interval)
 }
@@ -75,6 +88,8 @@ fn interval(question: &Question<'_>, policy: &RetryPolicy) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amends_definitions::StepIndex;
+
     use crate::id::ShardId;
 
     fn policy() -> RetryPolicy {
@@ -101,9 +116,11 @@ mod tests {
     fn question(attempt: u32) -> Question<'static> {
         Question {
             saga: SagaId::new(Time::EPOCH, ShardId(0), 1),
-            step: StepIndex(0),
+            place: Place::from(StepIndex(0)),
+            round: 0,
             operation: OperationKind::Forward,
             attempt,
+            uncounted: 0,
             first_at: Time::EPOCH,
             now: Time::EPOCH,
             code: "X",

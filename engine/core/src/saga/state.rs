@@ -1,14 +1,17 @@
-//! What a saga knows of itself. Changed by `evolve` alone.
+//! What a saga knows of itself. Changed by `evolve` alone. What it knows of one place is in `place`; what follows from both
+//! without being recorded is in `standing`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use amends_definitions::{Compensation, Definition, Kind, Payload, StepIndex};
+use amends_definitions::{Definition, Payload, StepIndex};
 
-use crate::fact::{AbortReason, Incident, Started};
-use crate::id::SagaId;
+use crate::fact::{AbortReason, ChildOutcome, Incident, IncidentReason, Parent, Started};
+use crate::id::{Place, SagaId};
 use crate::journal::SagaState;
 use crate::outcome::OperationKind;
+use crate::saga::place::{NEVER_BEGUN, Operation, PlaceStatus, StepStatus};
+use crate::saga::signals::Signals;
+use crate::shard::io::ChildState;
 use crate::time::Time;
 
 /// A saga's state: the fold of its facts.
@@ -24,7 +27,15 @@ pub struct Saga {
     pub(crate) abort: Option<Abort>,
     pub(crate) cancel_pending: Option<CancelRequest>,
     pub(crate) incidents: Vec<OpenIncident>,
+    /// How many incidents it has ever had.
+    pub(crate) incidents_opened: u32,
     pub(crate) steps: Vec<StepStatus>,
+    /// The last place in the order of scheduling that was given away.
+    pub(crate) last_order: u32,
+    pub(crate) turn_granted: bool,
+    pub(crate) deadline_passed: bool,
+    /// None until the first signal.
+    pub(crate) signals: Option<Arc<Signals>>,
     pub(crate) facts: u32,
     pub(crate) payload_bytes: u64,
 }
@@ -36,6 +47,8 @@ pub(crate) enum End {
     Completed(Payload),
     /// Undone.
     Compensated,
+    /// Given up, for this reason.
+    Terminated(String),
 }
 
 /// The recorded decision to compensate.
@@ -59,104 +72,28 @@ pub struct CancelRequest {
 /// An incident that nobody closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenIncident {
+    /// Its number within the saga, from 1 in the order of opening.
+    pub number: u32,
     /// What.
     pub incident: Incident,
     /// Since when.
     pub opened_at: Time,
 }
 
-/// A step's two operations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepStatus {
-    /// The action.
-    pub forward: Operation,
-    /// What undoes it.
-    pub compensation: Operation,
-}
-
-/// One operation of a step.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Operation {
-    /// Where it is.
-    pub phase: Phase,
-    /// Its recorded input, once it was scheduled.
-    pub input: Option<Payload>,
-    /// Its output, once it succeeded with a usable one.
-    pub output: Option<Payload>,
-    /// The current or last attempt; 0 before the first.
-    pub attempt: u32,
-    /// When the first attempt was scheduled.
-    pub first_at: Option<Time>,
-    /// The latest time at which an attempt that has ended, or that was overtaken, may have been sent.
-    pub last_sent_at: Option<Time>,
-    /// The last failure's code and words.
-    pub error: Option<(String, String)>,
-    /// Attempts that may have had an effect, or may still have one.
-    pub unclear: BTreeSet<u32>,
-    /// A barrier has said something about this operation.
-    pub barrier: bool,
-    /// Its place in the order of scheduling within the saga, from 1; 0 before.
-    pub order: u32,
-}
-
-/// Where an operation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Phase {
-    /// Not begun.
-    #[default]
-    Waiting,
-    /// A compensation that is not scheduled before this time, so that a late execution can show itself.
-    Settling {
-        /// Until when.
-        until: Time,
-    },
-    /// An attempt is due at this time, or under way since.
-    Scheduled {
-        /// Not before.
-        due_at: Time,
-    },
-    /// It succeeded.
-    Succeeded,
-    /// It succeeded, and its output cannot be used.
-    Unusable,
-    /// `when` was false.
-    Skipped,
-    /// It ended with a definite "no", or before anything was sent. What earlier attempts did may be unclear.
-    Refused,
-    /// It ended, and nobody knows whether it had its effect: the budget was spent, or the abort came between two attempts.
-    Unresolved,
-    /// Of a compensation: there was nothing to undo.
-    NothingToUndo,
-    /// Of a compensation: a person has to look.
-    Parked,
-}
-
-impl Operation {
-    /// Of an action: what needs it may begin.
+impl OpenIncident {
+    /// It is about this operation of this place.
     #[must_use]
-    pub fn lets_go_on(&self) -> bool {
-        matches!(self.phase, Phase::Succeeded | Phase::Skipped)
+    pub fn is_about(&self, place: Option<Place>, operation: Option<OperationKind>) -> bool {
+        self.incident.place == place && self.incident.operation == operation
     }
 
-    /// It cannot change any more by its own means.
+    /// It holds forward work back until somebody resumes the saga.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        match self.phase {
-            Phase::Waiting | Phase::Settling { .. } | Phase::Scheduled { .. } => false,
-            Phase::Succeeded
-            | Phase::Unusable
-            | Phase::Skipped
-            | Phase::Refused
-            | Phase::Unresolved
-            | Phase::NothingToUndo
-            | Phase::Parked => true,
-        }
-    }
-
-    /// It ended without a success, and this attempt may have had its effect, or may still have it.
-    #[must_use]
-    pub fn is_in_doubt(&self, attempt: u32) -> bool {
-        matches!(self.phase, Phase::Refused | Phase::Unresolved) && self.unclear.contains(&attempt)
+    pub fn holds(&self) -> bool {
+        matches!(
+            self.incident.reason,
+            IncidentReason::Paused | IncidentReason::DeadlineExceeded
+        )
     }
 }
 
@@ -203,10 +140,17 @@ impl Saga {
         match (&self.end, self.incidents.is_empty(), &self.abort) {
             (Some(End::Completed(_)), _, _) => SagaState::Completed,
             (Some(End::Compensated), _, _) => SagaState::Compensated,
+            (Some(End::Terminated(_)), _, _) => SagaState::Terminated,
             (None, false, _) => SagaState::Parked,
             (None, true, Some(_)) => SagaState::Compensating,
             (None, true, None) => SagaState::Running,
         }
+    }
+
+    /// It has ended. A child that completed may still be undone by its parent.
+    #[must_use]
+    pub fn terminal(&self) -> bool {
+        self.end.is_some()
     }
 
     /// What `output` made of it, once it completed.
@@ -214,7 +158,7 @@ impl Saga {
     pub fn output(&self) -> Option<&Payload> {
         match &self.end {
             Some(End::Completed(output)) => Some(output),
-            Some(End::Compensated) | None => None,
+            Some(End::Compensated | End::Terminated(_)) | None => None,
         }
     }
 
@@ -248,89 +192,114 @@ impl Saga {
         self.facts
     }
 
-    /// An operation of a step.
-    ///
-    /// # Panics
-    /// If the index is of another definition.
+    /// Its deadline has passed.
     #[must_use]
-    pub fn operation(&self, step: StepIndex, operation: OperationKind) -> &Operation {
-        let status = &self.steps[step.index()];
+    pub fn deadline_passed(&self) -> bool {
+        self.deadline_passed
+    }
+
+    /// When its forward part has to be done; none without a deadline.
+    #[must_use]
+    pub fn deadline_at(&self) -> Option<Time> {
+        let deadline = self.definition.deadline()?;
+        Some(self.started_at + deadline.after)
+    }
+
+    /// Accepted signals; none until the first.
+    #[must_use]
+    pub fn signals(&self) -> Option<&Signals> {
+        self.signals.as_deref()
+    }
+
+    /// It has to wait for its ordering key, or for the limit of its definition, before it begins a step.
+    #[must_use]
+    pub fn needs_turn(&self) -> bool {
+        self.started.ordering_key.is_some() || self.started.concurrency_max.is_some()
+    }
+
+    /// Its turn has come; true also if it needs none.
+    #[must_use]
+    pub fn turn_granted(&self) -> bool {
+        self.turn_granted
+    }
+
+    /// The saga that asked for it, if one did.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Parent> {
+        self.started.parent.as_ref()
+    }
+
+    /// What its parent is told of it.
+    #[must_use]
+    pub fn child_state(&self) -> ChildState {
+        let (code, message) = self.abort.as_ref().map_or(("", ""), |abort| {
+            (abort.reason.code(), abort.reason.message())
+        });
+        match &self.end {
+            None => ChildState::UnderWay,
+            Some(End::Completed(output)) => ChildState::Ended(ChildOutcome::Completed {
+                output: output.clone(),
+            }),
+            Some(End::Compensated) => ChildState::Ended(ChildOutcome::Compensated {
+                code: code.to_owned(),
+                message: message.to_owned(),
+            }),
+            Some(End::Terminated(reason)) => ChildState::Ended(ChildOutcome::Terminated {
+                message: reason.clone(),
+            }),
+        }
+    }
+
+    /// What is known of a place; of one that does not exist, that nothing was begun there.
+    #[must_use]
+    pub fn place(&self, place: impl Into<Place>) -> &PlaceStatus {
+        let place = place.into();
+        self.steps
+            .get(place.step.index())
+            .and_then(|status| status.place(place.item))
+            .unwrap_or(&NEVER_BEGUN)
+    }
+
+    /// The place exists: its step does, and its item once the items are listed.
+    #[must_use]
+    pub fn has_place(&self, place: Place) -> bool {
+        self.steps
+            .get(place.step.index())
+            .is_some_and(|status| status.place(place.item).is_some())
+    }
+
+    /// An operation of a place.
+    #[must_use]
+    pub fn operation(&self, place: impl Into<Place>, operation: OperationKind) -> &Operation {
+        let status = self.place(place);
         match operation {
             OperationKind::Forward => &status.forward,
-            OperationKind::Compensate | OperationKind::Query => &status.compensation,
+            OperationKind::Compensate => &status.compensation,
+            OperationKind::Query => status.query.as_deref().unwrap_or(&NEVER_BEGUN.forward),
         }
     }
 
-    /// The step's action had, or may have had, an effect.
-    #[must_use]
-    pub fn may_have_effect(&self, step: StepIndex) -> bool {
-        let forward = &self.steps[step.index()].forward;
-        match forward.phase {
-            Phase::Succeeded | Phase::Unusable => true,
-            Phase::Scheduled { .. } | Phase::Refused | Phase::Unresolved => {
-                !forward.unclear.is_empty()
-            }
-            Phase::Waiting
-            | Phase::Settling { .. }
-            | Phase::Skipped
-            | Phase::NothingToUndo
-            | Phase::Parked => false,
-        }
+    /// The places at which a step's work is done: itself, or under `foreach` its items, once they are listed.
+    pub fn places_of(&self, step: StepIndex) -> impl DoubleEndedIterator<Item = Place> + use<> {
+        let (first, last) = match self.steps.get(step.index()) {
+            Some(status) if self.definition.step(step).foreach().is_some() => (1, status.count()),
+            Some(_) | None => (0, 0),
+        };
+        (first..=last).map(move |item| Place { step, item })
     }
 
-    /// The pivot's success, or its skipping; without a pivot, the first scheduling of a retriable step. Behind it the saga
-    /// can only go forward.
-    #[must_use]
-    pub fn past_point_of_no_return(&self) -> bool {
-        match self.definition.pivot() {
-            Some(pivot) => match self.steps[pivot.index()].forward.phase {
-                Phase::Succeeded | Phase::Unusable | Phase::Skipped => true,
-                Phase::Waiting
-                | Phase::Settling { .. }
-                | Phase::Scheduled { .. }
-                | Phase::Refused
-                | Phase::Unresolved
-                | Phase::NothingToUndo
-                | Phase::Parked => false,
-            },
-            None => self
-                .definition
-                .steps()
-                .iter()
-                .zip(&self.steps)
-                .any(|(step, status)| step.kind() == Kind::Retriable && status.forward.attempt > 0),
-        }
+    /// The places at which work is done, in the definition's order.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.definition
+            .step_indices()
+            .flat_map(|step| self.places_of(step))
     }
 
-    /// The pivot was scheduled, and neither succeeded nor is proven absent: nothing may be decided against it.
+    /// The item that expressions of a place see; none outside `foreach`.
     #[must_use]
-    pub fn pivot_in_doubt(&self) -> bool {
-        self.definition.pivot().is_some_and(|pivot| {
-            let forward = &self.steps[pivot.index()].forward;
-            match forward.phase {
-                Phase::Scheduled { .. } => true,
-                Phase::Refused | Phase::Unresolved => !forward.unclear.is_empty(),
-                Phase::Waiting
-                | Phase::Settling { .. }
-                | Phase::Succeeded
-                | Phase::Unusable
-                | Phase::Skipped
-                | Phase::NothingToUndo
-                | Phase::Parked => false,
-            }
-        })
-    }
-
-    /// After an abort, the step's compensation is owed and not done.
-    #[must_use]
-    pub fn owes_compensation(&self, step: StepIndex) -> bool {
-        matches!(
-            self.definition.step(step).compensation(),
-            Compensation::Call(_)
-        ) && self.may_have_effect(step)
-            && !matches!(
-                self.steps[step.index()].compensation.phase,
-                Phase::Succeeded | Phase::Unusable | Phase::NothingToUndo
-            )
+    pub fn item(&self, place: Place) -> Option<&Payload> {
+        let status = self.steps.get(place.step.index())?;
+        let at = usize::try_from(place.item.checked_sub(1)?).ok()?;
+        status.items.as_ref()?.values.get(at)
     }
 }

@@ -1,65 +1,97 @@
 //! What a shard holds of one saga, and what it holds of a batch in flight.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use amends_definitions::StepIndex;
-
-use crate::fact::IncidentReason;
+use crate::fact::{IncidentReason, Started};
 use crate::id::SagaId;
 use crate::journal::{JournalRow, KeyInsert, SagaState};
 use crate::key::Hash128;
-use crate::outcome::OperationKind;
 use crate::saga::{DueCommand, Phase, Saga};
-use crate::shard::flight::Flights;
-use crate::shard::io::{Input, Output};
+use crate::shard::children::Asks;
+use crate::shard::flight::{Attempt, Flights};
+use crate::shard::io::{Input, Output, Surroundings};
+use crate::shard::turns::Held;
 use crate::time::Time;
 
 /// A saga in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub saga: Saga,
+    /// Shared with the copy that a batch in flight keeps, until it changes.
+    pub saga: Arc<Saga>,
     pub flights: Flights,
-    /// When it came from the store; none if it began in memory.
-    pub loaded_at: Option<Time>,
+    /// What was asked of others about its children.
+    pub asks: Asks,
+    /// The position of its start.
+    pub position: u64,
+    /// What was due by then may have been sent by an earlier owner; none if it began with this one.
+    pub inherited_at: Option<Time>,
     /// When it is looked at again; as it stands in the shard's timers.
+    pub wake_at: Option<Time>,
+    /// What its row says once the batch in flight is written; none before its first batch.
+    pub row: Option<Row>,
+    /// It only waits, until then: it may leave memory.
+    pub rests_until: Option<Time>,
+    /// The store refused what its own timers led to: they rest until something arrives for it.
+    pub refused: bool,
+}
+
+/// What is written into a saga's row whenever it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub state: SagaState,
+    pub turn_granted: bool,
+    /// When it has to be in memory again; of a saga that was loaded, [`Time::EPOCH`]: some time, not later than it asks for.
     pub wake_at: Option<Time>,
 }
 
 impl Entry {
-    /// When an attempt in flight was last sent, or may have been: by this owner, or before its takeover by an earlier one.
-    pub fn sent_at(&self, step: StepIndex, operation: OperationKind, attempt: u32) -> Option<Time> {
-        let flight = self.flights.get(step, operation, attempt)?;
-        flight.sent_at.or(self.loaded_at.filter(|_| flight.resent))
+    /// A saga that begins at this position.
+    pub fn new(saga: Saga, position: u64) -> Self {
+        Self {
+            saga: Arc::new(saga),
+            flights: Flights::default(),
+            asks: Asks::default(),
+            position,
+            inherited_at: None,
+            wake_at: None,
+            row: None,
+            rests_until: None,
+            refused: false,
+        }
     }
 
-    /// The open attempt of an operation, if it is newer than this one and is due without having left.
-    pub fn unsent_successor(
-        &self,
-        step: StepIndex,
-        operation: OperationKind,
-        attempt: u32,
-    ) -> Option<u32> {
-        let target = self.saga.operation(step, operation);
+    /// When an attempt in flight was last sent, or may have been: by this owner, or before its takeover by an earlier one.
+    pub fn sent_at(&self, attempt: Attempt) -> Option<Time> {
+        let flight = self.flights.get(attempt)?;
+        flight
+            .sent_at
+            .or(self.inherited_at.filter(|_| flight.resent))
+    }
+
+    /// The open attempt of an operation, if it is newer than this one of the same round, and is due without having left.
+    pub fn unsent_successor(&self, attempt: Attempt) -> Option<Attempt> {
+        let target = self.saga.operation(attempt.place, attempt.operation);
         let Phase::Scheduled { due_at } = target.phase else {
             return None;
         };
         let open = DueCommand {
-            step,
-            operation,
+            place: attempt.place,
+            operation: attempt.operation,
+            round: target.round,
             attempt: target.attempt,
             due_at,
         };
-        (target.attempt > attempt && !self.may_have_left(&open)).then_some(target.attempt)
+        let newer = target.round == attempt.round && target.attempt > attempt.attempt;
+        (newer && !self.may_have_left(&open)).then_some(Attempt::from(&open))
     }
 
     /// This owner handed the open attempt out, or an earlier one may have sent it.
     pub fn may_have_left(&self, open: &DueCommand) -> bool {
-        self.flights
-            .get(open.step, open.operation, open.attempt)
-            .is_some()
+        self.flights.get(Attempt::from(open)).is_some()
             || self
-                .loaded_at
-                .is_some_and(|loaded_at| open.due_at <= loaded_at)
+                .inherited_at
+                .is_some_and(|inherited_at| open.due_at <= inherited_at)
     }
 }
 
@@ -68,10 +100,30 @@ impl Entry {
 pub(super) enum Slot {
     /// The saga.
     Present(Box<Entry>),
-    /// It was asked for; these inputs wait for it.
-    Loading(VecDeque<Queued>),
+    /// These inputs wait for it.
+    Loading(Loading),
+    /// The store has just said that there is no such saga, and something that may begin it is queued.
+    Absent,
     /// It exists, and cannot be read.
     Unreadable(Unreadable),
+}
+
+/// A saga that something waits for.
+#[derive(Clone, Debug)]
+pub(super) struct Loading {
+    pub waiting: VecDeque<Queued>,
+    pub asked: Asked,
+}
+
+/// Whether the store was asked for a saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// It could not say: it is asked again when the saga's time comes, or something more arrives.
+    Later,
+    /// It is asked when fewer others are.
+    Soon,
+    /// Its answer is awaited.
+    Now,
 }
 
 /// Why a saga cannot be read, and whether that is recorded.
@@ -81,6 +133,8 @@ pub(super) struct Unreadable {
     pub message: String,
     /// Its row's state.
     pub state: SagaState,
+    /// How it began and how many incidents it has had, if that much can be read.
+    pub known: Option<Box<(Started, u32)>>,
 }
 
 /// Something to decide.
@@ -88,7 +142,7 @@ pub(super) struct Unreadable {
 pub(super) enum Queued {
     /// From outside. A keyed start is not decided before its key was looked up.
     Input { input: Input, looked_up: bool },
-    /// A saga's time came.
+    /// A saga's time came, or its turn.
     Wake(SagaId),
     /// A saga that is here for the first time is compared with what is in flight.
     Reconcile(SagaId),
@@ -102,12 +156,19 @@ pub(super) enum Queued {
     },
 }
 
+/// What a decision is made with, beside its saga.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub now: Time,
+    pub surroundings: &'a dyn Surroundings,
+}
+
 /// A batch in the making or in flight: what was decided for it, and how to go back.
 #[derive(Debug, Default)]
 pub(super) struct InBatch {
     /// What was decided, in its order.
     pub inputs: Vec<Queued>,
-    /// What was in memory before, of each saga that was touched; none if nothing was.
+    /// What was in memory before, of each saga that was touched; none if it begins in this batch.
     pub before: BTreeMap<SagaId, Option<Slot>>,
     /// Where its rows begin.
     pub first_position: u64,
@@ -119,7 +180,11 @@ pub(super) struct InBatch {
     pub outputs: Vec<Output>,
     /// Keys that were taken in it.
     pub key_names: Vec<KeyName>,
+    /// Where sagas stood among those that wait for their turn, in the order of the changes.
+    pub turns: Vec<(SagaId, Option<Held>)>,
+    /// Children whose parents asked.
+    pub answers: BTreeSet<SagaId>,
 }
 
 /// A business key, within its shard.
-pub(super) type KeyName = (std::sync::Arc<str>, std::sync::Arc<str>, Hash128);
+pub(super) type KeyName = (Arc<str>, Arc<str>, Hash128);

@@ -1,16 +1,16 @@
-//! The shard machine: its queue, its timers, and the batch in flight. What each input means is in `deciding`.
+//! The shard machine: its queue, its timers, and the batch in flight. What each input means is in `deciding`; what follows
+//! from a batch for the sagas that it touched, in `sleeping` and `rows`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{Incarnation, SagaId, ShardId};
-use crate::journal::{SagaInsert, SagaState, SagaUpdate, ShardBatch};
+use crate::journal::ShardBatch;
 use crate::saga::Saga;
-use crate::shard::entry::{InBatch, KeyName, Queued, Slot};
-use crate::shard::flight::Frame;
-use crate::shard::io::{
-    Acknowledged, CancelRefusal, Existing, History, Input, OrderRefusal, Output, SignalRefusal,
-    Start, StartRefusal, Surroundings,
-};
+use crate::shard::entry::{InBatch, KeyName, Moment, Queued, Slot};
+use crate::shard::io::{Existing, History, Input, Output, Start, Surroundings};
+use crate::shard::loading::Loads;
+use crate::shard::starts::keyed_start;
+use crate::shard::turns::{Held, TurnRecovered, Turns};
 use crate::time::Time;
 
 /// One shard: its sagas, its timers, its commands in flight, and what is decided but not yet committed.
@@ -28,7 +28,16 @@ pub struct Shard {
     pub(super) sagas: BTreeMap<SagaId, Slot>,
     /// Keys of sagas that this owner started and that are still in memory: what a look-up in the store may have missed.
     pub(super) keys: BTreeMap<KeyName, Existing>,
-    timers: BTreeSet<(Time, SagaId)>,
+    /// When sagas in memory are looked at again.
+    pub(super) timers: BTreeSet<(Time, SagaId)>,
+    /// When sagas that sleep have to be back in memory.
+    pub(super) sleepers: BTreeSet<(Time, SagaId)>,
+    /// Sagas in memory that only wait, and whose rows do not say so yet.
+    pub(super) resting: BTreeSet<SagaId>,
+    pub(super) turns: Turns,
+    pub(super) loads: Loads,
+    /// What was due by then may have been sent by an earlier owner.
+    pub(super) taken_over_at: Option<Time>,
     pub(super) queue: VecDeque<Queued>,
     in_flight: Option<InBatch>,
     pub(super) outputs: Vec<Output>,
@@ -68,6 +77,11 @@ impl Shard {
             sagas: BTreeMap::new(),
             keys: BTreeMap::new(),
             timers: BTreeSet::new(),
+            sleepers: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            turns: Turns::default(),
+            loads: Loads::default(),
+            taken_over_at: None,
             queue: VecDeque::new(),
             in_flight: None,
             outputs: Vec::new(),
@@ -87,11 +101,37 @@ impl Shard {
         self.epoch
     }
 
+    /// Says who needs a turn, of the sagas that have not ended, those that sleep included: after the takeover, and before
+    /// any saga is recovered and any input taken.
+    pub fn recover_turns(&mut self, turns: Vec<TurnRecovered>) {
+        for TurnRecovered {
+            saga,
+            namespace,
+            definition,
+            turn,
+        } in turns
+        {
+            let group = (namespace, definition);
+            self.turns.set(saga, Some(Held { group, turn }));
+        }
+        // The owner before may have ended between an end and the turn that it freed.
+        let free = self.turns.free();
+        self.queue.extend(free.into_iter().map(Queued::Wake));
+    }
+
+    /// Says when sagas that sleep have to be back in memory: after the takeover, and before any input is taken. Those that
+    /// only something from outside can wake need not be named.
+    pub fn recover_sleepers(&mut self, sleepers: Vec<(SagaId, Time)>) {
+        let timed = sleepers.into_iter().filter(|(_, at)| *at < Time::INFINITY);
+        self.sleepers.extend(timed.map(|(saga, at)| (at, saga)));
+    }
+
     /// Brings an active saga back into memory, after the takeover and before the first input for it. Its commands become
     /// outputs of the next [`Shard::prepare`]; attempts that were scheduled before `now` are assumed sent.
     pub fn recover(&mut self, history: History, now: Time) {
+        self.taken_over_at = self.taken_over_at.max(Some(now));
         if !self.sagas.contains_key(&history.saga) {
-            let comparison = self.install(history, now);
+            let comparison = self.install(history, now, None);
             self.queue.extend(comparison);
         }
     }
@@ -110,10 +150,10 @@ impl Shard {
         });
     }
 
-    /// When [`Shard::prepare`] has something to do by itself: the earliest timer.
+    /// When [`Shard::prepare`] has something to do by itself: the earliest timer, or sleeper that can be loaded.
     #[must_use]
     pub fn next_wake(&self) -> Option<Time> {
-        self.timers.first().map(|(at, _)| *at)
+        self.earliest()
     }
 
     /// Something is queued or a timer is due, and no batch is in flight.
@@ -135,49 +175,40 @@ impl Shard {
         if self.in_flight.is_some() || self.deposed {
             return None;
         }
+        self.taken_over_at.get_or_insert(now);
         self.fire_timers(now);
-        let mut batch = InBatch::default();
+        let at = Moment { now, surroundings };
+        let mut batch = InBatch {
+            first_position: self.next_position,
+            ..InBatch::default()
+        };
         while batch.inputs.len() < limits.inputs
             && batch.rows.len() < limits.rows
             && batch.payload_bytes < limits.bytes
             && let Some(queued) = self.pop_decidable()
         {
-            if self.decide(&queued, &mut batch, now, surroundings) {
+            if self.decide(&queued, &mut batch, at) {
                 batch.inputs.push(queued);
             }
         }
-        self.withdraw_unsent(&mut batch, now, surroundings);
+        self.withdraw_unsent(&mut batch, at);
         self.settle_touched(&mut batch, now);
         if batch.rows.is_empty() {
             self.outputs.append(&mut batch.outputs);
-            self.evict_ended(&batch);
+            self.leave_memory(&batch);
             return None;
         }
-        let (inserts, updates) = self.saga_rows(&batch);
-        batch.first_position = batch
-            .rows
-            .first()
-            .map_or(self.next_position, |row| row.position);
-        let shard_batch = ShardBatch {
-            shard: self.id,
-            epoch: self.epoch,
-            rows: std::mem::take(&mut batch.rows),
-            inserts,
-            updates,
-            keys: std::mem::take(&mut batch.keys),
-            incidents_opened: Vec::new(),
-            incidents_closed: Vec::new(),
-        };
+        self.rest_others(&mut batch, now);
+        let written = self.write(&mut batch);
         self.in_flight = Some(batch);
-        Some(shard_batch)
+        Some(written)
     }
 
     /// The batch in flight is durable: its outputs are there.
-    pub fn committed(&mut self, now: Time) {
-        let _ = now;
+    pub fn committed(&mut self) {
         if let Some(mut batch) = self.in_flight.take() {
             self.outputs.append(&mut batch.outputs);
-            self.evict_ended(&batch);
+            self.leave_memory(&batch);
         }
     }
 
@@ -196,44 +227,43 @@ impl Shard {
         for name in &batch.key_names {
             self.keys.remove(name);
         }
+        for (saga, held) in batch.turns.into_iter().rev() {
+            self.turns.set(saga, held);
+        }
         for (saga, before) in batch.before {
-            match before {
-                Some(slot) => {
-                    self.remove_slot(saga);
-                    self.put_slot(saga, slot);
-                }
-                // What waits for the store's answer is no part of the batch.
-                None if matches!(self.sagas.get(&saga), Some(Slot::Loading(_))) => {}
-                None => {
-                    self.remove_slot(saga);
-                }
+            self.remove_slot(saga);
+            if let Some(slot) = before {
+                self.put_slot(saga, slot);
             }
         }
         for mut queued in batch.inputs.into_iter().rev() {
-            if let Queued::Input {
-                input: Input::Start { start, .. },
-                looked_up,
-            } = &mut queued
-            {
-                *looked_up = start.key.is_none();
+            if let Some((_, looked_up)) = keyed_start(&mut queued) {
+                *looked_up = false;
             }
             self.queue.push_front(queued);
         }
+    }
+
+    /// The keyed starts whose key has to be looked up in the store again: what to ask for before
+    /// [`Shard::starts_to_look_up`].
+    #[must_use]
+    pub fn unlooked_starts(&mut self) -> Vec<&Start> {
+        self.queue
+            .iter_mut()
+            .filter_map(keyed_start)
+            .filter(|(_, looked_up)| !**looked_up)
+            .map(|(start, _)| &*start)
+            .collect()
     }
 
     /// The keyed starts whose key has to be looked up in the store again: put what was found into `existing`. They are
     /// decided after this call, so make it only together with the answer.
     pub fn starts_to_look_up(&mut self) -> Vec<&mut Start> {
         let mut starts = Vec::new();
-        for queued in &mut self.queue {
-            if let Queued::Input {
-                input: Input::Start { start, .. },
-                looked_up,
-            } = queued
-                && !*looked_up
-            {
+        for (start, looked_up) in self.queue.iter_mut().filter_map(keyed_start) {
+            if !*looked_up {
                 *looked_up = true;
-                starts.push(&mut **start);
+                starts.push(start);
             }
         }
         starts
@@ -241,8 +271,7 @@ impl Shard {
 
     /// The store definitely refuses the data of the one input at the head of the queue (after [`Shard::rolled_back`], alone
     /// in its batch): the input is refused, and its saga parks as `RECORD_REFUSED`.
-    pub fn refuse_first(&mut self, message: &str, now: Time) {
-        let _ = now;
+    pub fn refuse_first(&mut self, message: &str) {
         if let Some(queued) = self.queue.pop_front() {
             self.refuse_data(&queued, message);
         }
@@ -259,8 +288,8 @@ impl Shard {
         let loading = std::mem::take(&mut self.sagas)
             .into_values()
             .filter_map(|slot| match slot {
-                Slot::Loading(waiting) => Some(waiting),
-                Slot::Present(_) | Slot::Unreadable(_) => None,
+                Slot::Loading(loading) => Some(loading.waiting),
+                Slot::Present(_) | Slot::Absent | Slot::Unreadable(_) => None,
             });
         let waiting: Vec<Queued> = loading.flatten().collect();
         let queue = std::mem::take(&mut self.queue);
@@ -270,6 +299,10 @@ impl Shard {
             }
         }
         self.timers.clear();
+        self.sleepers.clear();
+        self.resting.clear();
+        self.turns.clear();
+        self.loads.clear();
         self.keys.clear();
     }
 
@@ -301,12 +334,24 @@ impl Shard {
     pub fn saga(&self, id: SagaId) -> Option<&Saga> {
         match self.sagas.get(&id) {
             Some(Slot::Present(entry)) => Some(&entry.saga),
-            Some(Slot::Loading(_) | Slot::Unreadable(_)) | None => None,
+            Some(Slot::Loading(_) | Slot::Absent | Slot::Unreadable(_)) | None => None,
         }
     }
 
-    /// Remembers how a saga was before this batch, once.
+    /// Remembers how a saga was before this batch, once. What waits for the store's answer is no part of a batch.
     pub(super) fn touch(&mut self, saga: SagaId, batch: &mut InBatch) {
+        if let Some(slot @ (Slot::Present(_) | Slot::Absent | Slot::Unreadable(_))) =
+            self.sagas.get(&saga)
+        {
+            batch
+                .before
+                .entry(saga)
+                .or_insert_with(|| Some(slot.clone()));
+        }
+    }
+
+    /// Remembers that there was no such saga before this batch, or that the store had said so.
+    pub(super) fn touch_new(&mut self, saga: SagaId, batch: &mut InBatch) {
         batch
             .before
             .entry(saga)
@@ -315,10 +360,13 @@ impl Shard {
 
     /// Puts a slot, and its timer.
     pub(super) fn put_slot(&mut self, saga: SagaId, slot: Slot) {
-        if let Slot::Present(entry) = &slot
-            && let Some(at) = entry.wake_at
-        {
-            self.timers.insert((at, saga));
+        if let Slot::Present(entry) = &slot {
+            if let Some(at) = entry.wake_at {
+                self.timers.insert((at, saga));
+            }
+            if entry.rests_until.is_some() {
+                self.resting.insert(saga);
+            }
         }
         self.sagas.insert(saga, slot);
     }
@@ -344,183 +392,4 @@ impl Shard {
             Some(_) => self.queue.pop_front(),
         }
     }
-
-    fn fire_timers(&mut self, now: Time) {
-        while let Some((at, saga)) = self.timers.first().copied()
-            && at <= now
-        {
-            self.timers.pop_first();
-            if let Some(Slot::Present(entry)) = self.sagas.get_mut(&saga) {
-                entry.wake_at = None;
-                self.queue.push_back(Queued::Wake(saga));
-            }
-        }
-    }
-
-    /// Compares each touched saga with its flights: what it asks for now leaves with the batch.
-    fn settle_touched(&mut self, batch: &mut InBatch, now: Time) {
-        let touched: Vec<SagaId> = batch.before.keys().copied().collect();
-        let changed: BTreeSet<SagaId> = batch.rows.iter().map(|row| row.saga).collect();
-        for id in touched {
-            let Some(Slot::Present(entry)) = self.sagas.get_mut(&id) else {
-                continue;
-            };
-            let due = crate::saga::due(&entry.saga, now);
-            let frame = Frame {
-                incarnation: self.incarnation,
-                epoch: self.epoch,
-                loaded_at: entry.loaded_at,
-                now,
-            };
-            entry
-                .flights
-                .reconcile(&entry.saga, &due, &frame, &mut batch.outputs);
-            let wake_at = [due.wake_at, entry.flights.wake_at()]
-                .into_iter()
-                .flatten()
-                .min();
-            if entry.wake_at != wake_at {
-                if let Some(at) = entry.wake_at {
-                    self.timers.remove(&(at, id));
-                }
-                if let Some(at) = wake_at {
-                    self.timers.insert((at, id));
-                }
-                entry.wake_at = wake_at;
-            }
-            if changed.contains(&id) {
-                batch.outputs.push(Output::Changed {
-                    saga: id,
-                    state: entry.saga.state(),
-                });
-            }
-        }
-    }
-
-    fn saga_rows(&self, batch: &InBatch) -> (Vec<SagaInsert>, Vec<SagaUpdate>) {
-        let (mut inserts, mut updates) = (Vec::new(), Vec::new());
-        for (id, before) in &batch.before {
-            match (before, self.sagas.get(id)) {
-                (None, Some(Slot::Present(entry))) => inserts.push(insert_row(&entry.saga)),
-                (Some(Slot::Present(old)), Some(Slot::Present(entry)))
-                    if old.saga.state() != entry.saga.state() =>
-                {
-                    updates.push(update_row(&entry.saga));
-                }
-                (Some(Slot::Unreadable(old)), Some(Slot::Unreadable(new)))
-                    if old.state != new.state =>
-                {
-                    let at = batch
-                        .rows
-                        .iter()
-                        .rfind(|row| row.saga == *id)
-                        .map(|row| row.at);
-                    updates.push(SagaUpdate {
-                        id: *id,
-                        state: new.state,
-                        turn_granted: true,
-                        wake_at: None,
-                        updated_at: at.unwrap_or_default(),
-                        ended_at: None,
-                        expires_at: None,
-                    });
-                }
-                _ => {}
-            }
-        }
-        (inserts, updates)
-    }
-
-    /// Sagas that have ended leave memory, with their keys.
-    fn evict_ended(&mut self, batch: &InBatch) {
-        for id in batch.before.keys() {
-            let ended = match self.sagas.get(id) {
-                Some(Slot::Present(entry)) => entry.saga.state().is_terminal(),
-                Some(Slot::Unreadable(unreadable)) => unreadable.state.is_terminal(),
-                Some(Slot::Loading(_)) | None => false,
-            };
-            if ended && let Some(Slot::Present(entry)) = self.remove_slot(*id) {
-                let started = entry.saga.started();
-                if let Some(key) = &started.key {
-                    let hash = crate::key::hash_128(key.as_bytes());
-                    self.keys.remove(&(
-                        started.namespace.clone(),
-                        started.definition.clone(),
-                        hash,
-                    ));
-                }
-            }
-        }
-    }
-
-    /// Answers an input that is not decided here any more.
-    pub(super) fn refuse(&mut self, input: &Input) {
-        let output = match input {
-            Input::Start { token, .. } => Output::Started {
-                token: *token,
-                result: Err(StartRefusal::Unavailable),
-            },
-            Input::Cancel { token, .. } => Output::Cancelled {
-                token: *token,
-                result: Err(CancelRefusal::Unavailable),
-            },
-            Input::Outcome {
-                token: Some(token), ..
-            } => Output::Acknowledge {
-                token: *token,
-                acknowledged: Acknowledged::Unavailable,
-            },
-            Input::Signal { token, .. } => Output::Signalled {
-                token: *token,
-                result: Err(SignalRefusal::Unavailable),
-            },
-            Input::Order { token, .. } => Output::Acted {
-                token: *token,
-                result: Err(OrderRefusal::Unavailable),
-            },
-            Input::Outcome { token: None, .. }
-            | Input::Sent { .. }
-            | Input::Withdrawn { .. }
-            | Input::Heartbeat { .. }
-            | Input::Child(_)
-            | Input::ChildAnswered(_)
-            | Input::Loaded { .. } => return,
-        };
-        self.outputs.push(output);
-    }
 }
-
-fn insert_row(saga: &Saga) -> SagaInsert {
-    let started = saga.started();
-    SagaInsert {
-        id: saga.id(),
-        namespace: started.namespace.clone(),
-        definition: started.definition.clone(),
-        revision: started.revision,
-        hash: started.hash,
-        key: started.key.clone(),
-        turn: None,
-        parent: None,
-        state: saga.state(),
-        wake_at: None,
-        started_at: saga.started_at(),
-        updated_at: saga.updated_at(),
-        ended_at: saga.ended_at(),
-        expires_at: None,
-    }
-}
-
-fn update_row(saga: &Saga) -> SagaUpdate {
-    SagaUpdate {
-        id: saga.id(),
-        state: saga.state(),
-        turn_granted: true,
-        wake_at: None,
-        updated_at: saga.updated_at(),
-        ended_at: saga.ended_at(),
-        expires_at: None,
-    }
-}
-
-/// A state that an unreadable saga is shown in.
-pub(super) const UNREADABLE_STATE: SagaState = SagaState::Parked;

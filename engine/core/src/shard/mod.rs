@@ -5,10 +5,20 @@
 
 pub mod io;
 
+mod children;
+mod command;
 mod deciding;
 mod entry;
 mod flight;
+mod loading;
 pub mod machine;
+mod orders;
+mod outcomes;
+mod refusing;
+mod rows;
+mod sleeping;
+mod starts;
+mod turns;
 
 pub use io::{
     Acknowledged, CancelDisposition, CancelRefusal, ChildAnswer, ChildRequest, ChildStart,
@@ -17,3 +27,4 @@ pub use io::{
     Surroundings, Target, Token, Verb, Want,
 };
 pub use machine::{BatchLimits, Shard};
+pub use turns::TurnRecovered;

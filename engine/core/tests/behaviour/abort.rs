@@ -142,7 +142,7 @@ fn what_is_awaited_or_given_up_is_taken_back_so_that_no_other_stream_gets_it() {
     let taken_back = |pump: &Pump| -> Vec<String> {
         let named = pump.withdrawals.iter();
         named
-            .map(|(_, step, _, attempt)| format!("{step}:{attempt}"))
+            .map(|named| format!("{}:{}", named.name.step, named.attempt))
             .collect()
     };
     assert_eq!(

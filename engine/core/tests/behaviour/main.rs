@@ -5,10 +5,19 @@
 mod pump;
 
 mod abort;
+mod children;
 mod doubt;
+mod family;
 mod forward;
+mod items;
+mod orders;
 mod races;
 mod random;
 mod recovery;
+mod routes;
 mod shards;
+mod sleeping;
+mod turns;
+mod waiting;
+mod wild;
 mod world;

@@ -1,21 +1,27 @@
-//! A store and a dispatcher in a few lines: rows are kept in a vector, commands in a list, time is a number.
+//! A store and a dispatcher in a few lines: rows are kept in a vector, commands in a list, time is a number. Who looks for
+//! the definitions of children, and carries what shards say to one another, is in `family`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::fact::{Fact, Started};
+use amends_core::fact::{Act, Fact, Started};
 use amends_core::invariants;
-use amends_core::journal::{JournalRow, SagaState, ShardBatch};
+use amends_core::journal::{
+    IncidentInsert, IncidentName, JournalRow, SagaInsert, SagaState, ShardBatch,
+};
 use amends_core::key::{Hash128, hash_128};
 use amends_core::saga::Saga;
 use amends_core::shard::{
     Acknowledged, BatchLimits, CancelDisposition, CancelRefusal, Command, Existing, History, Input,
-    LoadedSaga, Output, Report, Shard, Start, StartAnswer, StartKey, StartRefusal, Surroundings,
-    Token,
+    LoadedSaga, Order, OrderRefusal, Output, Report, Shard, Signal, SignalRefusal, Start,
+    StartAnswer, StartKey, StartRefusal, Surroundings, Token, TurnRecovered, Verb,
 };
-use amends_core::{Incarnation, OperationKind, Outcome, SagaId, ShardId, Time, Verdict};
-use amends_definitions::{ActionName, Definition, Payload, StepIndex};
+use amends_core::{
+    AttemptName, Incarnation, OperationKind, OperationName, Outcome, Place, SagaId, ShardId, Time,
+    Verdict,
+};
+use amends_definitions::{ActionName, Definition, Payload};
 
 /// Whether actions stand behind a barrier. Those of the participant `bare` never do.
 pub struct Barrier(pub bool);
@@ -33,12 +39,24 @@ pub struct Pump {
     pub barrier: Barrier,
     pub journal: Vec<JournalRow>,
     pub states: BTreeMap<SagaId, SagaState>,
+    /// The rows of sagas, as they are now.
+    pub rows: BTreeMap<SagaId, SagaInsert>,
+    /// The incidents that are open.
+    pub incidents: BTreeMap<IncidentName, IncidentInsert>,
     pub definitions: BTreeMap<SagaId, Arc<Definition>>,
     pub commands: Vec<Command>,
-    pub withdrawals: Vec<(SagaId, String, OperationKind, u32)>,
+    pub withdrawals: Vec<Attempt>,
     pub started: BTreeMap<u64, Result<StartAnswer, StartRefusal>>,
     pub cancelled: BTreeMap<u64, Result<CancelDisposition, CancelRefusal>>,
     pub acknowledged: BTreeMap<u64, Acknowledged>,
+    pub signalled: BTreeMap<u64, Result<bool, SignalRefusal>>,
+    pub acted: BTreeMap<u64, Result<SagaState, OrderRefusal>>,
+    /// What is said about children, and not carried out yet.
+    pub mail: Vec<Output>,
+    /// Sagas that were asked for.
+    pub loads: Vec<SagaId>,
+    /// The store says nothing of sagas that it is asked for.
+    pub mute: bool,
     pub keys: BTreeMap<Hash128, Existing>,
     pub limits: BatchLimits,
     /// What results are about, by token.
@@ -47,12 +65,20 @@ pub struct Pump {
     sagas: u64,
 }
 
-/// Names an attempt: saga, step, operation, number.
-pub type Attempt = (SagaId, String, OperationKind, u32);
+pub type Attempt = AttemptName;
 
 pub fn attempt_of(command: &Command) -> Attempt {
     let key = &command.key;
-    (key.saga, key.step.clone(), key.operation, command.attempt)
+    AttemptName {
+        saga: key.saga,
+        name: OperationName {
+            step: key.step.as_str().into(),
+            item: key.item,
+            round: key.round,
+            operation: key.operation,
+        },
+        attempt: command.attempt,
+    }
 }
 
 /// Reads a definition.
@@ -64,18 +90,29 @@ pub fn definition(yaml: &str) -> Arc<Definition> {
 
 impl Pump {
     pub fn new() -> Self {
+        Self::of_shard(ShardId(3))
+    }
+
+    pub fn of_shard(id: ShardId) -> Self {
         Self {
-            shard: Shard::new(ShardId(3), incarnation(), 1),
+            shard: Shard::new(id, incarnation(), 1),
             now: Time::from_micros(1_763_712_000_000_000),
             barrier: Barrier(true),
             journal: Vec::new(),
             states: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            incidents: BTreeMap::new(),
             definitions: BTreeMap::new(),
             commands: Vec::new(),
             withdrawals: Vec::new(),
             started: BTreeMap::new(),
             cancelled: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            signalled: BTreeMap::new(),
+            acted: BTreeMap::new(),
+            mail: Vec::new(),
+            loads: Vec::new(),
+            mute: false,
             keys: BTreeMap::new(),
             limits: BatchLimits::default(),
             offered: BTreeMap::new(),
@@ -110,6 +147,18 @@ impl Pump {
         key: Option<&str>,
         existing: Option<Existing>,
     ) -> (u64, SagaId) {
+        self.offer_start_in_line(definition, input, key, existing, None)
+    }
+
+    /// Queues a start with an ordering key.
+    pub fn offer_start_in_line(
+        &mut self,
+        definition: &Arc<Definition>,
+        input: &str,
+        key: Option<&str>,
+        existing: Option<Existing>,
+        ordering_key: Option<&str>,
+    ) -> (u64, SagaId) {
         self.sagas += 1;
         let id = SagaId::new(self.now, self.shard.id(), self.sagas);
         self.definitions.insert(id, Arc::clone(definition));
@@ -120,6 +169,9 @@ impl Pump {
             revision: 1,
             hash: definition.hash(),
             key: key.map(str::to_owned),
+            ordering_key: ordering_key.map(str::to_owned),
+            concurrency_max: definition.concurrency().map(|concurrency| concurrency.max),
+            parent: None,
             input: payload(input),
             traceparent: None,
             tracestate: None,
@@ -153,6 +205,14 @@ impl Pump {
             .unwrap_or_else(|| panic!("no command for {step}: {:?}", self.out()))
     }
 
+    /// The oldest command that is out for an operation of this kind.
+    pub fn command_of(&self, operation: OperationKind) -> Command {
+        let mut out = self.commands.iter();
+        out.find(|command| command.key.operation == operation)
+            .unwrap_or_else(|| panic!("no such command: {:?}", self.out()))
+            .clone()
+    }
+
     /// The commands that are out, as `step:operation:attempt`.
     pub fn out(&self) -> Vec<String> {
         self.commands
@@ -173,10 +233,7 @@ impl Pump {
         let command = self.command(step).clone();
         self.shard.handle(
             Input::Sent {
-                saga: command.key.saga,
-                step: command.key.step.as_str().into(),
-                operation: command.key.operation,
-                attempt: command.attempt,
+                attempt: attempt_of(&command),
             },
             self.now,
         );
@@ -218,10 +275,7 @@ impl Pump {
         self.offered.insert(token, attempt_of(command));
         let report = Report {
             namespace: command.key.namespace.as_str().into(),
-            saga: command.key.saga,
-            step: command.key.step.as_str().into(),
-            operation: command.key.operation,
-            attempt: command.attempt,
+            attempt: attempt_of(command),
             outcome,
             verdict,
             instance: Some("p-1".into()),
@@ -242,26 +296,69 @@ impl Pump {
         let at = self
             .withdrawals
             .iter()
-            .rposition(|(_, withdrawn, _, _)| withdrawn == step)
+            .rposition(|withdrawn| &*withdrawn.name.step == step)
             .expect("it was withdrawn");
-        let (saga, step, operation, attempt) = self.withdrawals.remove(at);
-        self.commands.retain(|command| {
-            (
-                command.key.step.as_str(),
-                command.key.operation,
-                command.attempt,
-            ) != (&step, operation, attempt)
-        });
-        self.shard.handle(
-            Input::Withdrawn {
-                saga,
-                step: step.as_str().into(),
-                operation,
-                attempt,
-            },
-            self.now,
-        );
+        let attempt = self.withdrawals.remove(at);
+        self.commands
+            .retain(|command| attempt_of(command) != attempt);
+        self.shard.handle(Input::Withdrawn { attempt }, self.now);
         self.run();
+    }
+
+    /// Sends a signal, and says what became of it.
+    pub fn signal(
+        &mut self,
+        saga: SagaId,
+        signal: &str,
+        json: &str,
+    ) -> Result<bool, SignalRefusal> {
+        let token = self.offer_signal(saga, signal, json);
+        self.run();
+        self.signalled
+            .remove(&token)
+            .expect("every signal is answered")
+    }
+
+    /// Queues a signal.
+    pub fn offer_signal(&mut self, saga: SagaId, signal: &str, json: &str) -> u64 {
+        let token = self.token();
+        let signal = Box::new(Signal {
+            namespace: "default".into(),
+            saga,
+            signal: signal.into(),
+            payload: payload(json),
+            by: "ann".into(),
+            dedupe_id: None,
+        });
+        let input = Input::Signal {
+            token: Token(token),
+            signal,
+        };
+        self.shard.handle(input, self.now);
+        token
+    }
+
+    /// Gives an order, and says what became of it.
+    pub fn order(
+        &mut self,
+        saga: SagaId,
+        verb: Verb,
+        dry_run: bool,
+    ) -> Result<SagaState, OrderRefusal> {
+        let token = Token(self.token());
+        let order = Box::new(Order {
+            namespace: "default".into(),
+            saga,
+            by: "ann".into(),
+            reason: "because".into(),
+            dry_run,
+            verb,
+        });
+        self.shard.handle(Input::Order { token, order }, self.now);
+        self.run();
+        self.acted
+            .remove(&token.0)
+            .expect("every order is answered")
     }
 
     pub fn cancel(&mut self, saga: SagaId) -> Result<CancelDisposition, CancelRefusal> {
@@ -318,7 +415,7 @@ impl Pump {
                     self.look_up();
                 } else {
                     self.store(&batch);
-                    self.shard.committed(self.now);
+                    self.shard.committed();
                 }
             }
             self.let_out();
@@ -345,16 +442,29 @@ impl Pump {
             expected.max(batch.epoch + 1)
         );
         for insert in &batch.inserts {
-            assert!(
-                self.states.insert(insert.id, insert.state).is_none(),
-                "inserted twice"
-            );
+            let before = self.rows.insert(insert.id, insert.clone());
+            assert!(before.is_none(), "inserted twice");
+            self.states.insert(insert.id, insert.state);
         }
         for update in &batch.updates {
-            assert!(
-                self.states.insert(update.id, update.state).is_some(),
-                "updated before it was inserted"
-            );
+            let row = self.rows.get_mut(&update.id);
+            let row = row.expect("inserted before it was updated");
+            row.state = update.state;
+            row.wake_at = update.wake_at;
+            row.updated_at = update.updated_at;
+            row.ended_at = update.ended_at;
+            row.expires_at = update.expires_at;
+            if let Some(turn) = &mut row.turn {
+                turn.granted = update.turn_granted;
+            }
+            self.states.insert(update.id, update.state);
+        }
+        for incident in &batch.incidents_opened {
+            let before = self.incidents.insert(incident.name, incident.clone());
+            assert!(before.is_none(), "opened twice");
+        }
+        for name in &batch.incidents_closed {
+            assert!(self.incidents.remove(name).is_some(), "closed and not open");
         }
         for key in &batch.keys {
             let existing = Existing {
@@ -390,6 +500,7 @@ impl Pump {
     /// I7, I9, I10: a command leaves only if the journal asks for this very attempt, at this time, and no abort forbids it.
     fn check_send(&self, command: &Command) {
         let mut due = BTreeMap::new();
+        let mut last: BTreeMap<(Place, OperationKind), (u32, u32)> = BTreeMap::new();
         let mut aborted = false;
         for row in self
             .journal
@@ -397,17 +508,38 @@ impl Pump {
             .filter(|row| row.saga == command.key.saga)
         {
             let definition = &self.definitions[&row.saga];
-            let mut plan = |step: StepIndex, operation, attempt, at| {
-                due.insert((definition.step(step).id(), operation, attempt), at);
+            let mut plan = |place: Place, operation, round, attempt, at| {
+                let step = definition.step(place.step).id();
+                due.insert((step, place.item, operation, round, attempt), at);
             };
             for fact in &row.facts {
                 match fact {
                     Fact::Scheduled {
-                        step, operation, ..
-                    } => plan(*step, *operation, 1, row.at),
+                        place,
+                        operation,
+                        round,
+                        ..
+                    } => {
+                        plan(*place, *operation, *round, 1, row.at);
+                        last.insert((*place, *operation), (*round, 1));
+                    }
                     Fact::AttemptEnded(ended) => {
                         if let Some(at) = ended.retry_at {
-                            plan(ended.step, ended.operation, ended.attempt + 1, at);
+                            let next = (ended.round, ended.attempt + 1);
+                            plan(ended.place, ended.operation, next.0, next.1, at);
+                            last.insert((ended.place, ended.operation), next);
+                        }
+                    }
+                    Fact::Operated(operated) => {
+                        if let Act::Retry {
+                            place,
+                            operation,
+                            input: None,
+                        } = &operated.act
+                        {
+                            let known = last.entry((*place, *operation)).or_default();
+                            known.1 += 1;
+                            plan(*place, *operation, known.0, known.1, row.at);
                         }
                     }
                     Fact::AbortDecided(_) => aborted = true,
@@ -415,13 +547,14 @@ impl Pump {
                 }
             }
         }
-        let (_, step, operation, attempt) = attempt_of(command);
-        let at = due.get(&(step.as_str(), operation, attempt));
+        let AttemptName { name, attempt, .. } = attempt_of(command);
+        let step = &*name.step;
+        let at = due.get(&(step, name.item, name.operation, name.round, attempt));
         assert!(
             at.is_some_and(|at| *at <= self.now),
             "{step}:{attempt} left without a durable intent"
         );
-        let forward = operation == OperationKind::Forward;
+        let forward = name.operation == OperationKind::Forward;
         assert!(
             !(aborted && forward),
             "{step}:{attempt} left after the abort"
@@ -430,7 +563,12 @@ impl Pump {
 
     /// I13: what is acknowledged as recorded is in the journal.
     fn check_recorded(&self, token: u64) {
-        let Some((saga, step, operation, attempt)) = self.offered.get(&token) else {
+        let Some(AttemptName {
+            saga,
+            name,
+            attempt,
+        }) = self.offered.get(&token)
+        else {
             return;
         };
         let definition = &self.definitions[saga];
@@ -440,10 +578,12 @@ impl Pump {
             .filter(|row| row.saga == *saga)
             .flat_map(|row| &row.facts)
             .any(|fact| {
-                matches!(fact, Fact::AttemptEnded(ended) if definition.step(ended.step).id() == step
-                    && ended.operation == *operation && ended.attempt == *attempt)
+                matches!(fact, Fact::AttemptEnded(ended)
+                    if definition.step(ended.place.step).id() == &*name.step
+                        && (ended.place.item, ended.operation) == (name.item, name.operation)
+                        && (ended.round, ended.attempt) == (name.round, *attempt))
             });
-        assert!(recorded, "{step}:{attempt} was acknowledged too early");
+        assert!(recorded, "{name:?}:{attempt} was acknowledged too early");
     }
 
     pub fn let_out(&mut self) {
@@ -453,15 +593,15 @@ impl Pump {
                     self.check_send(&command);
                     self.commands.push(*command);
                 }
-                Output::Withdraw {
-                    saga,
-                    step,
-                    operation,
-                    attempt,
-                    ..
-                } => {
-                    self.withdrawals
-                        .push((saga, step.to_string(), operation, attempt));
+                Output::Withdraw { attempt, .. } => self.withdrawals.push(attempt),
+                Output::Signalled { token, result } => {
+                    assert!(self.signalled.insert(token.0, result).is_none());
+                }
+                Output::Acted { token, result } => {
+                    assert!(self.acted.insert(token.0, result).is_none());
+                }
+                Output::ResolveChild(_) | Output::AskChild(_) | Output::AnswerParent(_) => {
+                    self.mail.push(output);
                 }
                 Output::Started { token, result } => {
                     assert!(self.started.insert(token.0, result).is_none())
@@ -479,15 +619,43 @@ impl Pump {
                     assert!(self.acknowledged.insert(token.0, acknowledged).is_none());
                 }
                 Output::Load { saga } => {
-                    let loaded = match self.states.get(&saga) {
-                        Some(_) => LoadedSaga::Found(self.history(saga)),
-                        None => LoadedSaga::Absent,
-                    };
-                    self.shard.handle(Input::Loaded { saga, loaded }, self.now);
+                    self.loads.push(saga);
+                    if !self.mute {
+                        self.load(saga);
+                    }
                 }
                 Output::Changed { .. } => {}
             }
         }
+    }
+
+    /// Decides, goes back, decides again: a batch that is undone leaves no trace, so the same comes of it.
+    pub fn decide_twice(&mut self) {
+        let (asked, mute) = (self.loads.len(), std::mem::replace(&mut self.mute, true));
+        let first = self.shard.prepare(self.now, self.limits, &self.barrier);
+        self.let_out();
+        if let Some(first) = &first {
+            self.shard.rolled_back(None);
+            self.look_up();
+            let second = self.shard.prepare(self.now, self.limits, &self.barrier);
+            assert_eq!(second.as_ref(), Some(first));
+            self.let_out();
+            self.shard.rolled_back(Some(first.rows[0].position));
+            self.look_up();
+        }
+        self.mute = mute;
+        for at in asked..self.loads.len() {
+            self.load(self.loads[at]);
+        }
+    }
+
+    /// The store's answer to a load.
+    pub fn load(&mut self, saga: SagaId) {
+        let loaded = match self.states.get(&saga) {
+            Some(_) => LoadedSaga::Found(self.history(saga)),
+            None => LoadedSaga::Absent,
+        };
+        self.shard.handle(Input::Loaded { saga, loaded }, self.now);
     }
 
     /// The node dies: what was volatile is gone. The next one takes over and replays.
@@ -500,13 +668,21 @@ impl Pump {
         self.shard = Shard::new(self.shard.id(), incarnation(), epoch);
         self.commands.clear();
         self.withdrawals.clear();
-        let active: Vec<_> = self
-            .states
-            .iter()
-            .filter(|(_, state)| !state.is_terminal())
-            .map(|(saga, _)| *saga)
-            .collect();
-        for saga in active {
+        self.mail.clear();
+        let active = || self.rows.values().filter(|row| !row.state.is_terminal());
+        let turns = active().filter_map(|row| {
+            Some(TurnRecovered {
+                saga: row.id,
+                namespace: row.namespace.clone(),
+                definition: row.definition.clone(),
+                turn: row.turn?,
+            })
+        });
+        self.shard.recover_turns(turns.collect());
+        let sleepers = active().filter_map(|row| Some((row.id, row.wake_at?)));
+        self.shard.recover_sleepers(sleepers.collect());
+        let awake = active().filter(|row| row.wake_at.is_none());
+        for saga in awake.map(|row| row.id).collect::<Vec<_>>() {
             let history = self.history(saga);
             self.shard.recover(history, self.now);
         }
@@ -545,21 +721,24 @@ impl Pump {
     /// A saga's facts, one short line each.
     pub fn facts(&self, saga: SagaId) -> Vec<String> {
         let definition = &self.definitions[&saga];
-        let id = |step: amends_definitions::StepIndex| definition.step(step).id();
+        let id = |place: &Place| match place.item {
+            0 => definition.step(place.step).id().to_owned(),
+            item => format!("{}[{item}]", definition.step(place.step).id()),
+        };
         self.journal
             .iter()
             .filter(|row| row.saga == saga)
             .flat_map(|row| &row.facts)
             .map(|fact| match fact {
                 Fact::Scheduled {
-                    step, operation, ..
-                } => format!("scheduled {} {}", operation.as_str(), id(*step)),
-                Fact::Skipped { step } => format!("skipped {}", id(*step)),
+                    place, operation, ..
+                } => format!("scheduled {} {}", operation.as_str(), id(place)),
+                Fact::Skipped { step } => format!("skipped {}", id(&Place::from(*step))),
                 Fact::AttemptEnded(ended) => format!(
                     "{} {} {}:{}{}",
                     ended.outcome.as_str(),
                     ended.operation.as_str(),
-                    id(ended.step),
+                    id(&ended.place),
                     ended.attempt,
                     if ended.retry_at.is_some() {
                         " again"
@@ -567,13 +746,19 @@ impl Pump {
                         ""
                     }
                 ),
-                Fact::Withdrawn { step, code, .. } => format!("withdrawn {} {code}", id(*step)),
-                Fact::Settling { step, .. } => format!("settling {}", id(*step)),
-                Fact::StepFailed { step, code, .. } => format!("step_failed {} {code}", id(*step)),
+                Fact::Withdrawn { place, code, .. } => format!("withdrawn {} {code}", id(place)),
+                Fact::Settling { place, .. } => format!("settling {}", id(place)),
+                Fact::StepFailed { place, code, .. } => {
+                    format!("step_failed {} {code}", id(place))
+                }
                 Fact::AbortDecided(reason) => format!("abort {} {}", reason.kind(), reason.code()),
                 Fact::IncidentOpened(incident) => format!("incident {}", incident.reason.as_str()),
                 Fact::LateResult { leak, .. } => format!("late_result leak={leak}"),
-                other => other.kind().to_owned(),
+                Fact::Operated(operated) => format!("operated {}", operated.act.as_str()),
+                other => match other.place() {
+                    Some(place) => format!("{} {}", other.kind(), id(&place)),
+                    None => other.kind().to_owned(),
+                },
             })
             .collect()
     }
@@ -587,6 +772,8 @@ impl Pump {
 /// Two states are the same, their definitions aside.
 fn same(a: &Saga, b: &Saga) -> bool {
     a.steps() == b.steps()
+        && a.signals() == b.signals()
+        && a.turn_granted() == b.turn_granted()
         && a.incidents() == b.incidents()
         && a.abort() == b.abort()
         && a.cancel_pending() == b.cancel_pending()

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use amends_core::journal::SagaState;
-use amends_core::shard::{Acknowledged, Input};
-use amends_core::{OperationKind, SagaId};
+use amends_core::shard::{Acknowledged, Input, Target, Verb};
+use amends_core::{AttemptName, OperationKind, OperationName, Outcome, SagaId};
 
 use crate::forward::ORDER;
-use crate::pump::{Pump, definition, failed, rejected, succeeded};
+use crate::pump::{Pump, attempt_of, definition, failed, payload, rejected, succeeded};
 
 const SIDE_BY_SIDE: &str = r#"
 apiVersion: amends/v1
@@ -326,11 +326,111 @@ fn what_waits_for_its_saga_to_be_loaded_survives_a_batch_that_is_undone() {
     );
 }
 
+#[test]
+fn an_attempt_that_beats_is_waited_for_to_its_own_end_and_a_silent_one_is_not() {
+    let yaml = ONE.replace("timeout: 10s", "timeout: {attempt: 60s, heartbeat: 5s}");
+    // The attempt's own end at 60 s comes before the silence after its last beat at 56 s.
+    for (beats, lasts) in [(0, 5), (3, 17), (14, 60)] {
+        let mut pump = Pump::new();
+        let saga = pump.start(&definition(&yaml), "{}");
+        pump.pass(Duration::from_secs(100));
+        let attempt = attempt_of(&pump.send("a"));
+        for _ in 0..beats {
+            pump.pass(Duration::from_secs(4));
+            let attempt = attempt.clone();
+            pump.shard.handle(Input::Heartbeat { attempt }, pump.now);
+            pump.run();
+        }
+        pump.pass(Duration::from_secs(lasts - 4 * beats) - Duration::from_micros(1));
+        assert_eq!(pump.facts(saga).len(), 2, "{beats} beats");
+        pump.pass(Duration::from_micros(1));
+        assert_eq!(
+            pump.facts(saga).last().map(String::as_str),
+            Some("unknown forward a:1 again"),
+            "{beats} beats"
+        );
+    }
+}
+
+const ITEMS: &str = r#"
+apiVersion: amends/v1
+name: items
+steps:
+  - id: each
+    foreach: {in: "${{ input.list }}"}
+    call: bare.each
+    query: bare.look
+    retry: {maxAttempts: 1}
+    input: {item: "${{ item }}"}
+    compensate: {call: bare.undo}
+"#;
+
+#[test]
+fn commands_of_items_carry_their_place_and_those_about_an_action_its_key() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ITEMS), r#"{"list":["x","y"]}"#);
+    let first = pump.commands[0].clone();
+    let second = pump.commands[1].clone();
+    assert_eq!((first.key.item, second.key.item), (1, 2));
+    assert_eq!(second.input, payload(r#"{"item":"y"}"#));
+    pump.reply(&first, failed(), None);
+    assert_eq!(pump.out(), ["each:forward:1", "each:query:1"]);
+    let query = pump.command_of(OperationKind::Query);
+    assert_eq!(query.key.item, 1);
+    assert_eq!(query.forward_key.as_ref(), Some(&first.key));
+    assert_eq!(query.action.as_str(), "bare.look");
+    pump.reply(&query, Outcome::Absent, None);
+    pump.reply(&second, succeeded(), None);
+    let undo = pump.command_of(OperationKind::Compensate);
+    assert_eq!(
+        (undo.key.item, undo.forward_key.as_ref()),
+        (2, Some(&second.key))
+    );
+    pump.reply(&undo, succeeded(), None);
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+}
+
+#[test]
+fn a_new_round_has_a_key_of_its_own_and_results_of_the_round_before_are_late() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    pump.answer("reserve", succeeded());
+    pump.answer("charge", succeeded());
+    let before = pump.send("ship");
+    pump.reply(&before, rejected("ADDRESS"), None);
+    assert_eq!(pump.state(saga), SagaState::Parked);
+    let retry = Verb::Retry {
+        target: Target {
+            step: "ship".into(),
+            item: 0,
+            operation: OperationKind::Forward,
+        },
+        input: Some(payload(r#"{"to":"elsewhere"}"#)),
+    };
+    assert_eq!(pump.order(saga, retry, false), Ok(SagaState::Running));
+    let after = pump.command("ship").clone();
+    assert_eq!((after.key.round, after.attempt), (1, 1));
+    assert_eq!(after.input, payload(r#"{"to":"elsewhere"}"#));
+    assert_eq!(
+        pump.reply(&before, rejected("ADDRESS"), None),
+        Acknowledged::Late
+    );
+    assert_eq!(pump.state(saga), SagaState::Running);
+    pump.reply(&after, succeeded(), None);
+    assert_eq!(pump.state(saga), SagaState::Completed);
+}
+
 fn sent(saga: SagaId) -> Input {
     Input::Sent {
-        saga,
-        step: "reserve".into(),
-        operation: OperationKind::Forward,
-        attempt: 1,
+        attempt: AttemptName {
+            saga,
+            name: OperationName {
+                step: "reserve".into(),
+                item: 0,
+                round: 0,
+                operation: OperationKind::Forward,
+            },
+            attempt: 1,
+        },
     }
 }

@@ -77,8 +77,8 @@ fn check_parked(world: &World, saga: SagaId, context: &str) {
     for open in folded.incidents() {
         let id = open
             .incident
-            .step
-            .map(|step| world.definition.step(step).id());
+            .place
+            .map(|place| world.definition.step(place.step).id());
         let step = (saga, id.unwrap_or_default().to_owned());
         match open.incident.reason {
             IncidentReason::PivotInDoubt => {
@@ -106,15 +106,17 @@ fn check_effects(world: &World, saga: SagaId, state: SagaState, context: &str) {
     let folded = world.pump.folded(saga);
     for (step, status) in world.definition.steps().iter().zip(folded.steps()) {
         let effect = world.effect(saga, step.id());
-        let skipped = status.forward.phase == Phase::Skipped;
+        let skipped = status.itself.forward.phase == Phase::Skipped;
         let reads = matches!(step.compensation(), Compensation::None { .. });
-        let bare = step.action().as_str().starts_with("bare.");
+        let bare = step
+            .action()
+            .is_some_and(|action| action.as_str().starts_with("bare."));
         let said = folded.incidents().iter().any(|open| {
             open.incident.reason == IncidentReason::PossibleLeakedEffect
                 && open
                     .incident
-                    .step
-                    .is_some_and(|at| world.definition.step(at).id() == step.id())
+                    .place
+                    .is_some_and(|at| world.definition.step(at.step).id() == step.id())
         });
         let hidden = world.books.hidden.contains(&(saga, step.id().to_owned()));
         let fine = match state {
@@ -144,7 +146,7 @@ fn check_history(world: &World, saga: SagaId, context: &str) {
             && attempt.outcome == crate::pump::succeeded()
         {
             let count = successes
-                .entry((attempt.step, attempt.operation))
+                .entry((attempt.place, attempt.operation))
                 .or_insert(0);
             *count += 1;
             assert_eq!(*count, 1, "two successes\n{context}");

@@ -1,5 +1,6 @@
 //! The shard's own promises: batches, going back, loading, losing the shard.
 
+use amends_core::fact::IncidentReason;
 use amends_core::journal::SagaState;
 use amends_core::shard::{
     Acknowledged, BatchLimits, Existing, History, Input, LoadedSaga, Output, Shard, StartRefusal,
@@ -29,7 +30,7 @@ fn nothing_leaves_before_it_is_durable() {
             .prepare(pump.now, BatchLimits::default(), &pump.barrier)
             .is_none()
     );
-    pump.shard.committed(pump.now);
+    pump.shard.committed();
     let outputs = pump.shard.take_outputs();
     assert!(
         outputs
@@ -97,7 +98,7 @@ fn a_lost_batch_is_decided_again_behind_the_takeover_record() {
         .expect("a batch");
     assert_eq!((again.epoch, again.rows[0].position), (first, first + 1));
     pump.store(&again);
-    pump.shard.committed(pump.now);
+    pump.shard.committed();
     pump.let_out();
     assert!(pump.started[&token].is_ok());
     assert_eq!(pump.commands[0].epoch, first);
@@ -169,7 +170,7 @@ fn data_that_the_store_refuses_parks_its_saga_and_no_other() {
         .prepare(pump.now, limits, &pump.barrier)
         .expect("a batch");
     pump.shard.rolled_back(None);
-    pump.shard.refuse_first("value out of range", pump.now);
+    pump.shard.refuse_first("value out of range");
     pump.run();
     assert_eq!(pump.acknowledged[&token], Acknowledged::Unreadable);
     assert_eq!(pump.state(saga), SagaState::Parked);
@@ -178,7 +179,7 @@ fn data_that_the_store_refuses_parks_its_saga_and_no_other() {
         .prepare(pump.now, limits, &pump.barrier)
         .expect("a batch");
     pump.shard.rolled_back(None);
-    pump.shard.refuse_first("value out of range", pump.now);
+    pump.shard.refuse_first("value out of range");
     pump.run();
     assert_eq!(
         pump.started[&token],
@@ -234,7 +235,7 @@ fn a_saga_that_cannot_be_read_parks_with_its_reason_once_and_hides_no_other() {
         (batch.updates[0].id, batch.updates[0].state),
         (saga, SagaState::Parked)
     );
-    shard.committed(pump.now);
+    shard.committed();
     let sends = shard
         .take_outputs()
         .iter()
@@ -282,4 +283,83 @@ fn a_store_that_cannot_load_refuses_for_now() {
         pump.cancelled[&1_000],
         Err(amends_core::shard::CancelRefusal::Unavailable)
     );
+}
+
+const NAP: &str = r"
+apiVersion: amends/v1
+name: nap
+steps:
+  - {id: nap, sleep: 30s}
+  - {id: a, call: p.a, compensate: {call: p.undo_a}}
+";
+
+/// Decides what is queued, and has the store refuse it.
+fn refuse(pump: &mut Pump) -> bool {
+    let batch = pump
+        .shard
+        .prepare(pump.now, BatchLimits::default(), &pump.barrier);
+    if batch.is_none() {
+        return false;
+    }
+    pump.shard.rolled_back(None);
+    pump.shard.refuse_first("value out of range");
+    true
+}
+
+#[test]
+fn what_a_timer_leads_to_and_the_store_refuses_is_not_tried_again_and_again() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(NAP), "{}");
+    pump.now = pump.now + std::time::Duration::from_secs(30);
+    assert!(refuse(&mut pump), "its time came");
+    pump.run();
+    assert_eq!(pump.state(saga), SagaState::Parked);
+    assert_eq!(pump.shard.next_wake(), None, "it does not spin");
+    pump.pass(std::time::Duration::from_secs(600));
+    let rows = pump.journal.len();
+    assert_eq!(
+        pump.facts(saga).last().map(String::as_str),
+        Some("incident RECORD_REFUSED")
+    );
+    // Something that arrives lets it try again.
+    pump.cancel(saga).expect("it can be cancelled");
+    assert!(pump.journal.len() > rows);
+}
+
+#[test]
+fn a_saga_whose_parking_is_refused_as_well_rests_until_something_arrives() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(NAP), "{}");
+    let rows = pump.journal.len();
+    pump.now = pump.now + std::time::Duration::from_secs(30);
+    assert!(refuse(&mut pump), "its time came");
+    assert!(refuse(&mut pump), "it was to be parked");
+    assert!(!refuse(&mut pump), "nothing is tried any more");
+    assert!(!pump.shard.is_ready(pump.now) && pump.shard.next_wake().is_none());
+    assert_eq!((pump.journal.len(), pump.shard.active()), (rows, 1));
+    pump.signal(saga, "no_such", "{}")
+        .expect_err("it is not declared");
+    pump.run();
+    assert_eq!(pump.out(), ["a:forward:1"], "its timers try again");
+}
+
+#[test]
+fn a_saga_without_its_definition_parks_as_an_incident_that_is_listed() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    let history = History {
+        definition: Err("revision 1 is missing".into()),
+        ..pump.history(saga)
+    };
+    let mut shard = Shard::new(ShardId(3), incarnation(), 100);
+    shard.recover(history, pump.now);
+    let batch = shard
+        .prepare(pump.now, BatchLimits::default(), &pump.barrier)
+        .expect("a batch");
+    let opened: Vec<_> = batch
+        .incidents_opened
+        .iter()
+        .map(|incident| (incident.name.saga, incident.name.number, incident.reason))
+        .collect();
+    assert_eq!(opened, [(saga, 1, IncidentReason::DefinitionMissing)]);
 }

@@ -34,6 +34,12 @@ impl Random {
         self.below(100) < percent
     }
 
+    /// An index below a length that is not 0.
+    pub fn index(&mut self, length: usize) -> usize {
+        let bound = u64::try_from(length).expect("few");
+        usize::try_from(self.below(bound)).expect("few")
+    }
+
     fn pick<T>(&mut self, items: &[T]) -> Option<usize> {
         let count = u64::try_from(items.len()).expect("few");
         (count > 0).then(|| usize::try_from(self.below(count)).expect("few"))
@@ -269,18 +275,13 @@ impl World {
             return;
         };
         let command = self.pump.commands.remove(at);
-        let (saga, step, operation, attempt) = attempt_of(&command);
+        let attempt = attempt_of(&command);
         self.check_order(&command);
-        self.sent.insert(attempt_of(&command));
-        self.streamed.insert(attempt_of(&command));
-        let step = step.as_str().into();
-        let sent = Input::Sent {
-            saga,
-            step,
-            operation,
-            attempt,
-        };
-        self.pump.shard.handle(sent, self.pump.now);
+        self.sent.insert(attempt.clone());
+        self.streamed.insert(attempt.clone());
+        self.pump
+            .shard
+            .handle(Input::Sent { attempt }, self.pump.now);
         let copies = if self.random.chance(15) { 2 } else { 1 };
         for _ in 0..copies {
             self.network.push(Parcel {
@@ -292,12 +293,14 @@ impl World {
 
     /// I18, I20, judged by what was sent and by the books.
     fn check_order(&self, command: &Command) {
-        let (saga, step, operation, _) = attempt_of(command);
-        if operation == OperationKind::Forward {
+        let (saga, step) = (command.key.saga, command.key.step.clone());
+        if command.key.operation == OperationKind::Forward {
             return;
         }
-        let left = self.sent.iter().any(|(of, name, kind, _)| {
-            *of == saga && *name == step && *kind == OperationKind::Forward
+        let left = self.sent.iter().any(|sent| {
+            sent.saga == saga
+                && *sent.name.step == *step
+                && sent.name.operation == OperationKind::Forward
         });
         assert!(
             left || self.crashes > 0,
@@ -308,7 +311,9 @@ impl World {
         for later in self.definition.graph().descendants(index) {
             let later = self.definition.step(*later);
             let undoable = matches!(later.compensation(), Compensation::Call(_));
-            let bare = later.action().as_str().starts_with("bare.");
+            let bare = later
+                .action()
+                .is_some_and(|action| action.as_str().starts_with("bare."));
             let effect = self.effect(saga, later.id());
             let sure = undoable && (self.bounded || !bare);
             assert!(
@@ -439,13 +444,11 @@ impl World {
             return;
         };
         self.streamed.remove(&sent[at]);
-        let (saga, step, operation, attempt) = sent[at].clone();
-        self.vague.insert((saga, step.clone()));
+        let attempt = sent[at].clone();
+        self.vague
+            .insert((attempt.saga, attempt.name.step.to_string()));
         let report = Report {
             namespace: "default".into(),
-            saga,
-            step: step.as_str().into(),
-            operation,
             attempt,
             outcome: Outcome::Unknown {
                 code: "STREAM_LOST".into(),
@@ -472,14 +475,7 @@ impl World {
                 .position(|command| attempt_of(command) == withdrawn);
             if let Some(at) = queued {
                 self.pump.commands.remove(at);
-                let (saga, step, operation, attempt) = withdrawn;
-                let step = step.as_str().into();
-                let input = Input::Withdrawn {
-                    saga,
-                    step,
-                    operation,
-                    attempt,
-                };
+                let input = Input::Withdrawn { attempt: withdrawn };
                 self.pump.shard.handle(input, self.pump.now);
             }
         }

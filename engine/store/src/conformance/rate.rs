@@ -65,7 +65,8 @@ fn transition() -> Vec<Fact> {
     let (step, operation) = (StepIndex(0), OperationKind::Forward);
     let ended = AttemptEnded {
         place: step.into(),
-        operation, round: 0,
+        operation,
+        round: 0,
         attempt: 1,
         outcome: Outcome::Succeeded {
             output: payload_of(200),
@@ -79,7 +80,8 @@ fn transition() -> Vec<Fact> {
         Fact::AttemptEnded(ended),
         Fact::Scheduled {
             place: step.into(),
-            operation, round: 0,
+            operation,
+            round: 0,
             input: payload_of(100),
         },
     ]

@@ -87,7 +87,8 @@ fn transitions(saga: &SagaInsert) -> Vec<Vec<Fact>> {
     });
     let scheduled = |operation| Fact::Scheduled {
         place: step.into(),
-        operation, round: 0,
+        operation,
+        round: 0,
         input: input.clone(),
     };
     vec![
@@ -109,7 +110,8 @@ fn json(text: &'static str) -> Payload {
 fn ended(operation: OperationKind, attempt: u32, outcome: Outcome, retry_at: Option<Time>) -> Fact {
     Fact::AttemptEnded(AttemptEnded {
         place: StepIndex(1).into(),
-        operation, round: 0,
+        operation,
+        round: 0,
         attempt,
         outcome,
         verdict: None,

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use amends_core::SagaId;
 use amends_core::fact::Fact;
-use amends_core::journal::JournalRow;
+use amends_core::journal::{JournalRow, ShardBatch};
 
 use super::*;
+use crate::Batch;
 
 const SHARD: ShardId = ShardId(0);
 

@@ -1,0 +1,95 @@
+//! `foreach`: what a step is done for, and how many of its items are under way at a time.
+
+use amends_definitions::{EvaluationError, Foreach, Payload, StepIndex};
+
+use crate::fact::Fact;
+use crate::id::Place;
+use crate::saga::decide::Decision;
+use crate::saga::place::Phase;
+use crate::saga::scope::{View, with_scope};
+
+impl Decision<'_> {
+    /// Records the items of a step that is ready, and begins the first of them.
+    pub(super) fn list_items(&mut self, step: StepIndex, foreach: &Foreach) {
+        match self.items_of(step, foreach) {
+            Ok((items, keys)) => {
+                self.record(Fact::ItemsListed { step, items, keys });
+                self.goes_on(step.into());
+            }
+            Err(error) => self.fail_unsent(step.into(), error.code, &error.message),
+        }
+    }
+
+    /// Begins the next items of a step, in their order, as long as there is room.
+    pub(super) fn begin_items(&mut self, step: StepIndex) {
+        let room = self
+            .saga
+            .definition
+            .step(step)
+            .foreach()
+            .map_or(1, Foreach::max_parallel);
+        let under_way = self
+            .saga
+            .places_of(step)
+            .filter(|place| self.saga.place(*place).forward.is_open())
+            .count();
+        let mut room = usize::try_from(room)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(under_way);
+        for place in self.saga.places_of(step) {
+            if room == 0 || !self.may_go_forward() {
+                return;
+            }
+            if self.saga.place(place).forward.phase != Phase::Waiting {
+                continue;
+            }
+            if self.stops_at_full_history() {
+                return;
+            }
+            self.begin_place(place);
+            room -= usize::from(self.saga.place(place).forward.is_open());
+        }
+    }
+
+    /// The list and each item's key, unique.
+    fn items_of(
+        &self,
+        step: StepIndex,
+        foreach: &Foreach,
+    ) -> Result<(Payload, Vec<String>), EvaluationError> {
+        let failed = |code, message| EvaluationError { code, message };
+        let list = with_scope(self.saga, View::default(), |scope| {
+            foreach.list().evaluate(scope)
+        })?;
+        let values = list.items().map_err(|_| {
+            let message = format!("`{}` is not a list", foreach.list().source());
+            failed("ITEMS_NOT_A_LIST", message)
+        })?;
+        let max = usize::try_from(foreach.max_items()).unwrap_or(usize::MAX);
+        if values.len() > max {
+            let message = format!("{} items, and at most {max} are allowed", values.len());
+            return Err(failed("TOO_MANY_ITEMS", message));
+        }
+        let mut keys = Vec::with_capacity(values.len());
+        for (nth, value) in values.iter().enumerate() {
+            keys.push(match foreach.key() {
+                None => (nth + 1).to_string(),
+                Some(key) => {
+                    // The items are not on record yet, so the key's own one is shown to it here.
+                    with_scope(self.saga, View::of(Place::from(step)), |scope| {
+                        let mut scope = scope.clone();
+                        scope.item = Some((foreach.name(), value));
+                        key.evaluate_key(&scope)
+                    })?
+                }
+            });
+        }
+        let mut sorted: Vec<&String> = keys.iter().collect();
+        sorted.sort_unstable();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            let message = format!("two items have the key `{}`", twice[0]);
+            return Err(failed("DUPLICATE_ITEM_KEY", message));
+        }
+        Ok((list, keys))
+    }
+}

@@ -1,0 +1,166 @@
+//! What follows from a saga's state without being recorded: may it abort, does it hold, what does it owe.
+
+use amends_definitions::{Compensation, Kind, StepIndex, Work};
+
+use crate::fact::ChildOutcome;
+use crate::id::Place;
+use crate::outcome::OperationKind;
+use crate::saga::place::{Phase, StepStatus};
+use crate::saga::state::{OpenIncident, Saga};
+use crate::time::Time;
+
+impl Saga {
+    /// The place's action had, or may have had, an effect.
+    #[must_use]
+    pub fn may_have_effect(&self, place: impl Into<Place>) -> bool {
+        self.place(place).may_have_effect()
+    }
+
+    /// The pivot's success, or its skipping; without a pivot, the first scheduling of a retriable step. Behind it the saga
+    /// can only go forward.
+    #[must_use]
+    pub fn past_point_of_no_return(&self) -> bool {
+        match self.definition.pivot() {
+            Some(pivot) => {
+                let forward = &self.place(pivot).forward;
+                forward.lets_go_on() || forward.effect
+            }
+            None => self
+                .definition
+                .steps()
+                .iter()
+                .zip(&self.steps)
+                .any(|(step, status)| step.kind() == Kind::Retriable && has_left(status)),
+        }
+    }
+
+    /// The pivot was scheduled, and neither succeeded nor is proven absent: nothing may be decided against it.
+    #[must_use]
+    pub fn pivot_in_doubt(&self) -> bool {
+        self.definition.pivot().is_some_and(|pivot| {
+            let forward = &self.place(pivot).forward;
+            // An operator may have one tried again that had its effect: that is no doubt.
+            !forward.effect
+                && match forward.phase {
+                    Phase::Scheduled { .. } | Phase::ChildUnderWay => true,
+                    Phase::Refused | Phase::Unresolved => !forward.unclear.is_empty(),
+                    Phase::Waiting
+                    | Phase::Listed
+                    | Phase::Settling { .. }
+                    | Phase::Awaiting { .. }
+                    | Phase::Sleeping { .. }
+                    | Phase::ChildRequested
+                    | Phase::Succeeded
+                    | Phase::Continued
+                    | Phase::Unusable
+                    | Phase::Skipped
+                    | Phase::NothingToUndo
+                    | Phase::Parked => false,
+                }
+        })
+    }
+
+    /// After an abort, the place's compensation is owed and not done.
+    #[must_use]
+    pub fn owes_compensation(&self, place: impl Into<Place>) -> bool {
+        let place = place.into();
+        let status = self.place(place);
+        let undoable = match self.definition.step(place.step).compensation() {
+            Compensation::Call(_) | Compensation::Child => true,
+            Compensation::None { .. } | Compensation::NotApplicable => false,
+        };
+        undoable
+            && status.may_have_effect()
+            && !matches!(
+                status.compensation.phase,
+                Phase::Succeeded | Phase::Unusable | Phase::NothingToUndo
+            )
+    }
+
+    /// Forward work is held back, and since when: an operator paused the saga, or its deadline passed.
+    #[must_use]
+    pub fn held_since(&self) -> Option<Time> {
+        self.incidents
+            .iter()
+            .filter(|open| open.holds())
+            .map(|open| open.opened_at)
+            .min()
+    }
+
+    /// A forward attempt that is due at this time may be at a participant: the time has come, and nothing held it back
+    /// before.
+    #[must_use]
+    pub fn has_come(&self, due_at: Time, now: Time) -> bool {
+        due_at <= now && self.held_since().is_none_or(|held| due_at <= held)
+    }
+
+    /// The open incident about an operation of a place, the oldest.
+    #[must_use]
+    pub fn incident_about(&self, place: Place, operation: OperationKind) -> Option<&OpenIncident> {
+        self.incidents
+            .iter()
+            .find(|open| open.is_about(Some(place), Some(operation)))
+    }
+
+    /// The place's child has a revision, and did not come to an end that is known.
+    #[must_use]
+    pub fn has_child_under_way(&self, place: Place) -> bool {
+        let status = self.place(place);
+        let Some(child) = status.child.as_ref().filter(|child| child.pinned.is_some()) else {
+            return false;
+        };
+        match &child.outcome {
+            None => !matches!(
+                status.compensation.phase,
+                Phase::Succeeded | Phase::NothingToUndo | Phase::Parked
+            ),
+            Some(ChildOutcome::Completed { .. }) => {
+                matches!(status.compensation.phase, Phase::Scheduled { .. })
+            }
+            Some(
+                ChildOutcome::Compensated { .. }
+                | ChildOutcome::Refused { .. }
+                | ChildOutcome::Terminated { .. },
+            ) => false,
+        }
+    }
+
+    /// The step runs a child saga.
+    pub(crate) fn runs_child(&self, place: Place) -> bool {
+        matches!(self.definition.step(place.step).work(), Work::Saga(_))
+    }
+
+    /// How many parents are above it.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.started
+            .parent
+            .as_ref()
+            .map_or(0, |parent| parent.depth)
+    }
+
+    /// A place of the step is under way, forward.
+    pub(crate) fn is_step_open(&self, step: StepIndex) -> bool {
+        self.places_of(step)
+            .any(|place| is_in_flight(self.place(place).forward.phase))
+    }
+
+    /// A place of the step still has to be undone.
+    pub(crate) fn owes_for_step(&self, step: StepIndex) -> bool {
+        self.places_of(step)
+            .any(|place| self.owes_compensation(place))
+    }
+}
+
+/// Something of the step has left the saga: a command, a wish for a child, an event.
+fn has_left(status: &StepStatus) -> bool {
+    let items = status.items.iter().flat_map(|items| &items.places);
+    std::iter::once(&status.itself)
+        .chain(items)
+        .any(|place| place.forward.attempt > 0 || place.forward.effect)
+}
+
+/// An action in this phase may have its effect at any time.
+pub(crate) fn is_in_flight(phase: Phase) -> bool {
+    matches!(phase, Phase::Scheduled { .. } | Phase::ChildUnderWay)
+}

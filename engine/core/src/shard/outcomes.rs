@@ -1,0 +1,246 @@
+//! What is said of attempts: that they left, that they are alive, that they never left, and what they came to.
+
+use crate::fact::AttemptEnded;
+use crate::id::{AttemptName, Place, SagaId};
+use crate::outcome::Outcome;
+use crate::saga::Saga;
+use crate::shard::command::{action, attempt_time, timeouts};
+use crate::shard::entry::{InBatch, Moment, Slot};
+use crate::shard::flight::Attempt;
+use crate::shard::io::{Acknowledged, Output, Report, Token};
+use crate::shard::machine::Shard;
+use crate::time::Time;
+
+impl Shard {
+    pub(super) fn outcome(
+        &mut self,
+        token: Option<Token>,
+        report: &Report,
+        batch: &mut InBatch,
+        at: Moment<'_>,
+    ) {
+        let saga = report.attempt.saga;
+        let acknowledged = match self.sagas.get(&saga) {
+            None | Some(Slot::Loading(_)) => Acknowledged::Unavailable,
+            Some(Slot::Absent) => Acknowledged::UnknownOperation,
+            Some(Slot::Unreadable(_)) => Acknowledged::Unreadable,
+            Some(Slot::Present(entry)) => match resolve(&entry.saga, report) {
+                Err(refused) => refused,
+                Ok(attempt) => {
+                    let ended = ended(report, attempt, entry.sent_at(attempt));
+                    let unsent = entry.unsent_successor(attempt);
+                    let acknowledged = self.on_saga(saga, batch, at, |decision| {
+                        let acknowledged = decision.outcome(ended);
+                        if let Some(unsent) = unsent {
+                            decision.withdrawn_overtaken(
+                                unsent.place,
+                                unsent.operation,
+                                unsent.round,
+                                unsent.attempt,
+                            );
+                        }
+                        acknowledged
+                    });
+                    self.land(saga, attempt);
+                    acknowledged.unwrap_or(Acknowledged::UnknownOperation)
+                }
+            },
+        };
+        if let Some(token) = token {
+            batch.outputs.push(Output::Acknowledge {
+                token,
+                acknowledged,
+            });
+        }
+    }
+
+    pub(super) fn sent(&mut self, named: &AttemptName, batch: &mut InBatch, now: Time) {
+        let Some(attempt) = self.attempt(named) else {
+            return;
+        };
+        self.touch(named.saga, batch);
+        let Some(Slot::Present(entry)) = self.sagas.get_mut(&named.saga) else {
+            return;
+        };
+        let time = attempt_time(&entry.saga, attempt, now);
+        let heartbeat = timeouts(&entry.saga, attempt.place.step, attempt.operation).heartbeat;
+        if let Some(flight) = entry.flights.get_mut(attempt) {
+            flight.sent_at = Some(now);
+            // Sent again on another stream, it has no more time than before.
+            flight.deadline.get_or_insert(now + time);
+            flight.silent_at = heartbeat.map(|heartbeat| now + heartbeat);
+            flight.withdraw_at = None;
+        }
+    }
+
+    /// An attempt is alive: its silence is counted from now. Its own time is not.
+    pub(super) fn heartbeat(&mut self, named: &AttemptName, batch: &mut InBatch, now: Time) {
+        let Some(attempt) = self.attempt(named) else {
+            return;
+        };
+        self.touch(named.saga, batch);
+        let Some(Slot::Present(entry)) = self.sagas.get_mut(&named.saga) else {
+            return;
+        };
+        if let Some(flight) = entry.flights.get_mut(attempt)
+            && let Some(silent_at) = &mut flight.silent_at
+            && let Some(heartbeat) =
+                timeouts(&entry.saga, attempt.place.step, attempt.operation).heartbeat
+        {
+            *silent_at = now + heartbeat;
+        }
+    }
+
+    pub(super) fn withdrawn(&mut self, named: &AttemptName, batch: &mut InBatch, at: Moment<'_>) {
+        let saga = named.saga;
+        let Some(attempt) = self.attempt(named) else {
+            return;
+        };
+        let Some(Slot::Present(entry)) = self.sagas.get(&saga) else {
+            return;
+        };
+        // Only what this owner handed out, asked back and did not send.
+        let flight = entry
+            .flights
+            .get(attempt)
+            .filter(|flight| flight.sent_at.is_none());
+        let Some((flight, code)) = flight.and_then(|flight| Some((flight, flight.withdraw_code?)))
+        else {
+            return;
+        };
+        if flight.resent {
+            // An earlier owner may have sent it: its result may still come, until the deadline if there is one.
+            if flight.deadline.is_none() {
+                let said = (code, "nobody took it after a restart");
+                self.unknown((saga, attempt), said, batch, at);
+            }
+            return;
+        }
+        self.on_saga(saga, batch, at, |decision| {
+            decision.withdrawn(
+                attempt.place,
+                attempt.operation,
+                attempt.round,
+                attempt.attempt,
+                code,
+            );
+        });
+        self.land(saga, attempt);
+    }
+
+    /// What was scheduled and aborted within one batch never left, and never will: it is without effect.
+    pub(super) fn withdraw_unsent(&mut self, batch: &mut InBatch, at: Moment<'_>) {
+        let touched: Vec<SagaId> = batch.before.keys().copied().collect();
+        for id in touched {
+            let Some(Slot::Present(entry)) = self.sagas.get(&id) else {
+                continue;
+            };
+            if entry.saga.abort().is_none() {
+                continue;
+            }
+            let unsent: Vec<_> = crate::saga::due(&entry.saga, at.now)
+                .awaited
+                .into_iter()
+                .filter(|command| !entry.may_have_left(command))
+                .collect();
+            for command in unsent {
+                self.on_saga(id, batch, at, |decision| {
+                    decision.withdrawn(
+                        command.place,
+                        command.operation,
+                        command.round,
+                        command.attempt,
+                        "ABORTED",
+                    );
+                });
+            }
+        }
+    }
+
+    /// Nobody knows what became of an attempt in flight: a code and words say why.
+    pub(super) fn unknown(
+        &mut self,
+        (id, attempt): (SagaId, Attempt),
+        (code, message): (&str, &str),
+        batch: &mut InBatch,
+        at: Moment<'_>,
+    ) {
+        self.touch(id, batch);
+        let Some(Slot::Present(entry)) = self.sagas.get_mut(&id) else {
+            return;
+        };
+        let sent_at = entry.sent_at(attempt);
+        entry.flights.land(attempt);
+        let ended = AttemptEnded {
+            place: attempt.place,
+            operation: attempt.operation,
+            round: attempt.round,
+            attempt: attempt.attempt,
+            outcome: Outcome::Unknown {
+                code: code.into(),
+                message: message.into(),
+            },
+            verdict: None,
+            instance: None,
+            sent_at,
+            retry_at: None,
+        };
+        self.on_saga(id, batch, at, |decision| decision.outcome(ended));
+    }
+
+    fn land(&mut self, saga: SagaId, attempt: Attempt) {
+        if let Some(Slot::Present(entry)) = self.sagas.get_mut(&saga) {
+            entry.flights.land(attempt);
+        }
+    }
+
+    /// What an attempt is called within its saga; none if that is not in memory, or has no such place.
+    fn attempt(&self, named: &AttemptName) -> Option<Attempt> {
+        match self.sagas.get(&named.saga) {
+            Some(Slot::Present(entry)) => attempt_of(&entry.saga, named),
+            Some(Slot::Loading(_) | Slot::Absent | Slot::Unreadable(_)) | None => None,
+        }
+    }
+}
+
+fn attempt_of(saga: &Saga, named: &AttemptName) -> Option<Attempt> {
+    let step = saga.definition().step_index(&named.name.step)?;
+    let place = Place {
+        step,
+        item: named.name.item,
+    };
+    saga.has_place(place).then_some(Attempt {
+        place,
+        operation: named.name.operation,
+        round: named.name.round,
+        attempt: named.attempt,
+    })
+}
+
+/// Finds what a report is about, or refuses it.
+fn resolve(saga: &Saga, report: &Report) -> Result<Attempt, Acknowledged> {
+    if saga.started().namespace != report.namespace {
+        return Err(Acknowledged::UnknownOperation);
+    }
+    let attempt = attempt_of(saga, &report.attempt).ok_or(Acknowledged::UnknownOperation)?;
+    let action = action(saga, attempt.place.step, attempt.operation)
+        .ok_or(Acknowledged::UnknownOperation)?;
+    if report.instance.is_some() && !report.serves.contains(action) {
+        return Err(Acknowledged::NotServed);
+    }
+    Ok(attempt)
+}
+
+fn ended(report: &Report, attempt: Attempt, sent_at: Option<Time>) -> AttemptEnded {
+    AttemptEnded {
+        place: attempt.place,
+        operation: attempt.operation,
+        round: attempt.round,
+        attempt: attempt.attempt,
+        outcome: report.outcome.clone(),
+        verdict: report.verdict,
+        instance: report.instance.as_deref().map(str::to_owned),
+        sent_at,
+        retry_at: None,
+    }
+}

@@ -1,0 +1,287 @@
+//! What a batch writes beside the journal: the rows of its sagas, and of their incidents.
+
+use std::sync::Arc;
+
+use crate::fact::{
+    Act, AttemptEnded, ChildOutcome, ChildRequested, Fact, Incident, IncidentReason,
+    SignalReceived, Started,
+};
+use crate::id::SagaId;
+use crate::journal::{IncidentInsert, IncidentName, SagaInsert, SagaUpdate, ShardBatch};
+use crate::outcome::Outcome;
+use crate::saga::{OpenIncident, Saga};
+use crate::shard::entry::{Entry, InBatch, Row, Slot, Unreadable};
+use crate::shard::machine::Shard;
+use crate::shard::turns::Held;
+use crate::time::Time;
+
+impl Shard {
+    /// Makes what the store gets of a batch that is decided and settled.
+    pub(super) fn write(&mut self, batch: &mut InBatch) -> ShardBatch {
+        let mut written = ShardBatch {
+            shard: self.id,
+            epoch: self.epoch,
+            rows: std::mem::take(&mut batch.rows),
+            inserts: Vec::new(),
+            updates: Vec::new(),
+            keys: std::mem::take(&mut batch.keys),
+            incidents_opened: Vec::new(),
+            incidents_closed: Vec::new(),
+        };
+        for (id, before) in &batch.before {
+            match self.sagas.get_mut(id) {
+                Some(Slot::Present(entry)) => {
+                    write_saga(entry, &mut written);
+                    write_incidents(before.as_ref(), &entry.saga, &mut written);
+                }
+                Some(Slot::Unreadable(unreadable)) => {
+                    write_unreadable(*id, before.as_ref(), unreadable, &mut written);
+                }
+                Some(Slot::Loading(_) | Slot::Absent) | None => {}
+            }
+        }
+        written
+    }
+}
+
+/// A saga's row, if it is new or changed.
+fn write_saga(entry: &mut Entry, written: &mut ShardBatch) {
+    let saga = &entry.saga;
+    let row = Row {
+        state: saga.state(),
+        turn_granted: saga.turn_granted(),
+        wake_at: entry.rests_until,
+    };
+    match entry.row {
+        None => written.inserts.push(insert(entry, row)),
+        Some(before) if before != row => written.updates.push(SagaUpdate {
+            id: saga.id(),
+            state: row.state,
+            turn_granted: row.turn_granted,
+            wake_at: row.wake_at,
+            updated_at: saga.updated_at(),
+            ended_at: saga.ended_at(),
+            expires_at: expires_at(saga),
+        }),
+        Some(_) => {}
+    }
+    entry.row = Some(row);
+}
+
+fn insert(entry: &Entry, row: Row) -> SagaInsert {
+    let saga = &entry.saga;
+    let started = saga.started();
+    SagaInsert {
+        id: saga.id(),
+        namespace: started.namespace.clone(),
+        definition: started.definition.clone(),
+        revision: started.revision,
+        hash: started.hash,
+        key: started.key.clone(),
+        turn: Held::of(started, entry.position, row.turn_granted).map(|held| held.turn),
+        parent: started.parent.as_ref().map(|parent| parent.saga),
+        state: row.state,
+        wake_at: row.wake_at,
+        started_at: saga.started_at(),
+        updated_at: saga.updated_at(),
+        ended_at: saga.ended_at(),
+        expires_at: expires_at(saga),
+    }
+}
+
+fn expires_at(saga: &Saga) -> Option<Time> {
+    let ended_at = saga.ended_at()?;
+    Some(ended_at + saga.definition().retention())
+}
+
+/// What became of a saga's incidents in this batch. The end of a saga closes them, but not what it leaves behind.
+fn write_incidents(before: Option<&Slot>, saga: &Arc<Saga>, written: &mut ShardBatch) {
+    let before = match before {
+        Some(Slot::Present(before)) => Some(&before.saga),
+        Some(Slot::Loading(_) | Slot::Absent | Slot::Unreadable(_)) | None => None,
+    };
+    let open_before = before.map_or(&[][..], |before| before.incidents());
+    if open_before.is_empty() && saga.incidents().is_empty() {
+        return;
+    }
+    let was_open = |open: &OpenIncident| {
+        before.is_some_and(|before| {
+            let mut known = before.incidents().iter();
+            stays_open(before, open) && known.any(|known| known.number == open.number)
+        })
+    };
+    for open in saga.incidents() {
+        if stays_open(saga, open) && !was_open(open) {
+            let step = open.incident.place.map(|place| place.step);
+            let step = step.map(|step| saga.definition().step(step).id().to_owned());
+            written.incidents_opened.push(IncidentInsert {
+                opened_at: open.opened_at,
+                ..incident(saga.id(), saga.started(), open.number, &open.incident, step)
+            });
+        }
+    }
+    for open in open_before {
+        let mut now = saga.incidents().iter();
+        let still = now.any(|known| known.number == open.number && stays_open(saga, known));
+        if was_open(open) && !still {
+            written.incidents_closed.push(IncidentName {
+                saga: saga.id(),
+                number: open.number,
+            });
+        }
+    }
+}
+
+/// It is still for somebody to look at: the saga has not ended, or this is what it left behind.
+fn stays_open(saga: &Saga, open: &OpenIncident) -> bool {
+    let Some(ended_at) = saga.ended_at() else {
+        return true;
+    };
+    let leak = match open.incident.reason {
+        IncidentReason::PossibleLeakedEffect | IncidentReason::ChildNotUndone => true,
+        IncidentReason::PivotInDoubt
+        | IncidentReason::StepRefused
+        | IncidentReason::StepExhausted
+        | IncidentReason::CompensationRefused
+        | IncidentReason::CompensationExhausted
+        | IncidentReason::OutputUnusable
+        | IncidentReason::ExpressionFailed
+        | IncidentReason::HistoryFull
+        | IncidentReason::RecordUnreadable
+        | IncidentReason::DefinitionMissing
+        | IncidentReason::RecordRefused
+        | IncidentReason::Paused
+        | IncidentReason::DeadlineExceeded
+        | IncidentReason::RoutedToPark
+        | IncidentReason::SignalTimeout => false,
+    };
+    open.opened_at > ended_at || leak && open.opened_at == ended_at
+}
+
+fn incident(
+    saga: SagaId,
+    started: &Started,
+    number: u32,
+    incident: &Incident,
+    step: Option<String>,
+) -> IncidentInsert {
+    IncidentInsert {
+        name: IncidentName { saga, number },
+        namespace: started.namespace.clone(),
+        definition: started.definition.clone(),
+        revision: started.revision,
+        step,
+        item: incident.place.map_or(0, |place| place.item),
+        operation: incident.operation,
+        reason: incident.reason,
+        code: incident.code.clone(),
+        message: incident.message.clone(),
+        opened_at: Time::default(),
+    }
+}
+
+/// A saga that cannot be read, once that is recorded.
+fn write_unreadable(
+    id: SagaId,
+    before: Option<&Slot>,
+    unreadable: &Unreadable,
+    written: &mut ShardBatch,
+) {
+    let known = match before {
+        Some(Slot::Unreadable(before)) => before.state,
+        Some(Slot::Present(_) | Slot::Loading(_) | Slot::Absent) | None => return,
+    };
+    let Some(row) = written.rows.iter().rfind(|row| row.saga == id) else {
+        return;
+    };
+    if known == unreadable.state {
+        return;
+    }
+    let at = row.at;
+    written.updates.push(SagaUpdate {
+        id,
+        state: unreadable.state,
+        turn_granted: true,
+        wake_at: None,
+        updated_at: at,
+        ended_at: None,
+        expires_at: None,
+    });
+    // Without its first row nobody knows whose incident it would be; its state is listed all the same.
+    if let Some((started, count)) = unreadable.known.as_deref() {
+        written.incidents_opened.push(IncidentInsert {
+            opened_at: at,
+            ..incident(id, started, count + 1, &unreadable.incident(), None)
+        });
+    }
+}
+
+pub(super) fn payload_bytes(fact: &Fact) -> usize {
+    let ended = |ended: &AttemptEnded| match &ended.outcome {
+        Outcome::Succeeded { output } => output.as_bytes().len(),
+        Outcome::Unusable { .. }
+        | Outcome::Rejected { .. }
+        | Outcome::Failed { .. }
+        | Outcome::Fatal { .. }
+        | Outcome::Unknown { .. }
+        | Outcome::NothingToUndo
+        | Outcome::Superseded
+        | Outcome::Absent => 0,
+    };
+    match fact {
+        Fact::Started(started) => started.input.as_bytes().len(),
+        Fact::Scheduled { input, .. } => input.as_bytes().len(),
+        Fact::AttemptEnded(attempt) | Fact::LateResult { ended: attempt, .. } => ended(attempt),
+        Fact::Completed { output }
+        | Fact::ItemsListed { items: output, .. }
+        | Fact::SignalReceived(SignalReceived {
+            payload: output, ..
+        })
+        | Fact::ChildRequested(ChildRequested { input: output, .. })
+        | Fact::ChildEnded {
+            outcome: ChildOutcome::Completed { output },
+            ..
+        }
+        | Fact::Emitted { data: output, .. }
+        | Fact::Continued {
+            output: Some(output),
+            ..
+        } => output.as_bytes().len(),
+        Fact::Operated(operated) => match &operated.act {
+            Act::Retry {
+                input: Some(payload),
+                ..
+            }
+            | Act::Resolve {
+                output: payload, ..
+            } => payload.as_bytes().len(),
+            Act::Retry { input: None, .. }
+            | Act::Skip { .. }
+            | Act::ResolveAbsent { .. }
+            | Act::Compensate
+            | Act::Pause
+            | Act::Resume
+            | Act::Terminate => 0,
+        },
+        Fact::Skipped { .. }
+        | Fact::StepFailed { .. }
+        | Fact::Withdrawn { .. }
+        | Fact::AbortDecided(_)
+        | Fact::Settling { .. }
+        | Fact::CancelPending { .. }
+        | Fact::CancelDropped
+        | Fact::IncidentOpened(_)
+        | Fact::IncidentClosed { .. }
+        | Fact::TurnGranted
+        | Fact::SignalAwaited { .. }
+        | Fact::SignalConsumed { .. }
+        | Fact::SignalUnconsumed { .. }
+        | Fact::Sleeping { .. }
+        | Fact::Slept { .. }
+        | Fact::ChildPinned { .. }
+        | Fact::ChildEnded { .. }
+        | Fact::Continued { output: None, .. }
+        | Fact::DeadlinePassed
+        | Fact::Compensated => 0,
+    }
+}
