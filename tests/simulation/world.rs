@@ -13,7 +13,7 @@ use crate::book::{Outbox, name_of};
 use crate::clients::Operation;
 use crate::committer::Answer as StoreAnswer;
 use crate::dice::Dice;
-use crate::generator::{Document, PARTICIPANTS, document};
+use crate::generator::{Document, LEAF, PARTICIPANTS, document};
 use crate::history::{self, Event as Happened, History};
 use crate::lane::{Around, Ask, Message};
 use crate::marks::{Mark, Marks};
@@ -52,6 +52,8 @@ pub enum Event {
     Renew(usize, u32),
     TakeOver(usize, u32, ShardId),
     Page(usize, u32, ShardId, u64, Option<SagaId>),
+    /// A message for whoever owns a shard when it comes.
+    ToOwner(ShardId, Box<Message>),
     Boot(usize),
     Resume(usize, u32),
     Attach(usize, u32, usize),
@@ -130,9 +132,10 @@ impl World {
     pub fn new(seed: u64, plant: Option<Plant>) -> Self {
         let mut dice = Dice::new(seed);
         let plan = Plan::draw(&mut dice);
-        let documents: Vec<Document> = (0..dice.between(1, 3))
+        let mut documents: Vec<Document> = (0..dice.between(1, 3))
             .map(|number| document(&mut dice, &format!("made-{number}")))
             .collect();
+        documents.push(document(&mut dice, LEAF));
         let mut store = Database::new((plan.store.poison > 0).then_some(POISON), plant);
         for document in &documents {
             store.define(&crate::planted::definition(&document.definition, plant));
@@ -239,6 +242,7 @@ impl World {
             Event::Renew(node, _) => self.renew(node),
             Event::TakeOver(node, _, shard) => self.take_over(node, shard),
             Event::Page(node, _, shard, born, after) => self.page(node, shard, born, after),
+            Event::ToOwner(shard, message) => self.to_owner(shard, *message),
             Event::Boot(node) => self.boot(node),
             Event::Resume(node, life) => self.resume(node, life),
             Event::Attach(node, _, participant) => self.attach(node, participant),
@@ -358,6 +362,7 @@ impl World {
         match output {
             Output::Send(command) => {
                 let to = participant_of(&command.action).expect("every action is served");
+                self.nodes[node].book.now = self.now;
                 self.nodes[node].book.send(command, to, outbox);
             }
             Output::Withdraw { attempt, .. } => {
@@ -386,7 +391,15 @@ impl World {
                     self.nodes[node].book.forget_saga(saga);
                 }
             }
-            other => unreachable!("no definition here asks for {other:?}"),
+            Output::Signalled { token, result } => {
+                self.reply(node, token.0, history::Answer::Signalled(result));
+            }
+            Output::Acted { token, result } => {
+                self.reply(node, token.0, history::Answer::Acted(result));
+            }
+            Output::ResolveChild(request) => self.resolve_child(*request),
+            Output::AskChild(wish) => self.ask_child(*wish),
+            Output::AnswerParent(answer) => self.answer_parent(*answer),
         }
     }
 
@@ -406,6 +419,7 @@ impl World {
         inbox: &mut VecDeque<(usize, Message)>,
     ) {
         let target = &mut self.nodes[node];
+        target.book.now = self.now;
         let late = if self.plan.bounded {
             target.lease_is_late(self.plan.lease, self.now)
         } else {

@@ -1,15 +1,8 @@
 //! Invariants that the checker does not assert at this level, each with the reason, so that nobody has to look for them.
 
 /// The number, and why it is not here.
-pub const ELSEWHERE: [(&str, &str); 9] = [
-    ("I15", "ordering keys are not served by the core yet"),
-    (
-        "I16",
-        "limits of concurrency are not served by the core yet",
-    ),
+pub const ELSEWHERE: [(&str, &str); 5] = [
     ("I27", "there are no save-points in the language"),
-    ("I28", "child sagas are not served by the core yet"),
-    ("I39", "signals are not served by the core yet"),
     (
         "I41",
         "the outbox is a reader of committed rows: it has no part in these machines",
