@@ -15,7 +15,7 @@ use crate::plant::Plant;
 use crate::world::{BEGINNING, World};
 
 /// Sagas of the campaign that every change has to pass.
-const SAGAS: u64 = 40_000;
+const SAGAS: u64 = 20_000;
 
 /// One world, lived through and judged.
 pub struct Lived {

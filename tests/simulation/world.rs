@@ -35,7 +35,7 @@ pub const BEGINNING: Time = Time::from_micros(1_763_712_000_000_000);
 pub const REST_WITHIN: Duration = Duration::from_secs(4 * 3_600);
 
 /// More than this happens in no world that comes to rest.
-const EVENTS_MAX: u64 = 400_000;
+const EVENTS_MAX: u64 = 200_000;
 
 /// What is going to happen.
 #[derive(Debug)]
@@ -234,6 +234,10 @@ impl World {
             Event::Read(node, life, lane, ask) => self.read(node, life, lane, *ask),
             Event::Lane(node, _, lane, message) => self.tell(node, lane, *message),
             Event::Tick(node, _) => {
+                // An earlier tick took its place.
+                if self.nodes[node].tick_at.is_none_or(|at| at > self.now) {
+                    return;
+                }
                 self.nodes[node].tick_at = None;
                 for lane in 0..self.nodes[node].lanes.len() {
                     self.tell(node, lane, Message::Tick);

@@ -82,7 +82,9 @@ pub fn due(saga: &Saga, now: Time) -> Due {
     if due.commands.is_empty() && due.awaited.is_empty() && due.children.is_empty() {
         // Something else was decided between the end of its settle time and its timer: it is looked at once more, or a saga
         // that leaves memory in between would leave it behind.
-        let settled = saga.places().filter_map(|place| settled_in_its_turn(saga, place, now));
+        let settled = saga
+            .places()
+            .filter_map(|place| settled_in_its_turn(saga, place, now));
         let settled: Option<Time> = settled.min();
         if let Some(at) = settled {
             due.wake(at);
