@@ -4,6 +4,8 @@ mod charge;
 #[cfg(feature = "document")]
 pub(crate) mod compile;
 #[cfg(feature = "document")]
+pub(crate) mod hints;
+#[cfg(feature = "document")]
 mod outside;
 mod pattern;
 pub(crate) mod reference;
@@ -308,6 +310,22 @@ impl Mapping {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Its expressions; true for those inside a text.
+    #[cfg(feature = "document")]
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = (&Expression, bool)> {
+        self.pieces.iter().flat_map(|piece| match piece {
+            Piece::Json(_) => Vec::new(),
+            Piece::Value(expression) => vec![(expression, false)],
+            Piece::Text(parts) => parts
+                .iter()
+                .filter_map(|part| match part {
+                    TextPart::Literal(_) => None,
+                    TextPart::Value(expression) => Some((expression, true)),
+                })
+                .collect(),
+        })
     }
 
     /// The value as JSON.

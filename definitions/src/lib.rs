@@ -24,6 +24,8 @@ pub mod limits;
 #[cfg(feature = "document")]
 mod normal;
 pub mod payload;
+#[cfg(feature = "document")]
+mod samples;
 pub mod schema;
 #[cfg(feature = "document")]
 mod suggestion;
@@ -43,4 +45,6 @@ pub use expression::{EvaluationError, Expression, Mapping, Scope, SelfScope, Ste
 #[cfg(feature = "document")]
 pub use normal::{NormalFormError, from_normal_form, to_normal_form};
 pub use payload::{Payload, PayloadError};
+#[cfg(feature = "document")]
+pub use samples::Samples;
 pub use schema::Schema;
