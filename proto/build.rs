@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "amends/v1/definition_service.proto",
         "amends/v1/saga_service.proto",
+        "amends/v1/operator_service.proto",
         "amends/v1/participant_service.proto",
     ];
     let descriptors = protox::compile(files, ["."])?;

@@ -20,10 +20,14 @@ mod document;
 pub mod expression;
 pub mod graph;
 mod json;
+#[cfg(feature = "document")]
+mod language;
 pub mod limits;
 #[cfg(feature = "document")]
 mod normal;
 pub mod payload;
+#[cfg(feature = "document")]
+mod samples;
 pub mod schema;
 #[cfg(feature = "document")]
 mod suggestion;
@@ -41,6 +45,10 @@ pub use definition::{
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use expression::{EvaluationError, Expression, Mapping, Scope, SelfScope, StepScope};
 #[cfg(feature = "document")]
-pub use normal::{NormalFormError, from_normal_form, to_normal_form};
+pub use language::language_schema;
+#[cfg(feature = "document")]
+pub use normal::{NormalFormError, from_normal_form, step_changes, to_normal_form};
 pub use payload::{Payload, PayloadError};
+#[cfg(feature = "document")]
+pub use samples::Samples;
 pub use schema::Schema;

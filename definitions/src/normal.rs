@@ -66,6 +66,13 @@ pub fn to_normal_form(definition: &Definition) -> String {
     format!("{{\"v\":1,\"definition\":{}}}", object(fields))
 }
 
+/// What of a step, by its id, a newer definition says otherwise than an older one: keys such as `retry` or `input`;
+/// `removed` if it has no such step, `added` if the older had none. Empty if nothing changed.
+#[must_use]
+pub fn step_changes(older: &Definition, newer: &Definition, id: &str) -> Vec<String> {
+    step::changes(older, newer, id)
+}
+
 /// Reads a definition in normal form.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The normal form of a step. A call has its whole policy and timeouts; what only a call has is left out everywhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{expression, list, object, string, then, time};
 use crate::definition::{
@@ -13,6 +13,35 @@ type Fields<'f> = BTreeMap<&'f str, String>;
 
 /// Writes a step.
 pub(super) fn write(definition: &Definition, place: usize, step: &Step) -> String {
+    object(fields(definition, place, step))
+}
+
+/// What of a step, by its id, one definition says otherwise than another: keys of the normal form, in order; `removed` if
+/// it has no such step, `added` if the other has none.
+pub(super) fn changes(older: &Definition, newer: &Definition, id: &str) -> Vec<String> {
+    let of = |definition: &Definition| {
+        let place = definition.steps.iter().position(|step| step.id == id)?;
+        let fields = fields(definition, place, &definition.steps[place]);
+        let owned = fields.into_iter();
+        Some(BTreeMap::from_iter(
+            owned.map(|(key, value)| (key.to_owned(), value)),
+        ))
+    };
+    match (of(older), of(newer)) {
+        (None, None) => Vec::new(),
+        (Some(_), None) => vec!["removed".to_owned()],
+        (None, Some(_)) => vec!["added".to_owned()],
+        (Some(old), Some(new)) => {
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let changed = keys
+                .into_iter()
+                .filter(|key| old.get(*key) != new.get(*key));
+            changed.cloned().collect()
+        }
+    }
+}
+
+fn fields<'f>(definition: &'f Definition, place: usize, step: &'f Step) -> Fields<'f> {
     let kind = match step.kind {
         Kind::Compensatable => "compensatable",
         Kind::Pivot => "pivot",
@@ -51,7 +80,7 @@ pub(super) fn write(definition: &Definition, place: usize, step: &Step) -> Strin
             fields.insert("compensate", object(compensate));
         }
     }
-    object(fields)
+    fields
 }
 
 fn work(fields: &mut Fields<'_>, step: &Step) {

@@ -669,30 +669,61 @@ impl IncidentReason {
     pub fn suggested_actions(self) -> &'static [&'static str] {
         match self {
             Self::PivotInDoubt => &[
-                "find out in the participant's books whether the effect happened, and settle by hand what follows",
-                "a late outcome of an attempt resolves this by itself; this version has no command that does",
+                "look in the participant's books: resolve the step with its output if the effect happened, or as absent if it did not",
+                "retry the step, if its participant takes the same operation key only once",
+                "a late outcome of an attempt resolves this by itself",
             ],
-            Self::StepRefused | Self::StepExhausted => &[
-                "do by hand what the step would have done: this version has no command to retry or skip it",
+            Self::StepRefused => &[
+                "mend what made the participant refuse, and retry the step, also with a new input",
+                "do by hand what it would have done, and resolve it with its output",
+                "skip the step, if the saga is right without it",
             ],
-            Self::CompensationRefused | Self::CompensationExhausted => &[
-                "undo the effect by hand: no further attempt is sent, and this version has no command to retry it",
+            Self::StepExhausted => &[
+                "mend the participant, and retry the step",
+                "do by hand what it would have done, and resolve it with its output",
+                "skip the step, if the saga is right without it",
+            ],
+            Self::CompensationRefused => &[
+                "mend what made the participant refuse, and retry the compensation, also with a new input",
+                "undo the effect by hand, and resolve the compensation",
+            ],
+            Self::CompensationExhausted => &[
+                "mend the participant, and retry the compensation",
+                "undo the effect by hand, and resolve the compensation",
                 "a late success of an attempt resolves this by itself",
             ],
-            Self::PossibleLeakedEffect => {
-                &["compare the participant's books with this saga and undo what is left by hand"]
-            }
-            Self::OutputUnusable => &["mend the participant's answer"],
-            Self::ExpressionFailed => &["apply a corrected revision for later sagas"],
-            Self::HistoryFull => &["find what retries without end"],
+            Self::PossibleLeakedEffect => &[
+                "compare the participant's books with this saga, undo by hand what is left, and resolve the compensation",
+            ],
+            Self::OutputUnusable => &[
+                "resolve the step with the output that its effect should have had",
+                "mend the participant's answer for later sagas",
+            ],
+            Self::ExpressionFailed => &[
+                "retry the operation with the input that the expression should have made",
+                "resolve it, or skip the step, if the saga is right without it",
+                "apply a corrected revision for later sagas",
+            ],
+            Self::HistoryFull => &[
+                "find what retries without end",
+                "compensate the saga, which is exempt from the cap",
+                "terminate it, and settle by hand what is left",
+            ],
             Self::RecordUnreadable => &["run the version that wrote this record"],
             Self::DefinitionMissing => &["restore the missing revision"],
-            Self::RecordRefused => &["read the server's log for the database's reason"],
-            Self::Paused => &["resume it"],
-            Self::DeadlineExceeded => &["resume it", "compensate it"],
+            Self::RecordRefused => &[
+                "read the server's log for the database's reason, and mend it",
+                "retry the operation, or resume what the saga waits for",
+            ],
+            Self::Paused => &["resume the saga", "compensate the saga"],
+            Self::DeadlineExceeded => &[
+                "resume the saga, to let it go on in spite of its deadline",
+                "compensate the saga",
+            ],
             Self::RoutedToPark => &["retry, skip or resolve the step", "compensate the saga"],
             Self::SignalTimeout => &[
-                "resolve the step with what the signal would have said",
+                "send the signal, late",
+                "resolve the step with what the signal would have said, or skip it",
                 "compensate the saga",
             ],
             Self::ChildNotUndone => {

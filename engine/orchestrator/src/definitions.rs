@@ -88,6 +88,14 @@ impl Definitions {
         revision
     }
 
+    /// This revision may be gone.
+    pub(crate) fn forget(&self, namespace: &str, name: &str, revision: u32) {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.by_number
+            .remove(&(namespace.clone(), name.clone(), revision));
+        self.newest.remove(&(namespace, name));
+    }
+
     async fn newest(
         &self,
         store: &dyn Store,
@@ -156,6 +164,13 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
             .unwrap_or_else(PoisonError::into_inner)
             .get(key)
             .cloned()
+    }
+
+    fn remove(&self, key: &K) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 
     fn put(&self, key: K, value: V) {

@@ -11,7 +11,7 @@ use crate::api::Applied;
 use crate::node::Node;
 use crate::reads::not_answered;
 use crate::refusal::{Kind, Refusal};
-use crate::telemetry;
+use crate::{impact, telemetry};
 
 /// Reads a stored normal form.
 pub(crate) fn read(normal_form: &str, hash: DefinitionHash) -> Result<Arc<Definition>, String> {
@@ -58,10 +58,16 @@ pub(crate) async fn apply(
     let (record, created) = put(&*node.store, &new).await?;
     telemetry::definition_applied(namespace, &record.name, record.revision, created);
     node.definitions.applied(record.clone());
+    let impact = if created {
+        impact::of_applied(node, &record).await
+    } else {
+        None
+    };
     Ok(Applied {
         record,
         created,
         diagnostics: checked.diagnostics,
+        impact,
     })
 }
 

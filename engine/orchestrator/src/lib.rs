@@ -12,14 +12,21 @@ mod options;
 mod orchestrator;
 pub mod refusal;
 
+mod children;
 mod definitions;
+mod explain;
+mod explanation;
+mod impact;
+mod incidents;
 mod language;
+mod operating;
 mod reads;
 mod starts;
 
 mod drain;
 mod lease;
 mod loading;
+mod retention;
 mod startup;
 
 mod dispatch;
@@ -34,10 +41,20 @@ mod subscriptions;
 mod telemetry;
 
 pub use amends_definitions::{Diagnostic, Severity};
-pub use amends_store::{DefinitionRecord, ListQuery, SagaRecord};
-pub use api::{Applied, HistoryPage, SagaView, StartRequest};
+pub use amends_store::{
+    DefinitionRecord, Fingerprint, IncidentCursor, IncidentFilter, IncidentGroup, IncidentQuery,
+    InvalidFingerprint, ListQuery, SagaRecord,
+};
+pub use api::{
+    ActRequest, Applied, ChangedIncidents, GroupActed, GroupRequest, GroupVerb, HistoryPage,
+    Impact, ParticipantView, SagaView, SignalRequest, StartRequest,
+};
 pub use dispatch::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 pub use error::Error;
-pub use options::Options;
+pub use explanation::{
+    At, AttemptView, Awaited, ChildName, Explanation, Owed, Sentence, Topic, WaitsFor,
+};
+pub use incidents::GroupActs;
+pub use options::{Options, Retention};
 pub use orchestrator::Orchestrator;
 pub use refusal::{Kind, Refusal};

@@ -18,8 +18,23 @@ pub(crate) const LANE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const LOOKUP_KEYS_MAX: usize = 1_024;
 /// Sagas that a lane brings back in one page.
 pub(crate) const RECOVERY_PAGE_SAGAS: usize = 500;
-/// Sagas whose history is read at once because something arrived for them.
-pub(crate) const LOADS_AT_ONCE_MAX: usize = 16;
+/// Sleepers that are named to their shard in one page.
+pub(crate) const RECOVERY_PAGE_SLEEPERS: usize = 10_000;
+/// Reads of sagas that are under way at once, for each of two kinds: those that something arrived for, and those whose
+/// time has come.
+pub(crate) const LOADS_AT_ONCE_MAX: usize = 4;
+/// Sagas in one such read.
+pub(crate) const LOADS_PER_READ: usize = 32;
+/// Sagas that are read in a second because their time has come.
+pub(crate) const LOADS_DUE_PER_SECOND: u32 = 10_000;
+/// Sagas of which a lane remembers that something arrived for them.
+pub(crate) const URGENT_LOADS_MAX: usize = 10_000;
+/// Sagas that have a looked-up key and whose revisions are read at once.
+pub(crate) const LOOKUP_READS_MAX: usize = 16;
+/// Heartbeats of one attempt that are passed on within its heartbeat timeout, at most.
+pub(crate) const HEARTBEATS_IN_TIMEOUT: u32 = 8;
+/// Questions between parents and children that are worked on at once.
+pub(crate) const ERRANDS_AT_ONCE_MAX: usize = 64;
 /// Rows that one read of a history asks for.
 pub(crate) const HISTORY_PAGE_ROWS: usize = 2_000;
 /// A business key.
@@ -40,3 +55,13 @@ pub(crate) const TAKEOVER_TRIES_MAX: u32 = 20;
 pub(crate) const CLOCK_JUMP_LOGGED: Duration = Duration::from_secs(60);
 /// Subscriptions before those without a listener are swept out.
 pub(crate) const SUBSCRIPTIONS_SWEEP_MIN: usize = 1_024;
+/// Groups of incidents that a new revision is compared with.
+pub(crate) const IMPACT_GROUPS_MAX: usize = 1_000;
+/// Incidents that an act on a group reads at once.
+pub(crate) const GROUP_PAGE_INCIDENTS: usize = 200;
+/// Sagas that an act on a group reaches in a second.
+pub(crate) const GROUP_RATE_MAX: u32 = 1_000;
+/// How much longer retention rests than it has worked.
+pub(crate) const RETENTION_PAUSE_FACTOR: u32 = 9;
+/// The shortest rest of retention after a deletion.
+pub(crate) const RETENTION_PAUSE_MIN: Duration = Duration::from_millis(10);

@@ -15,6 +15,7 @@ use crate::definitions::Definitions;
 use crate::dispatch::Registry;
 use crate::lane::Lanes;
 use crate::limits::STARTS_IN_A_ROW;
+use crate::loading::Loads;
 use crate::refusal::{Kind, Refusal};
 use crate::status::{Load, Status};
 use crate::subscriptions::Subscriptions;
@@ -33,8 +34,10 @@ pub(crate) struct Node {
     pub(crate) status: Status,
     pub(crate) load: Load,
     pub(crate) open_shards: OpenShards,
-    /// Sagas that are read at once because something arrived for them.
-    pub(crate) loads: Semaphore,
+    /// Sagas that shards asked for.
+    pub(crate) loads: Loads,
+    /// Questions between parents and children that are worked on at once.
+    pub(crate) errands: Semaphore,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }

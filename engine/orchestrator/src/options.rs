@@ -23,6 +23,26 @@ pub struct Options {
     pub active_max: usize,
     /// Inputs of clients waiting in one lane; one more is `RESOURCE_EXHAUSTED`.
     pub queue_max: usize,
+    /// How what nobody needs any more is taken away.
+    pub retention: Retention,
+}
+
+/// How sagas that ended are deleted once their retention has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// From the end of one sweep of all shards to the next, give or take a quarter; zero to delete nothing.
+    pub interval: Duration,
+    /// Sagas that are deleted at once.
+    pub batch: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            batch: 200,
+        }
+    }
 }
 
 impl Default for Options {
@@ -36,6 +56,7 @@ impl Default for Options {
             session_lease: Duration::from_secs(5),
             active_max: 200_000,
             queue_max: 20_000,
+            retention: Retention::default(),
         }
     }
 }
@@ -54,6 +75,8 @@ impl Options {
             "a lease lives for 30 ms at least"
         } else if self.active_max == 0 || self.queue_max == 0 {
             "the bounds of admission are 1 at least"
+        } else if self.retention.batch == 0 {
+            "retention deletes 1 saga at once at least; an interval of zero turns it off"
         } else {
             return Ok(());
         };
@@ -91,6 +114,13 @@ mod tests {
             },
             Options {
                 queue_max: 0,
+                ..Options::default()
+            },
+            Options {
+                retention: Retention {
+                    batch: 0,
+                    ..Retention::default()
+                },
                 ..Options::default()
             },
         ] {

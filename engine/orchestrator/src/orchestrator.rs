@@ -3,21 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::journal::SagaState;
+use amends_core::journal::{IncidentInsert, SagaState};
 use amends_core::shard::{CancelDisposition, StartAnswer};
 use amends_core::{Incarnation, SagaId};
 use amends_definitions::Diagnostic;
-use amends_store::{DefinitionRecord, ListQuery, SagaRecord, Store};
+use amends_store::{
+    DefinitionRecord, IncidentFilter, IncidentGroup, IncidentQuery, ListQuery, SagaRecord, Store,
+};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
-use crate::api::{Applied, HistoryPage, SagaView, StartRequest};
+use crate::api::{
+    ActRequest, Applied, GroupRequest, HistoryPage, ParticipantView, SagaView, SignalRequest,
+    StartRequest,
+};
 use crate::dispatch::{Attachment, Session};
 use crate::error::Error;
+use crate::explanation::Explanation;
+use crate::incidents::GroupActs;
 use crate::node::Node;
 use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::{drain, language, reads, starts, startup};
+use crate::{drain, explain, impact, incidents, language, operating, reads, starts, startup};
 
 /// A node's handle. When the last one goes without [`Orchestrator::drain`], the node stops where it is, as after a crash.
 #[derive(Clone)]
@@ -139,6 +146,14 @@ impl Orchestrator {
         reads::saga(&self.node, namespace, id).await
     }
 
+    /// Says why a saga is where it is, what ran where and when, what is owed and what it waits for.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn explain(&self, namespace: &str, id: SagaId) -> Result<Explanation, Refusal> {
+        explain::explain(&self.node, namespace, id).await
+    }
+
     /// A page of sagas.
     ///
     /// # Errors
@@ -178,7 +193,81 @@ impl Orchestrator {
         by: &str,
         reason: &str,
     ) -> Result<CancelDisposition, Refusal> {
-        reads::cancel(&self.node, namespace, id, by, reason).await
+        operating::cancel(&self.node, namespace, id, by, reason).await
+    }
+
+    /// Sends a signal that the saga's definition declares. It is buffered until a step waits for it. True if it was
+    /// accepted, false if one with its dedupe id had been before.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_ARGUMENT` for a signal that is not declared or a payload that does not satisfy its schema;
+    /// `FAILED_PRECONDITION` if the saga has ended; `RESOURCE_EXHAUSTED` if too many wait in it.
+    pub async fn signal(&self, request: SignalRequest) -> Result<bool, Refusal> {
+        operating::signal(&self.node, request).await
+    }
+
+    /// Does something about a saga, or only says what would become of it: where it is then.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_ARGUMENT` for a step that the saga does not have; `FAILED_PRECONDITION` with a reason of its
+    /// own for what would break what a saga promises.
+    pub async fn order(&self, request: ActRequest) -> Result<SagaState, Refusal> {
+        operating::act(&self.node, request).await
+    }
+
+    /// A page of open incidents, the oldest first.
+    ///
+    /// # Errors
+    /// If the namespace does not exist, or the store does not answer.
+    pub async fn list_incidents(
+        &self,
+        query: IncidentQuery,
+    ) -> Result<Vec<IncidentInsert>, Refusal> {
+        incidents::list(&self.node, &query).await
+    }
+
+    /// Open incidents by what they have in common, the most numerous first.
+    ///
+    /// # Errors
+    /// If the namespace does not exist, or the store does not answer.
+    pub async fn incident_groups(
+        &self,
+        filter: IncidentFilter,
+        limit: usize,
+    ) -> Result<Vec<IncidentGroup>, Refusal> {
+        incidents::groups(&self.node, &filter, limit).await
+    }
+
+    /// Does the same about every incident of a group, one after the other, at a rate, for as long as it is asked for the
+    /// next.
+    ///
+    /// # Errors
+    /// If the namespace does not exist or the rate is out of its range; `UNAVAILABLE` while nothing can be written.
+    pub fn act_on_group(&self, request: GroupRequest) -> Result<GroupActs, Refusal> {
+        GroupActs::new(&self.node, request)
+    }
+
+    /// The participant instances that are attached, by name.
+    ///
+    /// # Errors
+    /// If the namespace does not exist.
+    pub fn participants(&self, namespace: &str) -> Result<Vec<ParticipantView>, Refusal> {
+        self.node.namespace(namespace)?;
+        let now = self.node.clock.now();
+        Ok(self.node.registry.participants(namespace, now))
+    }
+
+    /// Takes a revision of a definition out of sight: nothing starts from it any more.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` with their number while sagas in flight are pinned to it; `NOT_FOUND`.
+    pub async fn delete_definition(
+        &self,
+        namespace: &str,
+        name: &str,
+        revision: u32,
+    ) -> Result<(), Refusal> {
+        impact::delete(&self.node, namespace, name, revision).await
     }
 
     /// Attaches a participant instance. A newer one of the same instance replaces the older.

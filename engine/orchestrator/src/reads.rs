@@ -1,16 +1,13 @@
-//! Reads, and the cancel: answered from what is committed, or by the shard that owns the saga.
+//! Reads, answered from what is committed.
 
 use std::sync::Arc;
 
 use amends_core::SagaId;
 use amends_core::saga::Saga;
-use amends_core::shard::{CancelDisposition, CancelRefusal};
 use amends_store::{DefinitionRecord, ListQuery, SagaHistory, SagaRecord, record};
-use tokio::sync::oneshot;
 
 use crate::api::{HistoryPage, SagaView};
 use crate::definitions::Revision;
-use crate::lane::{CancelOrder, Message, Waiting};
 use crate::loading::whole_history;
 use crate::node::Node;
 use crate::refusal::{Kind, Refusal};
@@ -120,40 +117,13 @@ pub(crate) async fn history(
     })
 }
 
-/// Asks for an abort.
-pub(crate) async fn cancel(
-    node: &Node,
-    namespace: &str,
-    id: SagaId,
-    by: &str,
-    reason: &str,
-) -> Result<CancelDisposition, Refusal> {
-    node.status.admit()?;
-    let namespace = node.namespace(namespace)?;
-    if !node.lanes.has(id.shard()) {
-        return Err(no_saga(&namespace, id));
-    }
-    let ticket = node.load.input(node.lanes.lane_of(id.shard()))?;
-    let (reply, answer) = oneshot::channel();
-    let order = CancelOrder {
-        namespace: namespace.clone(),
-        saga: id,
-        by: by.to_owned(),
-        reason: reason.to_owned(),
-        waiting: Waiting { reply, ticket },
-    };
-    node.lanes.send(id.shard(), Message::Cancel(order));
-    let answer = answer.await.unwrap_or(Err(CancelRefusal::Unavailable));
-    answer.map_err(|refusal| not_cancelled(&namespace, id, refusal))
-}
-
 /// The store did not answer.
 pub(crate) fn not_answered(doing: &'static str, error: &amends_store::Error) -> Refusal {
     telemetry::store_failed(doing, error);
     Refusal::unavailable(format!("the database did not answer ({doing}): try again"))
 }
 
-fn in_namespace(
+pub(crate) fn in_namespace(
     history: Option<SagaHistory>,
     namespace: &str,
     id: SagaId,
@@ -164,33 +134,10 @@ fn in_namespace(
         .ok_or_else(|| no_saga(namespace, id))
 }
 
-fn no_saga(namespace: &str, id: SagaId) -> Refusal {
+pub(crate) fn no_saga(namespace: &str, id: SagaId) -> Refusal {
     Refusal::new(
         Kind::NotFound,
         "SAGA_NOT_FOUND",
         format!("there is no saga {id} in namespace {namespace:?}"),
     )
-}
-
-fn not_cancelled(namespace: &str, id: SagaId, refusal: CancelRefusal) -> Refusal {
-    let precondition =
-        |reason, message: String| Refusal::new(Kind::FailedPrecondition, reason, message);
-    match refusal {
-        CancelRefusal::NotFound => no_saga(namespace, id),
-        CancelRefusal::Ended { state } => {
-            let message = format!("saga {id} has ended: it is {}", state.as_str());
-            precondition("SAGA_ENDED", message).with_metadata("state", state.as_str())
-        }
-        CancelRefusal::BehindPointOfNoReturn => precondition(
-            "BEHIND_POINT_OF_NO_RETURN",
-            format!("saga {id} is behind its point of no return: it can only go forward"),
-        ),
-        CancelRefusal::Unreadable => precondition(
-            "RECORD_UNREADABLE",
-            format!("the history of saga {id} cannot be read by this version"),
-        ),
-        CancelRefusal::Unavailable => {
-            Refusal::unavailable("this node cannot decide about the saga for now: try again")
-        }
-    }
 }

@@ -2,71 +2,159 @@
 
 use std::sync::Arc;
 
-use amends_core::fact::Started;
+use amends_core::fact::{Parent, Started};
 use amends_core::key::{hash_128, home_shard};
 use amends_core::shard::{Start, StartAnswer, StartKey, StartRefusal};
 use amends_core::{SagaId, ShardId};
-use amends_definitions::{Definition, Payload, Scope};
+use amends_definitions::{Definition, DefinitionHash, Kind as StepKind, Payload, Scope};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::api::StartRequest;
 use crate::definitions::Revision;
 use crate::lane::{Message, StartOrder, Waiting};
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{KEY_BYTES_MAX, OVERLOAD_RETRY_AFTER};
 use crate::node::Node;
 use crate::reads::revision;
 use crate::refusal::{Kind, Refusal};
+
+/// A revision that a saga is to be pinned to.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) revision: u32,
+    pub(crate) hash: DefinitionHash,
+    pub(crate) definition: Arc<Definition>,
+}
+
+/// What a start is made of, once its definition, input and keys are known to fit each other.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) pinned: Pinned,
+    key: Option<String>,
+    ordering_key: Option<String>,
+    input: Payload,
+    /// Where the saga has to live; none if it may live anywhere.
+    pub(crate) home: Option<ShardId>,
+}
 
 /// Starts a saga; returns when its start is durable.
 pub(crate) async fn start(node: &Node, request: StartRequest) -> Result<StartAnswer, Refusal> {
     node.status.admit()?;
     let namespace = node.namespace(&request.namespace)?;
     let revision = revision(node, &namespace, &request.definition, request.revision).await?;
-    let definition = revision.definition.as_ref().map_err(|why| {
-        Refusal::new(
-            Kind::FailedPrecondition,
-            "DEFINITION_UNREADABLE",
-            format!("this revision cannot be run: {why}"),
-        )
-    })?;
-    check_input(definition, &request.input)?;
-    let key = business_key(definition, request.key, &request.input)?;
-    let shard = match &key {
-        Some(key) => home_shard(&[&namespace, &revision.name, key], node.lanes.shard_count()),
-        None => node.open_shards.next(),
-    };
+    let pinned = Pinned::of(&revision)?;
+    let name = pinned.name.clone();
+    let beginning = Beginning::check(node, pinned, request.key, request.input)?;
+    let shard = beginning.home.unwrap_or_else(|| node.open_shards.next());
     let ticket = node.load.start(node.lanes.lane_of(shard))?;
     let (reply, answer) = oneshot::channel();
-    let start_key = key.as_ref().map(|key| StartKey {
-        key_hash: hash_128(key.as_bytes()),
-        input_hash: hash_128(&request.input.canonical()),
-    });
-    let start = Start {
-        id: new_id(node, shard),
-        started: Started {
-            namespace: revision.namespace.clone(),
-            definition: revision.name.clone(),
-            revision: revision.record.revision,
-            hash: revision.record.hash,
-            key,
-            input: request.input,
-            traceparent: request.traceparent,
-            tracestate: request.tracestate,
-        },
-        definition: definition.clone(),
-        key: start_key,
-        existing: None,
-    };
+    let trace = (request.traceparent, request.tracestate);
     let order = StartOrder {
-        start: Box::new(start),
+        start: Box::new(beginning.into_start(new_id(node, shard), None, trace)),
         waiting: Waiting { reply, ticket },
     };
     node.lanes.send(shard, Message::Start(order));
     match answer.await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(refusal)) => Err(refused(&refusal, &revision)),
-        Err(_) => Err(refused(&StartRefusal::Unavailable, &revision)),
+        Ok(Err(refusal)) => Err(refused(&refusal, &name)),
+        Err(_) => Err(refused(&StartRefusal::Unavailable, &name)),
+    }
+}
+
+impl Pinned {
+    /// # Errors
+    /// If this version cannot read the revision.
+    pub(crate) fn of(revision: &Revision) -> Result<Self, Refusal> {
+        let definition = revision.definition.clone().map_err(|why| {
+            Refusal::new(
+                Kind::FailedPrecondition,
+                "DEFINITION_UNREADABLE",
+                format!("this revision cannot be run: {why}"),
+            )
+        })?;
+        Ok(Self {
+            namespace: revision.namespace.clone(),
+            name: revision.name.clone(),
+            revision: revision.record.revision,
+            hash: revision.record.hash,
+            definition,
+        })
+    }
+}
+
+impl Beginning {
+    /// Checks an input and a key against a revision, and computes what is computed from the input alone.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub(crate) fn check(
+        node: &Node,
+        pinned: Pinned,
+        key: Option<String>,
+        input: Payload,
+    ) -> Result<Self, Refusal> {
+        let definition = &*pinned.definition;
+        check_input(definition, &input)?;
+        let key = business_key(definition, key, &input)?;
+        let ordering_key = ordering_key(definition, &input)?;
+        // Sagas that wait for each other live together, so that one owner knows their order.
+        let (namespace, name) = (&*pinned.namespace, &*pinned.name);
+        let shards = node.lanes.shard_count();
+        let home = match (definition.concurrency(), &ordering_key, &key) {
+            (Some(_), _, _) => Some(home_shard(&[namespace, name], shards)),
+            (None, Some(key), _) | (None, None, Some(key)) => {
+                Some(home_shard(&[namespace, name, key], shards))
+            }
+            (None, None, None) => None,
+        };
+        Ok(Self {
+            pinned,
+            key,
+            ordering_key,
+            input,
+            home,
+        })
+    }
+
+    /// The definition has a point of no return: a saga of it may come to where it cannot be undone.
+    pub(crate) fn can_pass_point_of_no_return(&self) -> bool {
+        let only_forward = |step: &amends_definitions::Step| step.kind() != StepKind::Compensatable;
+        self.pinned.definition.steps().iter().any(only_forward)
+    }
+
+    /// The start, ready to be decided but for the look-up of its key.
+    pub(crate) fn into_start(
+        self,
+        id: SagaId,
+        parent: Option<Parent>,
+        (traceparent, tracestate): (Option<String>, Option<String>),
+    ) -> Start {
+        let key = self.key.as_ref().map(|key| StartKey {
+            key_hash: hash_128(key.as_bytes()),
+            input_hash: hash_128(&self.input.canonical()),
+        });
+        let definition = self.pinned.definition;
+        Start {
+            id,
+            started: Started {
+                namespace: self.pinned.namespace,
+                definition: self.pinned.name,
+                revision: self.pinned.revision,
+                hash: self.pinned.hash,
+                key: self.key,
+                ordering_key: self.ordering_key,
+                concurrency_max: definition.concurrency().map(|limit| limit.max),
+                parent,
+                input: self.input,
+                traceparent,
+                tracestate,
+            },
+            definition,
+            key,
+            existing: None,
+        }
     }
 }
 
@@ -119,6 +207,21 @@ fn business_key(
     }
 }
 
+/// Sagas with the same ordering key run one after the other.
+fn ordering_key(definition: &Definition, input: &Payload) -> Result<Option<String>, Refusal> {
+    let Some(expression) = definition.ordering_key() else {
+        return Ok(None);
+    };
+    let computed = expression
+        .evaluate_key(&Scope::of_input(input))
+        .map_err(|error| {
+            let message = "the definition's orderingKey has no value for this input";
+            Refusal::new(Kind::InvalidArgument, "ORDERING_KEY_INVALID", message)
+                .with_violation("input", error.to_string())
+        })?;
+    Ok(Some(computed))
+}
+
 fn check_key(key: &str) -> Result<(), Refusal> {
     let wrong = if key.is_empty() {
         "must not be empty"
@@ -142,15 +245,21 @@ fn new_id(node: &Node, shard: ShardId) -> SagaId {
     SagaId::new(node.clock.now(), shard, random)
 }
 
-fn refused(refusal: &StartRefusal, revision: &Arc<Revision>) -> Refusal {
+fn refused(refusal: &StartRefusal, name: &str) -> Refusal {
     match refusal {
         StartRefusal::KeyReused { saga } => {
-            let message = format!(
-                "another start of {} has this key, with another input",
-                revision.name
-            );
+            let message = format!("another start of {name} has this key, with another input");
             Refusal::new(Kind::AlreadyExists, "KEY_REUSED", message)
                 .with_metadata("saga", saga.to_string())
+        }
+        StartRefusal::LimitReached { max } => {
+            let message = format!(
+                "{max} sagas of {name} run, which is as many as its concurrency allows: try again when one has ended"
+            );
+            let kind = Kind::ResourceExhausted {
+                retry_after: Some(OVERLOAD_RETRY_AFTER),
+            };
+            Refusal::new(kind, "CONCURRENCY_LIMIT", message).with_metadata("max", max.to_string())
         }
         StartRefusal::Data { message } => {
             let message = format!("the database refuses to store this start: {message}");

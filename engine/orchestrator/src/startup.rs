@@ -18,12 +18,13 @@ use crate::definitions::Definitions;
 use crate::dispatch::Registry;
 use crate::error::Error;
 use crate::lane::{Committer, LaneTask, Lanes};
-use crate::limits::{LOADS_AT_ONCE_MAX, TAKEOVER_TRIES_MAX};
+use crate::limits::{ERRANDS_AT_ONCE_MAX, TAKEOVER_TRIES_MAX};
+use crate::loading::Loads;
 use crate::node::{Node, OpenShards};
 use crate::options::Options;
 use crate::status::{Load, Status};
 use crate::subscriptions::Subscriptions;
-use crate::{lease, loading, telemetry};
+use crate::{lease, loading, retention, telemetry};
 
 /// Starts a node; returns when it has taken over its shards, with the guard that stops it.
 pub(crate) async fn start(
@@ -47,9 +48,15 @@ pub(crate) async fn start(
     let (lanes, inboxes) = Lanes::new(options.lanes.min(shards.len()), identity.shard_count);
     let outcomes_max = options.queue_max.saturating_mul(lanes.count());
     let (registry, left) = Registry::new(lanes.clone(), identity.incarnation, outcomes_max);
-    let node = Arc::new(assemble(
-        store, &options, identity, node_lease, clock, lanes, registry,
-    ));
+    let (loads, wanted) = Loads::new();
+    let parts = Parts {
+        lease: node_lease,
+        clock,
+        lanes,
+        registry,
+        loads,
+    };
+    let node = Arc::new(assemble(store, &options, identity, parts));
     // Whoever gives up waiting for the start stops what has begun.
     let guard = node.stop.clone().drop_guard();
     // From here on the lease is kept: a takeover may have to wait for an old backend.
@@ -60,19 +67,30 @@ pub(crate) async fn start(
             .expire(left, options.session_lease, node.stop.clone()),
     );
     start_lanes(&node, inboxes).await.map_err(Error::Store)?;
+    loading::serve(&node, wanted);
+    node.tasks
+        .spawn(retention::sweep(node.clone(), options.retention));
     telemetry::node_started(&node.lease.name, shards.len(), node.lanes.count());
     Ok((node, guard))
 }
 
-fn assemble(
-    store: Arc<dyn Store>,
-    options: &Options,
-    identity: Identity,
+/// What a node is made of beside its options.
+struct Parts {
     lease: NodeLease,
     clock: Clock,
     lanes: Lanes,
     registry: Arc<Registry>,
-) -> Node {
+    loads: Loads,
+}
+
+fn assemble(store: Arc<dyn Store>, options: &Options, identity: Identity, parts: Parts) -> Node {
+    let Parts {
+        lease,
+        clock,
+        lanes,
+        registry,
+        loads,
+    } = parts;
     let mut namespaces: BTreeSet<Arc<str>> = options
         .namespaces
         .iter()
@@ -92,7 +110,8 @@ fn assemble(
         load: Load::new(lanes.count(), options.active_max, options.queue_max),
         lanes,
         open_shards: OpenShards::new(identity.shard_count),
-        loads: Semaphore::new(LOADS_AT_ONCE_MAX),
+        loads,
+        errands: Semaphore::new(ERRANDS_AT_ONCE_MAX),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     }

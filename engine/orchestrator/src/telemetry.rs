@@ -120,6 +120,19 @@ pub(crate) fn definition_applied(namespace: &str, name: &str, revision: u32, cre
     );
 }
 
+pub(crate) fn definition_deleted(namespace: &str, name: &str, revision: u32) {
+    info!(
+        namespace,
+        definition = name,
+        revision,
+        "a revision was deleted"
+    );
+}
+
+pub(crate) fn expired(sagas: u64) {
+    info!(sagas, "sagas whose retention had passed were deleted");
+}
+
 pub(crate) fn session_attached(namespace: &str, participant: &str, instance: &str, in_hand: usize) {
     info!(
         namespace,
@@ -150,8 +163,8 @@ pub(crate) fn incidents(id: SagaId, saga: &Saga) {
     for open in saga.incidents() {
         let step = open
             .incident
-            .step
-            .map_or("", |step| saga.definition().step(step).id());
+            .place
+            .map_or("", |place| saga.definition().step(place.step).id());
         let operation = open
             .incident
             .operation
@@ -159,6 +172,13 @@ pub(crate) fn incidents(id: SagaId, saga: &Saga) {
         let reason = open.incident.reason.as_str();
         warn!(saga = %id, step, operation, reason, message_text = open.incident.message, "a saga is parked");
     }
+}
+
+pub(crate) fn child_waits(why: &dyn std::error::Error) {
+    warn!(
+        error = chain(why),
+        "a child saga cannot be asked for now: trying again"
+    );
 }
 
 pub(crate) fn saga_changed(id: SagaId, state: &'static str) {

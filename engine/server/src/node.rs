@@ -54,6 +54,10 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         session_lease: config.session_lease(),
         active_max: config.active_max,
         queue_max: config.queue_max,
+        retention: amends_orchestrator::Retention {
+            interval: Duration::from_millis(config.retention_interval_ms),
+            batch: config.retention_batch,
+        },
     };
     let started = Orchestrator::start(store, options).await;
     let orchestrator = started.map_err(|error| StartError::Orchestrator(chain(&error)))?;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use amends_core::journal::{JournalRow, KeyInsert, SagaInsert, SagaUpdate, ShardBatch};
 use amends_core::{Incarnation, ShardId};
 use amends_store::{AppendError, Author, Batch, Error, Lane, Tail, Takeover, record};
 use async_trait::async_trait;
@@ -11,9 +10,10 @@ use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::append::append_query;
 use crate::failure::{Failure, is_usable_after, unavailable};
 use crate::timestamp::Timestamp;
-use crate::{CONNECT_TIMEOUT, CONNECTING, revision_number, rows, signed, sql};
+use crate::{CONNECT_TIMEOUT, CONNECTING, rows, signed, sql};
 
 pub(crate) struct PostgresLane {
     options: PgConnectOptions,
@@ -29,7 +29,7 @@ struct Link {
     backend: i32,
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
+pub(crate) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
 
 impl PostgresLane {
     pub(crate) async fn open(
@@ -217,6 +217,7 @@ impl Lane for PostgresLane {
                 last,
                 epoch,
                 rows: rows::position(row, 2)?,
+                expired: rows::position(row, 3)?,
             }
             .checked()
         };
@@ -280,81 +281,6 @@ fn not_connected(error: Error) -> AppendError {
     }
 }
 
-fn append_query(batch: &Batch) -> Query<'_> {
-    let rows: Vec<(&ShardBatch, &JournalRow)> = batch
-        .shards
-        .iter()
-        .flat_map(|b| b.rows.iter().map(move |row| (b, row)))
-        .collect();
-    let query = sqlx::query(sql::APPEND)
-        .bind(column(&rows, |(b, _)| shard_number(b.shard)))
-        .bind(column(&rows, |(_, row)| signed(row.position)))
-        .bind(column(&rows, |(b, _)| signed(b.epoch)))
-        .bind(column(&rows, |(_, row)| row.saga.as_uuid()))
-        .bind(column(&rows, |(_, row)| Timestamp(row.at)))
-        .bind(column(&rows, |(_, row)| record::encode(&row.facts)))
-        .bind(batch.id);
-    let query = bind_inserts(
-        query,
-        &batch
-            .shards
-            .iter()
-            .flat_map(|b| &b.inserts)
-            .collect::<Vec<_>>(),
-    );
-    let query = bind_updates(
-        query,
-        &batch
-            .shards
-            .iter()
-            .flat_map(|b| &b.updates)
-            .collect::<Vec<_>>(),
-    );
-    bind_keys(
-        query,
-        &batch
-            .shards
-            .iter()
-            .flat_map(|b| &b.keys)
-            .collect::<Vec<_>>(),
-    )
-}
-
-fn bind_inserts<'q>(query: Query<'q>, sagas: &[&'q SagaInsert]) -> Query<'q> {
-    query
-        .bind(column(sagas, |saga| shard_number(saga.id.shard())))
-        .bind(column(sagas, |saga| saga.id.as_uuid()))
-        .bind(column(sagas, |saga| &*saga.namespace))
-        .bind(column(sagas, |saga| &*saga.definition))
-        .bind(column(sagas, |saga| revision_number(saga.revision)))
-        .bind(column(sagas, |saga| &saga.hash.0[..]))
-        .bind(column(sagas, |saga| saga.key.as_deref()))
-        .bind(column(sagas, |saga| saga.state.code()))
-        .bind(column(sagas, |saga| saga.wake_at.map(Timestamp)))
-        .bind(column(sagas, |saga| Timestamp(saga.started_at)))
-        .bind(column(sagas, |saga| Timestamp(saga.updated_at)))
-        .bind(column(sagas, |saga| saga.ended_at.map(Timestamp)))
-}
-
-fn bind_updates<'q>(query: Query<'q>, sagas: &[&'q SagaUpdate]) -> Query<'q> {
-    query
-        .bind(column(sagas, |saga| shard_number(saga.id.shard())))
-        .bind(column(sagas, |saga| saga.id.as_uuid()))
-        .bind(column(sagas, |saga| saga.state.code()))
-        .bind(column(sagas, |saga| saga.wake_at.map(Timestamp)))
-        .bind(column(sagas, |saga| Timestamp(saga.updated_at)))
-        .bind(column(sagas, |saga| saga.ended_at.map(Timestamp)))
-}
-
-fn bind_keys<'q>(query: Query<'q>, keys: &[&'q KeyInsert]) -> Query<'q> {
-    query
-        .bind(column(keys, |key| &*key.namespace))
-        .bind(column(keys, |key| &*key.definition))
-        .bind(column(keys, |key| &key.key_hash.0[..]))
-        .bind(column(keys, |key| key.saga.as_uuid()))
-        .bind(column(keys, |key| &key.input_hash.0[..]))
-}
-
 fn takeover_query(records: &[Takeover]) -> Query<'static> {
     sqlx::query(sql::TAKE_OVER)
         .bind(
@@ -387,11 +313,6 @@ fn takeover_query(records: &[Takeover]) -> Query<'static> {
                 .map(|record| record::encode_takeover(&record.node))
                 .collect::<Vec<Vec<u8>>>(),
         )
-}
-
-/// An array parameter: one column of the rows.
-fn column<T: Copy, C>(rows: &[T], value: impl Fn(T) -> C) -> Vec<C> {
-    rows.iter().map(|row| value(*row)).collect()
 }
 
 pub(crate) fn shard_number(shard: ShardId) -> i16 {

@@ -6,25 +6,26 @@
 
 use std::time::Duration;
 
-use amends_core::{Incarnation, SagaId, ShardId, Time};
-use amends_store::{
-    DefinitionQuery, DefinitionRecord, Error, Identity, KeyFound, KeyLookup, Lane, ListQuery,
-    NewDefinition, NodeLease, SagaHistory, SagaRecord, Store, histories,
-};
+use amends_core::Incarnation;
+use amends_store::{Error, Identity, Lane, Store};
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use crate::failure::unavailable;
-use crate::lane::{PostgresLane, shard_number};
-use crate::timestamp::Timestamp;
+use crate::lane::PostgresLane;
 
+mod append;
+mod definitions;
+mod expiry;
 mod failure;
+mod incidents;
 mod lane;
+mod leases;
 pub mod migrations;
 mod rows;
+mod sagas;
 mod sql;
 mod timestamp;
 
@@ -103,20 +104,6 @@ impl PostgresStore {
             .map_err(unavailable(what))?;
         rows.iter().map(map).collect()
     }
-
-    async fn newest_definition(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<DefinitionRecord>, Error> {
-        let query = sqlx::query(sql::DEFINITION_NEWEST)
-            .bind(namespace)
-            .bind(name);
-        Ok(self
-            .read(query, "reading a definition", rows::definition)
-            .await?
-            .pop())
-    }
 }
 
 #[async_trait]
@@ -129,208 +116,6 @@ impl Store for PostgresStore {
         let lane = PostgresLane::open(self.options.clone(), self.incarnation, self.readers.clone())
             .await?;
         Ok(Box::new(lane))
-    }
-
-    async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error> {
-        let shards: Vec<i16> = shards.iter().map(|shard| shard_number(*shard)).collect();
-        let rows = claim(&self.readers, node, &shards)
-            .await
-            .map_err(unavailable("claiming shards"))?;
-        rows.iter().map(rows::shard).collect()
-    }
-
-    async fn renew(&self, node: &NodeLease) -> Result<Time, Error> {
-        let query = sqlx::query(sql::RENEW)
-            .bind(&node.name)
-            .bind(node.process)
-            .bind(node.lease.as_secs_f64());
-        let renewed = self
-            .read(query, "renewing a lease", |row| rows::time(row, 0))
-            .await?
-            .pop();
-        renewed.ok_or_else(|| Error::LeaseLost {
-            node: node.name.clone(),
-        })
-    }
-
-    async fn release(&self, node: &NodeLease) -> Result<(), Error> {
-        let query = sqlx::query(sql::RELEASE)
-            .bind(&node.name)
-            .bind(node.process);
-        query
-            .execute(&self.readers)
-            .await
-            .map_err(unavailable("releasing a lease"))?;
-        Ok(())
-    }
-
-    async fn load_active(
-        &self,
-        shard: ShardId,
-        after: Option<SagaId>,
-        awake_before: Time,
-        limit: usize,
-    ) -> Result<Vec<SagaHistory>, Error> {
-        // Every id is above the nil UUID.
-        let after = after.map_or(Uuid::nil(), SagaId::as_uuid);
-        let query = sqlx::query(sql::ACTIVE)
-            .bind(shard_number(shard))
-            .bind(after)
-            .bind(Timestamp(awake_before));
-        let sagas = self
-            .read(query.bind(count(limit)), "reading active sagas", rows::saga)
-            .await?;
-        let ids: Vec<Uuid> = sagas
-            .iter()
-            .map(|saga: &SagaRecord| saga.id.as_uuid())
-            .collect();
-        let query = sqlx::query(sql::ACTIVE_ROWS)
-            .bind(shard_number(shard))
-            .bind(ids);
-        let rows = self
-            .read(
-                query,
-                "reading the histories of active sagas",
-                rows::stored_row,
-            )
-            .await?;
-        Ok(histories(sagas, rows))
-    }
-
-    async fn history(
-        &self,
-        saga: SagaId,
-        from: u64,
-        limit: usize,
-    ) -> Result<Option<SagaHistory>, Error> {
-        let shard = shard_number(saga.shard());
-        let query = sqlx::query(sql::SAGA).bind(shard).bind(saga.as_uuid());
-        let sagas = self.read(query, "reading a saga", rows::saga).await?;
-        if sagas.is_empty() {
-            return Ok(None);
-        }
-        let query = sqlx::query(sql::HISTORY).bind(shard).bind(saga.as_uuid());
-        let query = query.bind(signed(from)).bind(count(limit));
-        let rows = self
-            .read(query, "reading a saga's history", rows::stored_row)
-            .await?;
-        Ok(histories(sagas, rows).pop())
-    }
-
-    async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error> {
-        let query = sqlx::query(sql::LOOKUP_KEYS)
-            .bind(
-                keys.iter()
-                    .map(|key| &*key.namespace)
-                    .collect::<Vec<&str>>(),
-            )
-            .bind(
-                keys.iter()
-                    .map(|key| &*key.definition)
-                    .collect::<Vec<&str>>(),
-            )
-            .bind(
-                keys.iter()
-                    .map(|key| &key.key_hash.0[..])
-                    .collect::<Vec<&[u8]>>(),
-            );
-        let mut found = vec![None; keys.len()];
-        for (place, key) in self.read(query, "looking keys up", rows::key_found).await? {
-            let index = usize::try_from(place)
-                .ok()
-                .and_then(|place| place.checked_sub(1));
-            if let Some(slot) = index.and_then(|index| found.get_mut(index)) {
-                *slot = Some(key);
-            }
-        }
-        Ok(found)
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<Vec<SagaRecord>, Error> {
-        let states: Vec<i16> = query.states.iter().map(|state| state.code()).collect();
-        let sql = sqlx::query(sql::LIST)
-            .bind(&query.namespace)
-            .bind(states)
-            .bind(&query.definition)
-            .bind(&query.key)
-            .bind(query.before.map(SagaId::as_uuid))
-            .bind(count(query.limit));
-        self.read(sql, "listing sagas", rows::saga).await
-    }
-
-    async fn put_definition(
-        &self,
-        definition: &NewDefinition,
-    ) -> Result<(DefinitionRecord, bool), Error> {
-        for _ in 0..PUT_TRIES {
-            let newest = self
-                .newest_definition(&definition.namespace, &definition.name)
-                .await?;
-            if let Some(same) = newest
-                .as_ref()
-                .filter(|newest| newest.hash == definition.hash)
-            {
-                return Ok((same.clone(), false));
-            }
-            let revision = newest.map_or(1, |newest| newest.revision + 1);
-            let query = sqlx::query(sql::PUT_DEFINITION)
-                .bind(&definition.namespace)
-                .bind(&definition.name)
-                .bind(revision_number(revision))
-                .bind(&definition.hash.0[..])
-                .bind(&definition.source)
-                .bind(&definition.normal_form);
-            let applied = self
-                .read(query, "storing a definition", |row| rows::time(row, 0))
-                .await?
-                .pop();
-            // Otherwise another took the number: it is the newest then.
-            if let Some(applied_at) = applied {
-                return Ok((definition.at_revision(revision, applied_at), true));
-            }
-        }
-        let what = "storing a definition";
-        Err(Error::Unavailable {
-            what,
-            source: "others store revisions of it without end".into(),
-        })
-    }
-
-    async fn definition(&self, query: &DefinitionQuery) -> Result<Option<DefinitionRecord>, Error> {
-        let query = match query {
-            DefinitionQuery::Newest { namespace, name } => {
-                return self.newest_definition(namespace, name).await;
-            }
-            DefinitionQuery::Revision {
-                namespace,
-                name,
-                revision,
-            } => {
-                let query = sqlx::query(sql::DEFINITION_REVISION)
-                    .bind(namespace)
-                    .bind(name);
-                query.bind(revision_number(*revision))
-            }
-            DefinitionQuery::Hash(hash) => sqlx::query(sql::DEFINITION_HASH).bind(&hash.0[..]),
-        };
-        Ok(self
-            .read(query, "reading a definition", rows::definition)
-            .await?
-            .pop())
-    }
-
-    async fn list_definitions(
-        &self,
-        namespace: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<DefinitionRecord>, Error> {
-        let query = sqlx::query(sql::DEFINITIONS)
-            .bind(namespace)
-            .bind(after)
-            .bind(count(limit));
-        self.read(query, "listing definitions", rows::definition)
-            .await
     }
 }
 
@@ -385,34 +170,6 @@ async fn identity(readers: &PgPool) -> Result<Identity, Error> {
     rows::identity(&row.map_err(unavailable("reading the database's identity"))?)
 }
 
-async fn claim(readers: &PgPool, node: &NodeLease, shards: &[i16]) -> sqlx::Result<Vec<PgRow>> {
-    let mut transaction = readers.begin().await?;
-    sqlx::query(sql::CLAIM_LOCK)
-        .bind(shards)
-        .execute(&mut *transaction)
-        .await?;
-    let query = sqlx::query(sql::CLAIM_NODE)
-        .bind(&node.name)
-        .bind(node.process)
-        .bind(&node.address);
-    query
-        .bind(node.lease.as_secs_f64())
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query(sql::CLAIM_SHARDS)
-        .bind(&node.name)
-        .bind(shards)
-        .execute(&mut *transaction)
-        .await?;
-    let claimed = sqlx::query(sql::CLAIMED)
-        .bind(&node.name)
-        .bind(shards)
-        .fetch_all(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    Ok(claimed)
-}
-
 /// PostgreSQL's integers have a sign; a journal does not reach 2^63.
 fn signed(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
@@ -432,8 +189,6 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More than there are statements.
 const STATEMENTS_CACHED: usize = 128;
 const READER_NAME: &str = "amends-reader";
-/// Each try fails only because another's succeeded.
-const PUT_TRIES: u32 = 100;
 
 #[cfg(test)]
 mod tests;

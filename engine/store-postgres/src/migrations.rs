@@ -108,20 +108,17 @@ pub async fn migrate_down(url: &str, to: u32) -> Result<SchemaStatus, Error> {
     }
     let before = read(&mut transaction).await?;
     refuse_newer(&before)?;
-    if to == 0 && before.version > 0 {
-        let used: bool = scalar(&mut transaction, USED).await?;
-        if used {
-            return Err(Error::Schema(
-                "the journal has rows, and this would drop them: drop the schema `amends` by hand if that is meant"
-                    .to_owned(),
-            ));
+    // The gravest loss is the one to tell, so the lowest migration is asked first.
+    let down: Vec<&Migration> = MIGRATIONS
+        .iter()
+        .filter(|m| m.version > to && m.version <= before.version)
+        .collect();
+    for migration in &down {
+        if scalar(&mut transaction, migration.kept).await? {
+            return Err(Error::Schema(migration.loss.to_owned()));
         }
     }
-    let down = MIGRATIONS
-        .iter()
-        .rev()
-        .filter(|m| m.version > to && m.version <= before.version);
-    for migration in down {
+    for migration in down.into_iter().rev() {
         tracing::info!(
             version = migration.version,
             name = migration.name,
@@ -280,14 +277,29 @@ struct Migration {
     name: &'static str,
     up: &'static str,
     down: &'static str,
+    /// Whether the database has something that would be lost on the way down, and what to say then.
+    kept: &'static str,
+    loss: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "tables",
-    up: include_str!("../migrations/0001_tables.up.sql"),
-    down: include_str!("../migrations/0001_tables.down.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "tables",
+        up: include_str!("../migrations/0001_tables.up.sql"),
+        down: include_str!("../migrations/0001_tables.down.sql"),
+        kept: USED,
+        loss: "the journal has rows, and this would drop them: drop the schema `amends` by hand if that is meant",
+    },
+    Migration {
+        version: 2,
+        name: "language",
+        up: include_str!("../migrations/0002_language.up.sql"),
+        down: include_str!("../migrations/0002_language.down.sql"),
+        kept: WRITTEN_IN_2,
+        loss: "the journal has rows that a binary of schema 1 cannot read: every saga that has one would park",
+    },
+];
 
 const MIGRATE_NAME: &str = "amends-migrate";
 
@@ -303,6 +315,9 @@ const SHARD_COUNT: &str = "SELECT shard_count FROM amends.meta";
 const RECORD: &str = "INSERT INTO amends.migrations (version, name) VALUES ($1, $2)";
 const FORGET: &str = "DELETE FROM amends.migrations WHERE version = $1";
 const USED: &str = "SELECT EXISTS (SELECT 1 FROM amends.journal)";
+/// A row of version 1 begins with `{"v":1,`, in hexadecimal so that no encoding plays a part.
+const WRITTEN_IN_2: &str = "SELECT EXISTS (SELECT 1 FROM amends.journal WHERE kind = 3 \
+    OR (kind = 1 AND substring(body FOR 7) <> '\\x7b2276223a312c'::bytea))";
 const INITIALISE_META: &str = "INSERT INTO amends.meta (incarnation, shard_count) VALUES (gen_random_uuid(), $1) \
     ON CONFLICT DO NOTHING";
 const INITIALISE_SHARDS: &str = "INSERT INTO amends.shards (shard) SELECT generate_series(0, $1::int2 - 1) \

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use amends_core::journal::SagaState;
+use amends_core::fact::IncidentReason;
+use amends_core::journal::{IncidentInsert, IncidentName, SagaState, Turn};
 use amends_core::key::Hash128;
-use amends_core::{Incarnation, SagaId, Time};
+use amends_core::{Incarnation, OperationKind, SagaId, Time};
 use amends_store::{
-    Author, DefinitionHash, DefinitionRecord, Error, Identity, KeyFound, SagaRecord, StoredRow,
+    Author, DefinitionHash, DefinitionRecord, Error, Identity, IncidentGroup, KeyFound, SagaRecord,
+    StoredRow, TurnRecord,
 };
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -38,7 +40,91 @@ pub(crate) fn saga(row: &PgRow) -> Result<SagaRecord, Error> {
         started_at: time(row, 8)?,
         updated_at: time(row, 9)?,
         ended_at: maybe_time(row, 10)?,
+        parent: maybe_saga_id(row, 11)?,
+        expires_at: maybe_time(row, 12)?,
     })
+}
+
+pub(crate) fn sleeper(row: &PgRow) -> Result<(SagaId, Time), Error> {
+    Ok((saga_id(row, 0)?, time(row, 1)?))
+}
+
+pub(crate) fn turn(row: &PgRow) -> Result<TurnRecord, Error> {
+    let max: Option<i64> = get(row, 4)?;
+    let hash: Option<&[u8]> = get(row, 5)?;
+    Ok(TurnRecord {
+        saga: saga_id(row, 0)?,
+        namespace: Arc::from(get::<&str>(row, 1)?),
+        definition: Arc::from(get::<&str>(row, 2)?),
+        turn: Turn {
+            position: position(row, 3)?,
+            concurrency_max: max.map(|max| number("a limit", max)).transpose()?,
+            ordering_hash: hash.map(|_| bytes(row, 5).map(Hash128)).transpose()?,
+            granted: get(row, 6)?,
+        },
+    })
+}
+
+/// An expired saga, with what names its key.
+pub(crate) fn expired(row: &PgRow) -> Result<Expired, Error> {
+    Ok(Expired {
+        saga: saga_id(row, 0)?,
+        namespace: get(row, 1)?,
+        definition: get(row, 2)?,
+        key: get(row, 3)?,
+    })
+}
+
+pub(crate) struct Expired {
+    pub(crate) saga: SagaId,
+    pub(crate) namespace: String,
+    pub(crate) definition: String,
+    pub(crate) key: Option<String>,
+}
+
+pub(crate) fn incident(row: &PgRow) -> Result<IncidentInsert, Error> {
+    let operation: Option<&str> = get(row, 7)?;
+    let operation = operation
+        .map(|text| OperationKind::parse(text).ok_or_else(|| corrupt("an operation", &text)));
+    Ok(IncidentInsert {
+        name: IncidentName {
+            saga: saga_id(row, 0)?,
+            number: number("an incident's number", get(row, 1)?)?,
+        },
+        namespace: Arc::from(get::<&str>(row, 2)?),
+        definition: Arc::from(get::<&str>(row, 3)?),
+        revision: revision(row, 4)?,
+        step: get(row, 5)?,
+        item: number("an item", get(row, 6)?)?,
+        operation: operation.transpose()?,
+        reason: reason(row, 8)?,
+        code: get(row, 9)?,
+        message: get(row, 10)?,
+        opened_at: time(row, 11)?,
+    })
+}
+
+pub(crate) fn incident_group(row: &PgRow) -> Result<IncidentGroup, Error> {
+    Ok(IncidentGroup {
+        definition: get(row, 0)?,
+        revision: revision(row, 1)?,
+        step: get(row, 2)?,
+        code: get(row, 3)?,
+        reason: reason(row, 4)?,
+        count: position(row, 5)?,
+        oldest: time(row, 6)?,
+        newest: time(row, 7)?,
+    })
+}
+
+/// A revision and how many.
+pub(crate) fn count(row: &PgRow) -> Result<(u32, u64), Error> {
+    Ok((revision(row, 0)?, position(row, 1)?))
+}
+
+/// A place among those asked for, from 1, and a revision.
+pub(crate) fn revision_found(row: &PgRow) -> Result<(u64, u32), Error> {
+    Ok((position(row, 0)?, revision(row, 1)?))
 }
 
 pub(crate) fn stored_row(row: &PgRow) -> Result<StoredRow, Error> {
@@ -62,6 +148,8 @@ pub(crate) fn key_found(row: &PgRow) -> Result<(u64, KeyFound), Error> {
     let found = KeyFound {
         saga: saga_id(row, 1)?,
         input_hash: Hash128(bytes(row, 2)?),
+        // Another statement's.
+        revision: 0,
     };
     Ok((position(row, 0)?, found))
 }
@@ -111,7 +199,22 @@ fn saga_id(row: &PgRow, column: usize) -> Result<SagaId, Error> {
     SagaId::from_uuid(uuid).map_err(|_| corrupt("a saga id", &uuid))
 }
 
-fn revision(row: &PgRow, column: usize) -> Result<u32, Error> {
+fn maybe_saga_id(row: &PgRow, column: usize) -> Result<Option<SagaId>, Error> {
+    let uuid: Option<Uuid> = get(row, column)?;
+    uuid.map(|uuid| SagaId::from_uuid(uuid).map_err(|_| corrupt("a saga id", &uuid)))
+        .transpose()
+}
+
+fn reason(row: &PgRow, column: usize) -> Result<IncidentReason, Error> {
+    let text: &str = get(row, column)?;
+    IncidentReason::parse(text).ok_or_else(|| corrupt("an incident's reason", &text))
+}
+
+fn number(what: &str, number: i64) -> Result<u32, Error> {
+    u32::try_from(number).map_err(|_| corrupt(what, &number))
+}
+
+pub(crate) fn revision(row: &PgRow, column: usize) -> Result<u32, Error> {
     let revision: i32 = get(row, column)?;
     u32::try_from(revision).map_err(|_| corrupt("a revision", &revision))
 }

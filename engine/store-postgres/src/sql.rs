@@ -15,7 +15,8 @@ pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
 pub(crate) const IDENTITY: &str =
     "SELECT incarnation, shard_count, clock_timestamp() FROM amends.meta";
 
-/// A batch: one statement, so one round trip and one outcome.
+/// A batch: one statement, so one round trip and one outcome. An end gives its turn back: no row of an ended saga is in
+/// the index of turns. This is the shape of batches that have nothing but calls in them; [`APPEND_ALL`] is the other.
 pub(crate) const APPEND: &str = "\
 WITH inserted AS (
     INSERT INTO amends.sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
@@ -24,13 +25,50 @@ WITH inserted AS (
         $15::int2[], $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[])
 ), updated AS (
     UPDATE amends.sagas AS s
-    SET state = n.state, wake_at = n.wake_at, updated_at = n.updated_at, ended_at = n.ended_at
-    FROM UNNEST($20::int2[], $21::uuid[], $22::int2[], $23::timestamptz[], $24::timestamptz[], $25::timestamptz[])
-        AS n (shard, id, state, wake_at, updated_at, ended_at)
+    SET state = n.state, wake_at = n.wake_at, updated_at = n.updated_at, ended_at = n.ended_at, \
+        expires_at = n.expires_at, turn_granted = n.turn_granted, \
+        turn_position = CASE WHEN n.state IN (2, 4, 6) THEN NULL ELSE s.turn_position END
+    FROM UNNEST($20::int2[], $21::uuid[], $22::int2[], $23::timestamptz[], $24::timestamptz[], $25::timestamptz[], \
+        $26::timestamptz[], $27::bool[])
+        AS n (shard, id, state, wake_at, updated_at, ended_at, expires_at, turn_granted)
     WHERE s.shard = n.shard AND s.id = n.id
 ), keyed AS (
     INSERT INTO amends.saga_keys (namespace, definition, key_hash, saga_id, input_hash)
-    SELECT * FROM UNNEST($26::text[], $27::text[], $28::bytea[], $29::uuid[], $30::bytea[])
+    SELECT * FROM UNNEST($28::text[], $29::text[], $30::bytea[], $31::uuid[], $32::bytea[])
+)
+INSERT INTO amends.journal (shard, position, epoch, batch_id, saga_id, kind, at, body)
+SELECT n.shard, n.position, n.epoch, $7::uuid, n.saga_id, 1, n.at, n.body
+FROM UNNEST($1::int2[], $2::int8[], $3::int8[], $4::uuid[], $5::timestamptz[], $6::bytea[])
+    AS n (shard, position, epoch, saga_id, at, body)";
+
+/// As [`APPEND`], with turns, parents, sagas that end as they begin, and incidents.
+pub(crate) const APPEND_ALL: &str = "\
+WITH inserted AS (
+    INSERT INTO amends.sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
+        updated_at, ended_at, turn_position, concurrency_max, ordering_hash, turn_granted, parent_id, expires_at)
+    SELECT * FROM UNNEST($8::int2[], $9::uuid[], $10::text[], $11::text[], $12::int4[], $13::bytea[], $14::text[], \
+        $15::int2[], $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $33::int8[], \
+        $34::int8[], $35::bytea[], $36::bool[], $37::uuid[], $38::timestamptz[])
+), updated AS (
+    UPDATE amends.sagas AS s
+    SET state = n.state, wake_at = n.wake_at, updated_at = n.updated_at, ended_at = n.ended_at, \
+        expires_at = n.expires_at, turn_granted = n.turn_granted, \
+        turn_position = CASE WHEN n.state IN (2, 4, 6) THEN NULL ELSE s.turn_position END
+    FROM UNNEST($20::int2[], $21::uuid[], $22::int2[], $23::timestamptz[], $24::timestamptz[], $25::timestamptz[], \
+        $26::timestamptz[], $27::bool[])
+        AS n (shard, id, state, wake_at, updated_at, ended_at, expires_at, turn_granted)
+    WHERE s.shard = n.shard AND s.id = n.id
+), keyed AS (
+    INSERT INTO amends.saga_keys (namespace, definition, key_hash, saga_id, input_hash)
+    SELECT * FROM UNNEST($28::text[], $29::text[], $30::bytea[], $31::uuid[], $32::bytea[])
+), opened AS (
+    INSERT INTO amends.incidents (shard, saga_id, number, namespace, definition, revision, step, item, operation, reason, \
+        code, message, opened_at)
+    SELECT * FROM UNNEST($39::int2[], $40::uuid[], $41::int8[], $42::text[], $43::text[], $44::int4[], $45::text[], \
+        $46::int8[], $47::text[], $48::text[], $49::text[], $50::text[], $51::timestamptz[])
+), closed AS (
+    DELETE FROM amends.incidents AS i USING UNNEST($52::int2[], $53::uuid[], $54::int8[]) AS n (shard, saga_id, number)
+    WHERE i.shard = n.shard AND i.saga_id = n.saga_id AND i.number = n.number
 )
 INSERT INTO amends.journal (shard, position, epoch, batch_id, saga_id, kind, at, body)
 SELECT n.shard, n.position, n.epoch, $7::uuid, n.saga_id, 1, n.at, n.body
@@ -49,7 +87,8 @@ pub(crate) const END_BLOCKERS: &str = "SELECT pg_terminate_backend(a.pid) FROM p
     AND a.application_name <> 'amends-migrate'";
 
 pub(crate) const TAILS: &str = "SELECT coalesce(t.position, 0), coalesce(t.epoch, 0), \
-    (SELECT count(*) FROM amends.journal AS c WHERE c.shard = n.shard AND c.position >= t.epoch) \
+    (SELECT count(*) FROM amends.journal AS c WHERE c.shard = n.shard AND c.position >= t.epoch), \
+    coalesce((SELECT h.expired_rows FROM amends.shards AS h WHERE h.shard = n.shard AND h.expired_epoch = t.epoch), 0) \
     FROM UNNEST($1::int2[]) WITH ORDINALITY AS n (shard, place) \
     LEFT JOIN LATERAL (SELECT j.position, j.epoch FROM amends.journal AS j WHERE j.shard = n.shard \
     ORDER BY j.position DESC LIMIT 1) AS t ON true ORDER BY n.place";
@@ -77,38 +116,130 @@ pub(crate) const RELEASE: &str = "WITH gone AS (DELETE FROM amends.nodes WHERE n
     RETURNING name) UPDATE amends.shards AS s SET node = NULL FROM gone WHERE s.node = gone.name";
 
 pub(crate) const ACTIVE: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
-    updated_at, ended_at FROM amends.sagas WHERE shard = $1 AND id > $2 AND state NOT IN (2, 4, 6) \
+    updated_at, ended_at, parent_id, expires_at FROM amends.sagas WHERE shard = $1 AND id > $2 AND state NOT IN (2, 4, 6) \
     AND (wake_at IS NULL OR wake_at <= $3) ORDER BY id LIMIT $4";
 pub(crate) const ACTIVE_ROWS: &str = "SELECT saga_id, position, at, body FROM amends.journal \
     WHERE shard = $1 AND saga_id = ANY($2::uuid[]) ORDER BY saga_id, position";
 pub(crate) const SAGA: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
-    updated_at, ended_at FROM amends.sagas WHERE shard = $1 AND id = $2";
+    updated_at, ended_at, parent_id, expires_at FROM amends.sagas WHERE shard = $1 AND id = $2";
 pub(crate) const HISTORY: &str = "SELECT saga_id, position, at, body FROM amends.journal \
     WHERE shard = $1 AND saga_id = $2 AND position >= $3 ORDER BY position LIMIT $4";
+/// Several whole histories: their sagas, in the order asked for, and their rows. What stands behind `CROSS JOIN LATERAL`
+/// has a LIMIT or an OFFSET, so that it is probed for once for each and never joined with a hash over everything.
+pub(crate) const SAGAS: &str = "SELECT s.* FROM UNNEST($1::int2[], $2::uuid[]) WITH ORDINALITY AS n (shard, id, place) \
+    CROSS JOIN LATERAL (SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, \
+    ended_at, parent_id, expires_at FROM amends.sagas AS s WHERE s.shard = n.shard AND s.id = n.id LIMIT 1) AS s \
+    ORDER BY n.place";
+pub(crate) const HISTORIES: &str = "SELECT j.* FROM UNNEST($1::int2[], $2::uuid[]) AS n (shard, id) \
+    CROSS JOIN LATERAL (SELECT saga_id, position, at, body FROM amends.journal AS j WHERE j.shard = n.shard \
+    AND j.saga_id = n.id OFFSET 0) AS j ORDER BY j.saga_id, j.position";
+pub(crate) const SLEEPERS: &str = "SELECT id, wake_at FROM amends.sagas WHERE shard = $1 AND wake_at < 'infinity' \
+    AND (wake_at, id) > ($2, $3) ORDER BY wake_at, id LIMIT $4";
+pub(crate) const TURNS: &str = "SELECT id, namespace, definition, turn_position, concurrency_max, ordering_hash, \
+    turn_granted FROM amends.sagas WHERE shard = $1 AND turn_position IS NOT NULL ORDER BY turn_position";
 pub(crate) const LOOKUP_KEYS: &str = "SELECT k.place, s.saga_id, s.input_hash \
     FROM UNNEST($1::text[], $2::text[], $3::bytea[]) WITH ORDINALITY AS k (namespace, definition, key_hash, place) \
     CROSS JOIN LATERAL (SELECT saga_id, input_hash FROM amends.saga_keys AS s WHERE s.namespace = k.namespace \
     AND s.definition = k.definition AND s.key_hash = k.key_hash LIMIT 1) AS s";
+/// Which revisions the sagas of keys that were found are pinned to: asked for those alone, so that a start that is new
+/// pays nothing for it, neither an index nor a column of `saga_keys`.
+pub(crate) const REVISIONS: &str = "SELECT n.place, s.revision FROM UNNEST($1::int2[], $2::uuid[]) \
+    WITH ORDINALITY AS n (shard, id, place) CROSS JOIN LATERAL (SELECT revision FROM amends.sagas AS s \
+    WHERE s.shard = n.shard AND s.id = n.id LIMIT 1) AS s";
 /// The newest of each shard, then of all: ids sort by time, and no index but the primary key is needed.
 pub(crate) const LIST: &str = "SELECT s.* FROM amends.shards AS h CROSS JOIN LATERAL (\
-    SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, ended_at \
-    FROM amends.sagas WHERE shard = h.shard AND namespace = $1 \
+    SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, ended_at, parent_id, \
+    expires_at FROM amends.sagas WHERE shard = h.shard AND namespace = $1 \
     AND (cardinality($2::int2[]) = 0 OR state = ANY($2::int2[])) AND ($3::text IS NULL OR definition = $3) \
     AND ($4::text IS NULL OR key = $4) AND ($5::uuid IS NULL OR id < $5) ORDER BY id DESC LIMIT $6) AS s \
     ORDER BY s.id DESC LIMIT $6";
+
+/// A parent's shard is in its id: bits 52 to 63, the three digits behind the version.
+pub(crate) const COUNT_ACTIVE: &str = "SELECT s.revision, count(*) FROM amends.shards AS h \
+    JOIN amends.sagas AS s ON s.shard = h.shard WHERE s.namespace = $1 AND s.definition = $2 \
+    AND (s.state NOT IN (2, 4, 6) OR (s.parent_id IS NOT NULL AND coalesce((\
+    SELECT NOT (p.state IN (2, 4, 6) AND p.parent_id IS NULL) FROM amends.sagas AS p \
+    WHERE p.shard = ('x' || substr(s.parent_id::text, 16, 3))::bit(12)::integer AND p.id = s.parent_id), false))) \
+    GROUP BY s.revision ORDER BY s.revision";
+
+/// Retention, in one transaction: nobody else expires sagas of the shard, or takes it, in the meantime.
+pub(crate) const EXPIRY_SESSION: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+    SET LOCAL enable_mergejoin = off";
+pub(crate) const EXPIRY_LOCK: &str = "SELECT shard FROM amends.shards WHERE shard = $1 FOR UPDATE";
+/// Those whose time has come, and no end above them is provisional.
+pub(crate) const EXPIRED: &str = "SELECT c.id, c.namespace, c.definition, c.key FROM amends.sagas AS c \
+    WHERE c.shard = $1 AND c.expires_at <= $2 AND c.state IN (2, 4, 6) AND (c.parent_id IS NULL OR coalesce((\
+    SELECT p.state IN (2, 4, 6) AND p.parent_id IS NULL AND p.ended_at + (c.expires_at - c.ended_at) <= $2 \
+    FROM amends.sagas AS p WHERE p.shard = ('x' || substr(c.parent_id::text, 16, 3))::bit(12)::integer \
+    AND p.id = c.parent_id), true)) ORDER BY c.expires_at LIMIT $3";
+/// `ends` are the last batch of the journal and that before each takeover record: what a deposed owner may aim at.
+pub(crate) const EXPIRE: &str = "\
+WITH RECURSIVE ends AS (
+    (SELECT j.epoch, j.batch_id FROM amends.journal AS j WHERE j.shard = $1 ORDER BY j.position DESC LIMIT 1)
+    UNION ALL
+    SELECT j.epoch, j.batch_id FROM ends AS e JOIN amends.journal AS j ON j.shard = $1 AND j.position = e.epoch - 1
+), old AS (
+    SELECT j.position, j.batch_id IN (SELECT batch_id FROM ends) AS fences FROM UNNEST($2::uuid[]) AS n (id)
+    CROSS JOIN LATERAL (SELECT position, batch_id FROM amends.journal AS j WHERE j.shard = $1 AND j.saga_id = n.id \
+        OFFSET 0) AS j
+), blanked AS (
+    UPDATE amends.journal AS j SET kind = 3, saga_id = NULL, body = '' FROM old AS o
+    WHERE j.shard = $1 AND j.position = o.position AND o.fences
+), deleted AS (
+    DELETE FROM amends.journal AS j USING old AS o WHERE j.shard = $1 AND j.position = o.position AND NOT o.fences
+    RETURNING j.position
+), gone AS (
+    DELETE FROM amends.sagas AS s USING UNNEST($2::uuid[]) AS n (id) WHERE s.shard = $1 AND s.id = n.id
+), incidents AS (
+    DELETE FROM amends.incidents AS i USING UNNEST($2::uuid[]) AS n (id) WHERE i.shard = $1 AND i.saga_id = n.id
+), keys AS (
+    DELETE FROM amends.saga_keys AS k USING UNNEST($3::text[], $4::text[], $5::bytea[], $6::uuid[]) \
+        AS n (namespace, definition, key_hash, saga_id)
+    WHERE k.namespace = n.namespace AND k.definition = n.definition AND k.key_hash = n.key_hash \
+        AND k.saga_id = n.saga_id
+)
+UPDATE amends.shards AS h SET expired_epoch = t.epoch, \
+    expired_rows = CASE WHEN h.expired_epoch = t.epoch THEN h.expired_rows ELSE 0 END + t.deleted
+FROM (SELECT e.epoch, (SELECT count(*) FROM deleted AS d WHERE d.position >= e.epoch) AS deleted \
+    FROM (SELECT max(epoch) AS epoch FROM ends) AS e) AS t
+WHERE h.shard = $1 AND t.epoch IS NOT NULL";
+
+/// `$2` and on are a filter, NULL for all; `$7` to `$10` are a fingerprint.
+pub(crate) const INCIDENTS: &str = "SELECT saga_id, number, namespace, definition, revision, step, item, operation, \
+    reason, code, message, opened_at FROM amends.incidents WHERE namespace = $1 \
+    AND ($2::text IS NULL OR definition = $2) AND ($3::int4 IS NULL OR revision = $3) \
+    AND ($4::text IS NULL OR step = $4) AND ($5::text IS NULL OR code = $5) AND ($6::text IS NULL OR reason = $6) \
+    AND ($7::text IS NULL OR (definition = $7 AND revision = $8::int4 AND step IS NOT DISTINCT FROM $9::text \
+    AND coalesce(code, reason) = $10::text)) AND (opened_at, saga_id, number) > ($11, $12, $13) \
+    ORDER BY opened_at, saga_id, number LIMIT $14";
+pub(crate) const INCIDENT_GROUPS: &str = "SELECT definition, revision, step, code, reason, count(*), min(opened_at), \
+    max(opened_at) FROM amends.incidents WHERE namespace = $1 \
+    AND ($2::text IS NULL OR definition = $2) AND ($3::int4 IS NULL OR revision = $3) \
+    AND ($4::text IS NULL OR step = $4) AND ($5::text IS NULL OR code = $5) AND ($6::text IS NULL OR reason = $6) \
+    AND ($7::text IS NULL OR (definition = $7 AND revision = $8::int4 AND step IS NOT DISTINCT FROM $9::text \
+    AND coalesce(code, reason) = $10::text)) GROUP BY definition, revision, step, code, reason \
+    ORDER BY count(*) DESC, definition COLLATE \"C\", revision, step COLLATE \"C\" NULLS FIRST, \
+    code COLLATE \"C\" NULLS FIRST, reason COLLATE \"C\" LIMIT $11";
 
 /// Nothing is returned if another took the number in the meantime.
 pub(crate) const PUT_DEFINITION: &str = "INSERT INTO amends.definitions \
     (namespace, name, revision, hash, source, normal_form, applied_at) \
     VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp()) ON CONFLICT DO NOTHING RETURNING applied_at";
 pub(crate) const DEFINITION_NEWEST: &str = "SELECT namespace, name, revision, hash, source, normal_form, applied_at \
-    FROM amends.definitions WHERE namespace = $1 AND name = $2 ORDER BY revision DESC LIMIT 1";
+    FROM amends.definitions WHERE namespace = $1 AND name = $2 AND deleted_at IS NULL \
+    ORDER BY revision DESC LIMIT 1";
+/// Deleted ones included: a number is given once.
+pub(crate) const DEFINITION_LAST: &str =
+    "SELECT coalesce(max(revision), 0) FROM amends.definitions WHERE namespace = $1 AND name = $2";
+pub(crate) const DELETE_DEFINITION: &str = "UPDATE amends.definitions SET deleted_at = clock_timestamp() \
+    WHERE namespace = $1 AND name = $2 AND revision = $3 AND deleted_at IS NULL RETURNING revision";
 pub(crate) const DEFINITION_REVISION: &str = "SELECT namespace, name, revision, hash, source, normal_form, applied_at \
-    FROM amends.definitions WHERE namespace = $1 AND name = $2 AND revision = $3";
+    FROM amends.definitions WHERE namespace = $1 AND name = $2 AND revision = $3 AND deleted_at IS NULL";
 pub(crate) const DEFINITION_HASH: &str = "SELECT namespace, name, revision, hash, source, normal_form, applied_at \
     FROM amends.definitions WHERE hash = $1 LIMIT 1";
 pub(crate) const DEFINITIONS: &str = "SELECT DISTINCT ON (name) namespace, name, revision, hash, source, normal_form, \
-    applied_at FROM amends.definitions WHERE namespace = $1 AND ($2::text IS NULL OR name > $2) \
+    applied_at FROM amends.definitions WHERE namespace = $1 AND deleted_at IS NULL \
+    AND ($2::text IS NULL OR name > $2) \
     ORDER BY name, revision DESC LIMIT $3";
 
 /// All that stand alone, for the test that prepares each.
@@ -118,6 +249,7 @@ pub(crate) const ALL: &[&str] = &[
     IN_RECOVERY,
     IDENTITY,
     APPEND,
+    APPEND_ALL,
     TAKE_OVER,
     LOCK_TIMEOUT_ON,
     LOCK_TIMEOUT_OFF,
@@ -135,10 +267,23 @@ pub(crate) const ALL: &[&str] = &[
     ACTIVE_ROWS,
     SAGA,
     HISTORY,
+    SAGAS,
+    HISTORIES,
+    SLEEPERS,
+    TURNS,
     LOOKUP_KEYS,
+    REVISIONS,
     LIST,
+    COUNT_ACTIVE,
+    EXPIRY_LOCK,
+    EXPIRED,
+    EXPIRE,
+    INCIDENTS,
+    INCIDENT_GROUPS,
     PUT_DEFINITION,
     DEFINITION_NEWEST,
+    DEFINITION_LAST,
+    DELETE_DEFINITION,
     DEFINITION_REVISION,
     DEFINITION_HASH,
     DEFINITIONS,

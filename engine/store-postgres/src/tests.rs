@@ -2,13 +2,18 @@
 //! does when connections break or somebody holds a position.
 
 use amends_store::conformance::{STORY_STEPS, story};
-use amends_store::{AppendError, Batch, Takeover};
+
 use amends_tests::postgres::Cluster;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
 };
 
+use amends_core::{SagaId, ShardId, Time};
+use amends_store::{AppendError, Batch, Takeover};
+use uuid::Uuid;
+
 use super::*;
+use crate::timestamp::Timestamp;
 
 const SHARDS: u16 = 16;
 

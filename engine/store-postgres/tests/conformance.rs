@@ -49,6 +49,15 @@ impl Database for OnCluster {
         query.execute(&mut connection).await?;
         Ok(())
     }
+
+    async fn lose_row(&self, shard: ShardId, position: u64) -> Result<(), Cause> {
+        let mut connection = sqlx::PgConnection::connect(&self.url).await?;
+        let query = sqlx::query("DELETE FROM amends.journal WHERE shard = $1 AND position = $2")
+            .bind(i16::try_from(shard.0)?)
+            .bind(i64::try_from(position)?);
+        query.execute(&mut connection).await?;
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -52,6 +52,16 @@ impl Database for File {
         query.execute(&mut connection).await?;
         Ok(())
     }
+
+    async fn lose_row(&self, shard: ShardId, position: u64) -> Result<(), Cause> {
+        let options = SqliteConnectOptions::new().filename(self.directory.path().join("amends.db"));
+        let mut connection = options.connect().await?;
+        let query = sqlx::query("DELETE FROM journal WHERE shard = ?1 AND position = ?2")
+            .bind(shard.0)
+            .bind(i64::try_from(position)?);
+        query.execute(&mut connection).await?;
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -9,14 +9,16 @@
 //!
 //! Deliberately not here: when to retry, when to take over, what to do with a lost batch (`amends-orchestrator`).
 
-use amends_core::{SagaId, ShardId, Time};
+use amends_core::ShardId;
 use async_trait::async_trait;
 
 mod batch;
 mod definition;
 mod error;
+mod incident;
 mod node;
 mod saga;
+mod seam;
 mod tail;
 
 pub mod memory;
@@ -30,74 +32,26 @@ pub use amends_definitions::DefinitionHash;
 pub use batch::{Author, Batch, Takeover};
 pub use definition::{DefinitionQuery, DefinitionRecord, NewDefinition};
 pub use error::{AppendError, Cause, Error};
+pub use incident::{
+    Fingerprint, IncidentCursor, IncidentFilter, IncidentGroup, IncidentQuery, InvalidFingerprint,
+};
 pub use node::{Identity, NodeLease};
-pub use saga::{KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, StoredRow, histories};
+pub use saga::{
+    KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, StoredRow, TurnRecord, distinct,
+    histories,
+};
+pub use seam::{Definitions, Incidents, Leases, Sagas};
 pub use tail::Tail;
 
-/// A database that sagas live in. Cheap to share; every method can fail.
+/// A database that sagas live in. Cheap to share; every method can fail. What it can do is grouped by what it is about,
+/// so that each group can be read at once: [`Leases`], [`Sagas`], [`Incidents`], [`Definitions`].
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Leases + Sagas + Incidents + Definitions {
     /// What the database says of itself. Its schema was checked when the store was opened.
     async fn identity(&self) -> Result<Identity, Error>;
 
     /// Opens a committer's own connection. A node has one or two.
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error>;
-
-    /// Takes the lease of those of the given shards that no live node holds (a lease of the same node name counts as
-    /// not held), and says which this node holds then. `lease` is from now, on the database's clock.
-    async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error>;
-
-    /// Renews the node's lease in one statement, and returns the database's time.
-    ///
-    /// # Errors
-    /// [`Error::LeaseLost`] if the row is not this process's any more.
-    async fn renew(&self, node: &NodeLease) -> Result<Time, Error>;
-
-    /// Gives up the node's lease and its shards, at a graceful end.
-    async fn release(&self, node: &NodeLease) -> Result<(), Error>;
-
-    /// The histories of a page of the shard's sagas that have to be in memory: not terminal, and not asleep beyond
-    /// `awake_before`. In the order of their ids, those above `after`; `limit` sagas at most. A row that cannot be read
-    /// makes its saga a [`SagaHistory`] whose `rows` is an error, and hides no other saga.
-    async fn load_active(
-        &self,
-        shard: ShardId,
-        after: Option<SagaId>,
-        awake_before: Time,
-        limit: usize,
-    ) -> Result<Vec<SagaHistory>, Error>;
-
-    /// A saga's row and its journal rows from a position on (1 for all), `limit` rows at most; none if there is no such saga.
-    async fn history(
-        &self,
-        saga: SagaId,
-        from: u64,
-        limit: usize,
-    ) -> Result<Option<SagaHistory>, Error>;
-
-    /// Which sagas have these keys, each in the given order.
-    async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error>;
-
-    /// A page of sagas, the newest (greatest id) first, those below `query.before`.
-    async fn list(&self, query: &ListQuery) -> Result<Vec<SagaRecord>, Error>;
-
-    /// Stores a new revision of a definition: the next number, unless the newest revision has the same hash already.
-    /// Two nodes that apply at once get one order.
-    async fn put_definition(
-        &self,
-        definition: &NewDefinition,
-    ) -> Result<(DefinitionRecord, bool), Error>;
-
-    /// Reads a revision.
-    async fn definition(&self, query: &DefinitionQuery) -> Result<Option<DefinitionRecord>, Error>;
-
-    /// A page of the newest revisions of a namespace's definitions, by name, those above `after`.
-    async fn list_definitions(
-        &self,
-        namespace: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<DefinitionRecord>, Error>;
 }
 
 /// A committer's own connection. One batch at a time.
@@ -107,7 +61,8 @@ pub trait Lane: Send {
     async fn append(&mut self, batch: &Batch) -> Result<(), AppendError>;
 
     /// The last position of each shard's journal, in the given order; 0 for an empty one. Fails with [`Error::Gap`] if
-    /// a journal does not have as many rows above its latest takeover record as its positions say.
+    /// a journal does not have as many rows from its latest takeover record on as its positions say, those that retention
+    /// took included: see [`Tail`].
     async fn tails(&mut self, shards: &[ShardId]) -> Result<Vec<u64>, Error>;
 
     /// Writes a takeover record at the given position of each shard, in one statement: all, or none. With it the shard's

@@ -1,9 +1,9 @@
 //! Sagas as the store knows them: their rows, their histories, their keys, and how to ask for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use amends_core::journal::{JournalRow, SagaInsert, SagaState, SagaUpdate};
+use amends_core::journal::{JournalRow, SagaInsert, SagaState, SagaUpdate, Turn};
 use amends_core::key::Hash128;
 use amends_core::{SagaId, Time};
 use amends_definitions::DefinitionHash;
@@ -34,9 +34,11 @@ pub struct SagaRecord {
     pub hash: DefinitionHash,
     /// The business key.
     pub key: Option<String>,
+    /// The saga that asked for it.
+    pub parent: Option<SagaId>,
     /// Where it is.
     pub state: SagaState,
-    /// When it has to be in memory again.
+    /// When it has to be in memory again: as [`SagaInsert::wake_at`].
     pub wake_at: Option<Time>,
     /// When it began.
     pub started_at: Time,
@@ -44,6 +46,21 @@ pub struct SagaRecord {
     pub updated_at: Time,
     /// When it ended.
     pub ended_at: Option<Time>,
+    /// When retention may delete it.
+    pub expires_at: Option<Time>,
+}
+
+/// A saga that holds a turn, or waits for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnRecord {
+    /// The saga.
+    pub saga: SagaId,
+    /// The tenant.
+    pub namespace: Arc<str>,
+    /// The definition's id.
+    pub definition: Arc<str>,
+    /// Its place among those that run one after the other, or so many at a time.
+    pub turn: Turn,
 }
 
 /// A question for a business key.
@@ -64,6 +81,8 @@ pub struct KeyFound {
     pub saga: SagaId,
     /// xxh3-128 of its canonical input.
     pub input_hash: Hash128,
+    /// The revision that it is pinned to.
+    pub revision: u32,
 }
 
 /// Which sagas to list.
@@ -90,6 +109,7 @@ impl SagaRecord {
         self.wake_at = update.wake_at;
         self.updated_at = update.updated_at;
         self.ended_at = update.ended_at;
+        self.expires_at = update.expires_at;
     }
 }
 
@@ -102,11 +122,13 @@ impl From<&SagaInsert> for SagaRecord {
             revision: insert.revision,
             hash: insert.hash,
             key: insert.key.clone(),
+            parent: insert.parent,
             state: insert.state,
             wake_at: insert.wake_at,
             started_at: insert.started_at,
             updated_at: insert.updated_at,
             ended_at: insert.ended_at,
+            expires_at: insert.expires_at,
         }
     }
 }
@@ -148,4 +170,12 @@ pub fn histories(sagas: Vec<SagaRecord>, rows: Vec<StoredRow>) -> Vec<SagaHistor
             saga,
         })
         .collect()
+}
+
+/// The sagas asked for, each once, in the order asked for.
+#[must_use]
+pub fn distinct(sagas: &[SagaId]) -> Vec<SagaId> {
+    let mut seen = BTreeSet::new();
+    let fresh = sagas.iter().copied().filter(|saga| seen.insert(*saga));
+    fresh.collect()
 }

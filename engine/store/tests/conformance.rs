@@ -34,6 +34,11 @@ impl Database for InMemory {
         self.0.overwrite_body(shard, position, body);
         Ok(())
     }
+
+    async fn lose_row(&self, shard: ShardId, position: u64) -> Result<(), Cause> {
+        self.0.lose_row(shard, position);
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::context::Context;
+use crate::context::{Context, Operation};
 use crate::fail::Fail;
 use crate::outcome::{Answer, Outcome, parse_input, write_output};
 
@@ -43,6 +43,42 @@ impl Action {
         Self::erased(false, move |context, input| {
             let handler = handler.clone();
             async move { run_plain(&*handler, context, &input).await }
+        })
+    }
+
+    /// Answers whether an action had its effect: `Some` with the action's output if it had, `None` if it has had none and
+    /// never will have. Where that cannot be told, or may still change, it fails, and is asked again. A definition names it
+    /// in a step's `query`; its input is the action's, and [`Context::forward_operation_key`] names the operation.
+    ///
+    /// ```
+    /// use amends_sdk::{Action, Context, Fail};
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Charged { id: String }
+    ///
+    /// async fn find_charge(operation_key: &str) -> Result<Option<Charged>, Fail> {
+    ///     # let _ = operation_key;
+    ///     Ok(Some(Charged { id: "ch_1".to_owned() }))
+    /// }
+    ///
+    /// let was_charged = Action::query(|context: Context, _input: serde_json::Value| async move {
+    ///     let key = context.forward_operation_key().unwrap_or_default().to_owned();
+    ///     find_charge(&key).await
+    /// });
+    /// assert!(!was_charged.has_barrier());
+    /// ```
+    #[must_use]
+    pub fn query<F, R, I, O>(handler: F) -> Self
+    where
+        F: Fn(Context, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<O>, Fail>> + Send + 'static,
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        Self::erased(false, move |context, input| {
+            let handler = handler.clone();
+            async move { run_query(&*handler, context, &input).await }
         })
     }
 
@@ -124,6 +160,34 @@ impl fmt::Debug for Action {
         f.debug_struct("Action")
             .field("barrier", &self.barrier)
             .finish_non_exhaustive()
+    }
+}
+
+async fn run_query<F, R, I, O>(handler: &F, context: Context, input: &Bytes) -> Answer
+where
+    F: Fn(Context, I) -> R,
+    R: Future<Output = Result<Option<O>, Fail>>,
+    I: DeserializeOwned,
+    O: Serialize,
+{
+    if context.operation() != Operation::Query {
+        let text = "this answers whether an action had its effect, and does nothing else";
+        return Answer::fail(Fail::fatal("WRONG_OPERATION").message(text));
+    }
+    let input = match parse_input(input) {
+        Ok(input) => input,
+        Err(fail) => return Answer::fail(fail),
+    };
+    match handler(context, input).await {
+        Ok(None) => Answer::plain(Outcome::Absent),
+        Ok(Some(output)) => match write_output(&output) {
+            Ok(bytes) => Answer::plain(Outcome::Succeeded(bytes)),
+            Err(unusable) => {
+                let fail = Fail::failed(unusable.code).message(unusable.message);
+                Answer::fail(fail)
+            }
+        },
+        Err(fail) => Answer::fail(fail),
     }
 }
 

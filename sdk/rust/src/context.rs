@@ -47,7 +47,7 @@ impl Context {
         &self.inner.command.operation_key
     }
 
-    /// Of a compensation: the key of the action that it undoes.
+    /// Of a compensation or a query: the key of the action that it is about.
     #[must_use]
     pub fn forward_operation_key(&self) -> Option<&str> {
         some_text(&self.inner.command.forward_operation_key)
@@ -81,6 +81,12 @@ impl Context {
     #[must_use]
     pub fn step(&self) -> &str {
         &self.inner.command.step
+    }
+
+    /// The item of the step under `foreach`, from 1. None without one.
+    #[must_use]
+    pub fn item(&self) -> Option<u32> {
+        (self.inner.command.item > 0).then_some(self.inner.command.item)
     }
 
     /// The definition's id.
@@ -129,8 +135,16 @@ impl Context {
         some_text(&self.inner.command.tracestate)
     }
 
-    /// Says at once that the attempt is still under way. The SDK says so by itself a few times in each lease of the
-    /// session; a handler needs this only where its step declares a shorter heartbeat timeout.
+    /// How long the attempt may be silent, where its step says so: then the server takes it for lost. The SDK says by
+    /// itself that an attempt is under way, three times within that time, as long as its handler runs.
+    #[must_use]
+    pub fn heartbeat_timeout(&self) -> Option<Duration> {
+        let timeout = self.inner.command.heartbeat_timeout.as_ref();
+        timeout.and_then(duration_from_wire)
+    }
+
+    /// Says at once that the attempt is still under way. The SDK does so by itself: a handler needs this only if it
+    /// blocks its thread for long.
     pub fn heartbeat(&self) {
         if let Some(heartbeats) = &self.inner.heartbeats {
             let key = (self.operation_key().to_owned(), self.attempt());

@@ -54,7 +54,10 @@ mod participant;
 pub use amends_proto::v1 as proto;
 
 pub use crate::action::Action;
-pub use crate::client::{Client, ClientError, FieldViolation, ListOptions, RpcError, StartOptions};
+pub use crate::client::{
+    BatchAct, Client, ClientError, FieldViolation, IncidentOptions, ListOptions, RpcError,
+    StartOptions,
+};
 pub use crate::context::{Context, Operation};
 pub use crate::fail::{Fail, FailKind};
 pub use crate::outcome::{Answer, Outcome, Verdict};

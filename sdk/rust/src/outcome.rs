@@ -14,7 +14,7 @@ use crate::limits::PAYLOAD_BYTES_MAX;
 /// What one attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It had its effect; this is the output, JSON in UTF-8.
+    /// It had its effect; this is the output, JSON in UTF-8. Of a query: the action had its effect, with this output.
     Succeeded(Bytes),
     /// It did not succeed, as the handler or the SDK says.
     NotSucceeded(Fail),
@@ -22,6 +22,8 @@ pub enum Outcome {
     NothingToUndo,
     /// The barrier refused a late action: its compensation was there first.
     Superseded,
+    /// Of a query: the action has had no effect, and never will have.
+    Absent,
 }
 
 /// What the barrier said about an attempt.
@@ -73,7 +75,10 @@ impl Answer {
     pub fn code(&self) -> Option<&str> {
         match &self.outcome {
             Outcome::NotSucceeded(fail) => Some(fail.code()),
-            Outcome::Succeeded(_) | Outcome::NothingToUndo | Outcome::Superseded => None,
+            Outcome::Succeeded(_)
+            | Outcome::NothingToUndo
+            | Outcome::Superseded
+            | Outcome::Absent => None,
         }
     }
 
@@ -90,6 +95,7 @@ impl Answer {
             Outcome::NotSucceeded(fail) => fail_into_wire(fail),
             Outcome::NothingToUndo => WireOutcome::NothingToUndo(v1::NothingToUndo {}),
             Outcome::Superseded => WireOutcome::Superseded(v1::Superseded {}),
+            Outcome::Absent => WireOutcome::Absent(v1::Absent {}),
         };
         (outcome, verdict)
     }

@@ -67,6 +67,17 @@ impl Call {
         call
     }
 
+    /// The first attempt of a query about that action.
+    #[must_use]
+    pub fn query(
+        operation_key: impl Into<String>,
+        forward_operation_key: impl Into<String>,
+    ) -> Self {
+        let mut call = Self::compensate(operation_key, forward_operation_key);
+        call.command.operation = v1::OperationKind::Query.into();
+        call
+    }
+
     /// Another attempt.
     #[must_use]
     pub fn attempt(mut self, attempt: u32) -> Self {

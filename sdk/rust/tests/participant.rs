@@ -543,6 +543,73 @@ async fn a_heartbeat_of_a_handler_is_sent_at_once() {
 }
 
 #[tokio::test]
+async fn an_attempt_beats_three_times_within_its_heartbeat_timeout() {
+    let inventory =
+        Participant::new("inventory").action("long", |context: Context, _: Value| async move {
+            context.cancellation().cancelled().await;
+            Ok(())
+        });
+    let mut server = FakeServer::start().await.with_lease_seconds(60);
+    let _running = run(inventory.options(options()), &server);
+    let mut session = server.session().await;
+    let heartbeat_timeout = Some(prost_types::Duration {
+        seconds: 0,
+        nanos: 300_000_000,
+    });
+    session.command([proto::Command {
+        heartbeat_timeout,
+        ..command("a", "long")
+    }]);
+    let began = std::time::Instant::now();
+    for _ in 0..3 {
+        let beat = loop {
+            if let Some(Request::Heartbeats(beat)) = session.next().await {
+                break beat;
+            }
+        };
+        assert_eq!(beat.attempts[0].operation_key, "a");
+    }
+    let took = began.elapsed();
+    assert!(
+        (Duration::from_millis(150)..Duration::from_secs(3)).contains(&took),
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_query_says_present_absent_or_not_known() {
+    let payments = Participant::new("inventory").query(
+        "was_charged",
+        |context: Context, _: Value| async move {
+            match context.forward_operation_key() {
+                Some("charged") => Ok(Some(json!({"id": "ch_1"}))),
+                Some("never") => Ok(None),
+                _ => Err(Fail::failed("NOT_YET_KNOWN")),
+            }
+        },
+    );
+    let (_server, mut session, _running) = attached(payments).await;
+    let ask = |key: &str, forward: &str| proto::Command {
+        operation: proto::OperationKind::Query.into(),
+        forward_operation_key: forward.to_owned(),
+        ..command(key, "was_charged")
+    };
+    session.command([ask("q1", "charged")]);
+    assert_eq!(output(&session.outcome().await), json!({"id": "ch_1"}));
+    session.command([ask("q2", "never")]);
+    let absent = session.outcome().await.outcome;
+    assert!(
+        matches!(absent, Some(proto::attempt_outcome::Outcome::Absent(_))),
+        "{absent:?}"
+    );
+    session.command([ask("q3", "other")]);
+    assert_eq!(failure(&session.outcome().await).1, "NOT_YET_KNOWN");
+    // It does nothing but answer.
+    session.command([command("f1", "was_charged")]);
+    assert_eq!(failure(&session.outcome().await).1, "WRONG_OPERATION");
+}
+
+#[tokio::test]
 async fn a_preparation_that_fails_ends_the_attempt_before_its_handler() {
     let ready = Arc::new(AtomicU32::new(0));
     let asked = ready.clone();

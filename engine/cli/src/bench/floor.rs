@@ -207,6 +207,8 @@ fn batch(
             inserts: Vec::new(),
             updates: Vec::new(),
             keys: Vec::new(),
+            incidents_opened: Vec::new(),
+            incidents_closed: Vec::new(),
         });
         rows.write(batch, &flight.made, flight.done, journal.next, now);
         journal.next += 1;

@@ -1,6 +1,7 @@
 //! The rows of a made-up saga that runs through the benchmark's three steps: what a server would have written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amends_definitions::{DefinitionHash, Payload, StepIndex};
 use amends_server::amends_core::fact::{AttemptEnded, Fact, Started};
@@ -87,9 +88,11 @@ impl Rows {
             _ => batch.updates.push(SagaUpdate {
                 id: saga.id,
                 state: SagaState::Completed,
+                turn_granted: true,
                 wake_at: None,
                 updated_at: now,
                 ended_at: Some(now),
+                expires_at: Some(now + RETENTION),
             }),
         }
     }
@@ -102,6 +105,9 @@ impl Rows {
             hash: self.hash,
             key: None,
             input: self.input.clone(),
+            ordering_key: None,
+            concurrency_max: None,
+            parent: None,
             traceparent: None,
             tracestate: None,
         }
@@ -110,16 +116,18 @@ impl Rows {
     fn scheduled(&self, step: u16) -> Fact {
         let input = if step == 0 { &self.input } else { &self.output };
         Fact::Scheduled {
-            step: StepIndex(step),
+            place: StepIndex(step).into(),
             operation: OperationKind::Forward,
+            round: 0,
             input: input.clone(),
         }
     }
 
     fn ended(&self, step: u16, sent_at: Time) -> Fact {
         Fact::AttemptEnded(AttemptEnded {
-            step: StepIndex(step),
+            place: StepIndex(step).into(),
             operation: OperationKind::Forward,
+            round: 0,
             attempt: 1,
             outcome: Outcome::Succeeded {
                 output: self.output.clone(),
@@ -139,11 +147,17 @@ impl Rows {
             revision: 1,
             hash: self.hash,
             key: None,
+            turn: None,
+            parent: None,
             state: SagaState::Running,
             wake_at: None,
             started_at: now,
             updated_at: now,
             ended_at: None,
+            expires_at: None,
         }
     }
 }
+
+/// How long an ended saga is kept, as a definition says that says nothing.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);

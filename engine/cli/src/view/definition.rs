@@ -243,6 +243,7 @@ mod tests {
                 line: 3,
                 column: 5,
             }],
+            impact: None,
         };
         let file = AppliedFileView::new("a.saga.yaml", answer);
         let findings: Vec<String> = file.findings().collect();

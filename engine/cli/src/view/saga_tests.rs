@@ -39,6 +39,7 @@ fn compensated() -> proto::Saga {
                 kind: "compensatable".to_owned(),
                 forward: Some(operation(StepState::Succeeded, 1, "", "inventory.reserve")),
                 compensation: Some(operation(StepState::Succeeded, 2, "", "inventory.release")),
+                ..proto::Step::default()
             },
             proto::Step {
                 id: "charge".to_owned(),
@@ -51,6 +52,7 @@ fn compensated() -> proto::Saga {
                     "payments.charge",
                 )),
                 compensation: None,
+                ..proto::Step::default()
             },
         ],
         ..proto::Saga::default()
@@ -86,6 +88,7 @@ fn an_incident_says_since_when_and_what_to_do() {
         message: "nobody knows".to_owned(),
         open_time: at(1_763_712_000),
         suggested_actions: vec!["ask".to_owned()],
+        ..proto::Incident::default()
     });
     let text = SagaView::from(saga).table();
     assert!(

@@ -244,6 +244,18 @@ impl Shard {
         }
     }
 
+    /// The keyed starts whose key has to be looked up in the store again: what to ask for before
+    /// [`Shard::starts_to_look_up`].
+    #[must_use]
+    pub fn unlooked_starts(&mut self) -> Vec<&Start> {
+        self.queue
+            .iter_mut()
+            .filter_map(keyed_start)
+            .filter(|(_, looked_up)| !**looked_up)
+            .map(|(start, _)| &*start)
+            .collect()
+    }
+
     /// The keyed starts whose key has to be looked up in the store again: put what was found into `existing`. They are
     /// decided after this call, so make it only together with the answer.
     pub fn starts_to_look_up(&mut self) -> Vec<&mut Start> {

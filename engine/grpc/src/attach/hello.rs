@@ -50,6 +50,7 @@ pub(super) fn check(incarnation: Incarnation, hello: v1::Hello) -> Result<Attach
         namespace,
         participant: hello.participant,
         instance: hello.instance,
+        sdk: hello.sdk,
         actions,
         credit: hello.credit,
         in_hand,

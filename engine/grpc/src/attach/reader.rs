@@ -63,7 +63,11 @@ impl Reader {
                 Ok(())
             }
             Said::Outcomes(outcomes) => self.outcomes(outcomes.outcomes).await,
-            Said::Heartbeats(heartbeats) => heartbeats_are_sound(&heartbeats.attempts),
+            Said::Heartbeats(heartbeats) => {
+                let attempts = heartbeats_of(&heartbeats.attempts)?;
+                self.handle.heartbeats(&attempts);
+                Ok(())
+            }
             Said::Drain(_) => {
                 self.handle.drain();
                 Ok(())
@@ -185,19 +189,20 @@ fn keys_are_short(outcomes: &[v1::AttemptOutcome]) -> Result<(), Refusal> {
     }
 }
 
-fn heartbeats_are_sound(attempts: &[v1::AttemptKey]) -> Result<(), Refusal> {
+fn heartbeats_of(attempts: &[v1::AttemptKey]) -> Result<Vec<(OperationKey, u32)>, Refusal> {
     batch("heartbeats.attempts", attempts.len())?;
-    for (index, key) in attempts.iter().enumerate() {
-        if key.attempt == 0 || key.operation_key.parse::<OperationKey>().is_err() {
-            let field = format!("heartbeats.attempts[{index}]");
-            return Err(invalid(
+    let named = attempts.iter().enumerate().map(|(index, key)| {
+        let named = key.operation_key.parse::<OperationKey>();
+        match named {
+            Ok(operation) if key.attempt > 0 => Ok((operation, key.attempt)),
+            Ok(_) | Err(_) => Err(invalid(
                 "HEARTBEAT_INVALID",
-                &field,
+                &format!("heartbeats.attempts[{index}]"),
                 "it is no attempt: an operation's key, and a number from 1",
-            ));
+            )),
         }
-    }
-    Ok(())
+    });
+    named.collect()
 }
 
 fn batch(field: &str, items: usize) -> Result<(), Refusal> {
@@ -268,7 +273,7 @@ mod tests {
             assert_eq!(batch("x", items).unwrap_err().reason, "BATCH_INVALID");
         }
         assert!(
-            heartbeats_are_sound(&[v1::AttemptKey {
+            heartbeats_of(&[v1::AttemptKey {
                 operation_key: "x".into(),
                 attempt: 1
             }])

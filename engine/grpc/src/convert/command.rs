@@ -40,6 +40,7 @@ pub fn message(command: Command) -> v1::Command {
     v1::Command {
         saga: name::of_saga(&command.key.namespace, command.key.saga),
         step: command.key.step.clone(),
+        item: command.key.item,
         operation: operation(command.key.operation).into(),
         operation_key: command.key.to_string(),
         attempt: command.attempt,
@@ -53,6 +54,7 @@ pub fn message(command: Command) -> v1::Command {
         epoch: command.epoch,
         input: command.input.to_bytes(),
         timeout: Some(duration(command.timeout)),
+        heartbeat_timeout: command.heartbeat.map(duration),
         traceparent: command.traceparent.unwrap_or_default(),
         tracestate: command.tracestate.unwrap_or_default(),
     }
@@ -124,6 +126,7 @@ fn operation(operation: OperationKind) -> v1::OperationKind {
     match operation {
         OperationKind::Forward => v1::OperationKind::Forward,
         OperationKind::Compensate => v1::OperationKind::Compensate,
+        OperationKind::Query => v1::OperationKind::Query,
     }
 }
 
@@ -160,6 +163,7 @@ mod tests {
             epoch: 5,
             input: Payload::trusted(Bytes::from(vec![b'1'; input_bytes])),
             timeout: Duration::from_millis(1_500),
+            heartbeat: None,
             traceparent: Some("00-a".into()),
             tracestate: None,
             due_at: Time::EPOCH,

@@ -1,8 +1,8 @@
 //! Facts, as histories show them.
 
-use amends_core::fact::{AbortReason, AttemptEnded, Fact};
+use amends_core::fact::{AbortReason, Act, AttemptEnded, ChildOutcome, Fact};
 use amends_core::journal::JournalRow;
-use amends_core::{OperationKind, Outcome};
+use amends_core::{OperationKind, Outcome, Place};
 use amends_definitions::StepIndex;
 use amends_proto::v1;
 use bytes::Bytes;
@@ -33,52 +33,100 @@ fn describe(fact: &Fact, named: impl Fn(StepIndex) -> String) -> v1::HistoryEntr
         kind: fact.kind().to_owned(),
         ..v1::HistoryEntry::default()
     };
-    let at = |step: Option<StepIndex>, which: Option<OperationKind>| v1::HistoryEntry {
-        step: step.map(&named).unwrap_or_default(),
+    let at = |place: Option<Place>, which: Option<OperationKind>| v1::HistoryEntry {
+        step: place.map(|place| named(place.step)).unwrap_or_default(),
+        item: place.map_or(0, |place| place.item),
         operation: which.map(operation).unwrap_or_default(),
         ..plain.clone()
     };
+    // Where a fact is about a place, its columns say so; an operation only where the fact names one.
+    let there = || at(fact.place(), None);
     match fact {
-        Fact::Started(_) | Fact::CancelDropped | Fact::Completed { .. } | Fact::Compensated => {
-            plain
-        }
-        Fact::Skipped { step } => at(Some(*step), None),
-        Fact::Settling { step, .. } => at(Some(*step), Some(OperationKind::Compensate)),
+        Fact::Started(_)
+        | Fact::TurnGranted
+        | Fact::SignalUnconsumed { .. }
+        | Fact::DeadlinePassed
+        | Fact::CancelDropped
+        | Fact::Completed { .. }
+        | Fact::Compensated => plain,
+        Fact::Skipped { .. }
+        | Fact::ItemsListed { .. }
+        | Fact::SignalAwaited { .. }
+        | Fact::SignalConsumed { .. }
+        | Fact::Sleeping { .. }
+        | Fact::Slept { .. }
+        | Fact::Continued { .. } => there(),
+        Fact::Emitted { event_type, .. } => because(there(), "", event_type),
+        Fact::SignalReceived(signal) => v1::HistoryEntry {
+            by: signal.by.clone(),
+            ..because(plain, "", &signal.signal)
+        },
+        Fact::ChildRequested(request) => v1::HistoryEntry {
+            round: request.round,
+            ..because(there(), "", &request.name)
+        },
+        Fact::ChildPinned { round, child, .. } => v1::HistoryEntry {
+            round: *round,
+            ..because(there(), "", &child.to_string())
+        },
+        Fact::ChildEnded {
+            place,
+            round,
+            operation,
+            outcome,
+        } => child_ended(at(Some(*place), Some(*operation)), *round, outcome),
+        Fact::Settling { place, .. } => at(Some(*place), Some(OperationKind::Compensate)),
         Fact::Scheduled {
-            step, operation, ..
+            place,
+            operation,
+            round,
+            ..
         } => v1::HistoryEntry {
             attempt: 1,
-            ..at(Some(*step), Some(*operation))
+            round: *round,
+            ..at(Some(*place), Some(*operation))
         },
         Fact::StepFailed {
-            step,
+            place,
             operation,
             code,
             message,
-        } => because(at(Some(*step), Some(*operation)), code, message),
+        } => because(at(Some(*place), Some(*operation)), code, message),
         Fact::Withdrawn {
-            step,
+            place,
             operation,
+            round,
             attempt,
             code,
         } => v1::HistoryEntry {
             attempt: *attempt,
-            ..because(at(Some(*step), Some(*operation)), code, "")
+            round: *round,
+            ..because(at(Some(*place), Some(*operation)), code, "")
         },
         Fact::AttemptEnded(ended) | Fact::LateResult { ended, .. } => {
-            attempt(at(Some(ended.step), Some(ended.operation)), ended)
+            attempt(at(Some(ended.place), Some(ended.operation)), ended)
         }
-        Fact::AbortDecided(reason) => because(
-            at(aborting_step(reason), None),
-            reason.code(),
-            reason.message(),
-        ),
-        Fact::CancelPending { reason, .. } => because(plain, "", reason),
+        Fact::AbortDecided(reason) => v1::HistoryEntry {
+            by: aborted_by(reason),
+            ..because(there(), reason.code(), reason.message())
+        },
+        Fact::CancelPending { by, reason } => v1::HistoryEntry {
+            by: by.clone(),
+            ..because(plain, "", reason)
+        },
         Fact::IncidentOpened(incident) => {
-            let about = at(incident.step, incident.operation);
+            let about = at(incident.place, incident.operation);
             because(about, incident.reason.as_str(), &incident.message)
         }
-        Fact::IncidentClosed { step, operation } => at(*step, *operation),
+        Fact::IncidentClosed { place, operation } => at(*place, *operation),
+        Fact::Operated(operated) => v1::HistoryEntry {
+            by: operated.by.clone(),
+            ..because(
+                at(fact.place(), operated_on(&operated.act)),
+                operated.act.as_str(),
+                &operated.reason,
+            )
+        },
     }
 }
 
@@ -95,6 +143,7 @@ fn attempt(entry: v1::HistoryEntry, ended: &AttemptEnded) -> v1::HistoryEntry {
     let verdict = ended.verdict.map(|verdict| verdict.as_str().to_owned());
     v1::HistoryEntry {
         attempt: ended.attempt,
+        round: ended.round,
         outcome: Outcome::as_str(&ended.outcome).to_owned(),
         verdict: verdict.unwrap_or_default(),
         instance: ended.instance.clone().unwrap_or_default(),
@@ -102,10 +151,35 @@ fn attempt(entry: v1::HistoryEntry, ended: &AttemptEnded) -> v1::HistoryEntry {
     }
 }
 
-fn aborting_step(reason: &AbortReason) -> Option<StepIndex> {
+fn child_ended(entry: v1::HistoryEntry, round: u32, outcome: &ChildOutcome) -> v1::HistoryEntry {
+    let (came_to, code, message) = match outcome {
+        ChildOutcome::Completed { .. } => ("completed", "", ""),
+        ChildOutcome::Compensated { code, message } => ("compensated", &**code, &**message),
+        ChildOutcome::Refused { code, message } => ("refused", &**code, &**message),
+        ChildOutcome::Terminated { message } => ("terminated", "", &**message),
+    };
+    v1::HistoryEntry {
+        outcome: came_to.to_owned(),
+        round,
+        ..because(entry, code, message)
+    }
+}
+
+fn aborted_by(reason: &AbortReason) -> String {
     match reason {
-        AbortReason::StepFailed { step, .. } => Some(*step),
-        AbortReason::Cancelled { .. } | AbortReason::OutputInvalid { .. } => None,
+        AbortReason::Cancelled { by, .. } | AbortReason::Operator { by, .. } => by.clone(),
+        AbortReason::StepFailed { .. }
+        | AbortReason::DeadlineExceeded
+        | AbortReason::ParentAborted { .. }
+        | AbortReason::OutputInvalid { .. } => String::new(),
+    }
+}
+
+fn operated_on(act: &Act) -> Option<OperationKind> {
+    match act {
+        Act::Retry { operation, .. } | Act::Resolve { operation, .. } => Some(*operation),
+        Act::Skip { .. } | Act::ResolveAbsent { .. } => Some(OperationKind::Forward),
+        Act::Compensate | Act::Pause | Act::Resume | Act::Terminate => None,
     }
 }
 
@@ -115,6 +189,7 @@ fn operation(operation: OperationKind) -> String {
 
 #[cfg(test)]
 mod tests {
+    use amends_core::fact::Operated;
     use amends_core::{SagaId, ShardId, Time, Verdict};
 
     use super::*;
@@ -122,8 +197,9 @@ mod tests {
     #[test]
     fn an_attempt_shows_who_ran_it_and_what_it_came_to() {
         let ended = AttemptEnded {
-            step: StepIndex(1),
+            place: Place::item(StepIndex(1), 4),
             operation: OperationKind::Forward,
+            round: 2,
             attempt: 3,
             outcome: Outcome::Rejected {
                 code: "OUT_OF_STOCK".into(),
@@ -147,6 +223,7 @@ mod tests {
         );
         let first = &entries[0];
         assert_eq!((first.position, first.index, first.attempt), (17, 0, 3));
+        assert_eq!((first.item, first.round), (4, 2));
         assert_eq!(
             (
                 first.kind.as_str(),
@@ -170,6 +247,32 @@ mod tests {
         assert_eq!(
             (entries[1].index, entries[1].kind.as_str()),
             (1, "compensated")
+        );
+    }
+
+    #[test]
+    fn what_people_did_shows_who_and_why() {
+        let operated = Operated {
+            by: "ann".into(),
+            reason: "the bank is back".into(),
+            act: Act::Retry {
+                place: Place::item(StepIndex(0), 2),
+                operation: OperationKind::Compensate,
+                input: None,
+            },
+        };
+        let row = JournalRow {
+            position: 1,
+            saga: SagaId::new(Time::EPOCH, ShardId(0), 1),
+            at: Time::EPOCH,
+            facts: vec![Fact::Operated(operated)],
+        };
+        let entry = entries(&row, &[], &["hold".into()]).remove(0);
+        assert_eq!((entry.by.as_str(), entry.code.as_str()), ("ann", "retry"));
+        assert_eq!(entry.message, "the bank is back");
+        assert_eq!(
+            (entry.step.as_str(), entry.item, entry.operation.as_str()),
+            ("hold", 2, "compensate")
         );
     }
 }

@@ -6,4 +6,5 @@ pub mod definition;
 pub mod history;
 pub mod outcome;
 pub mod saga;
+pub mod step;
 pub mod time;

@@ -112,13 +112,18 @@ fn read_outcome(operation: OperationKind, outcome: Wire) -> Result<Outcome, Unso
         }
         (Wire::NothingToUndo(_), OperationKind::Compensate) => Ok(Outcome::NothingToUndo),
         (Wire::Superseded(_), OperationKind::Forward) => Ok(Outcome::Superseded),
-        (Wire::NothingToUndo(_), OperationKind::Forward) => Err(unsound(
+        (Wire::Absent(_), OperationKind::Query) => Ok(Outcome::Absent),
+        (Wire::NothingToUndo(_), OperationKind::Forward | OperationKind::Query) => Err(unsound(
             "OUTCOME_NOT_APPLICABLE",
             "only a compensation can find nothing to undo",
         )),
-        (Wire::Superseded(_), OperationKind::Compensate) => Err(unsound(
+        (Wire::Superseded(_), OperationKind::Compensate | OperationKind::Query) => Err(unsound(
             "OUTCOME_NOT_APPLICABLE",
             "only an action can be superseded",
+        )),
+        (Wire::Absent(_), OperationKind::Forward | OperationKind::Compensate) => Err(unsound(
+            "OUTCOME_NOT_APPLICABLE",
+            "only a query can find its action absent",
         )),
     }
 }

@@ -1,13 +1,14 @@
 //! Sagas, as clients see them.
 
-use amends_core::fact::{AbortReason, IncidentReason};
+use amends_core::Time;
+use amends_core::fact::{AbortReason, IncidentReason, SignalReceived};
 use amends_core::journal::SagaState;
-use amends_core::saga::{OpenIncident, Operation, Phase, Saga};
-use amends_core::{OperationKind, Time};
-use amends_definitions::{ActionName, Compensation, Kind, StepIndex};
+use amends_core::saga::{OpenIncident, Saga, Signals};
+use amends_definitions::StepIndex;
 use amends_orchestrator::{Refusal, SagaRecord, SagaView};
 use amends_proto::v1;
 
+use super::step;
 use super::time::timestamp;
 use crate::name;
 use crate::status::invalid;
@@ -99,10 +100,11 @@ fn fill(message: &mut v1::Saga, saga: &Saga, now: Time) {
     message.incidents = saga
         .incidents()
         .iter()
-        .map(|open| incident(open, step_id))
+        .map(|open| incident(saga, open))
         .collect();
-    message.steps = (0..definition.steps().len())
-        .map(|index| step(saga, index, now))
+    message.steps = definition
+        .step_indices()
+        .map(|index| step::view(saga, index, now))
         .collect();
     message.input = saga.started().input.to_bytes();
     message.output = saga
@@ -110,34 +112,77 @@ fn fill(message: &mut v1::Saga, saga: &Saga, now: Time) {
         .map(amends_definitions::Payload::to_bytes)
         .unwrap_or_default();
     message.cancel_pending = saga.cancel_pending().is_some();
+    let started = saga.started();
+    message.parent = (started.parent.as_ref())
+        .map(|parent| name::of_saga(&started.namespace, parent.saga))
+        .unwrap_or_default();
+    message.ordering_key = started.ordering_key.clone().unwrap_or_default();
+    message.waits_for_turn = !saga.terminal() && !saga.turn_granted();
+    message.pending_signals = saga.signals().map(pending).unwrap_or_default();
+    message.deadline_time = saga.deadline_at().and_then(timestamp);
     message.traceparent = saga.started().traceparent.clone().unwrap_or_default();
+}
+
+fn pending(signals: &Signals) -> Vec<v1::PendingSignal> {
+    let pending = |signal: &SignalReceived| v1::PendingSignal {
+        signal: signal.signal.clone(),
+        number: signal.number,
+        sender: signal.by.clone(),
+        accept_time: None,
+    };
+    signals.pending().map(pending).collect()
 }
 
 fn abort_step(reason: &AbortReason) -> Option<StepIndex> {
     match reason {
-        AbortReason::StepFailed { step, .. } => Some(*step),
-        AbortReason::Cancelled { .. } | AbortReason::OutputInvalid { .. } => None,
+        AbortReason::StepFailed { place, .. } => Some(place.step),
+        AbortReason::Cancelled { .. }
+        | AbortReason::DeadlineExceeded
+        | AbortReason::Operator { .. }
+        | AbortReason::ParentAborted { .. }
+        | AbortReason::OutputInvalid { .. } => None,
     }
 }
 
-fn incident(open: &OpenIncident, step_id: impl Fn(StepIndex) -> String) -> v1::Incident {
+fn incident(saga: &Saga, open: &OpenIncident) -> v1::Incident {
     let incident = &open.incident;
+    let step = incident
+        .place
+        .and_then(|place| saga.definition().steps().get(place.step.index()))
+        .map(|step| step.id().to_owned());
+    let code = incident.code.clone();
+    let fingerprint = format!(
+        "{}@{}/{}/{}",
+        saga.started().definition,
+        saga.started().revision,
+        step.as_deref().unwrap_or("-"),
+        code.as_deref().unwrap_or(incident.reason.as_str()),
+    );
     v1::Incident {
         reason: incident.reason.as_str().to_owned(),
-        step: incident.step.map(step_id).unwrap_or_default(),
+        step: step.unwrap_or_default(),
+        item: incident.place.map_or(0, |place| place.item),
+        operation: incident
+            .operation
+            .map(|operation| operation.as_str().to_owned())
+            .unwrap_or_default(),
+        code: code.unwrap_or_default(),
         message: incident.message.clone(),
         open_time: timestamp(open.opened_at),
         suggested_actions: actions(incident.reason),
+        fingerprint,
+        number: open.number,
+        saga: String::new(),
     }
 }
 
 fn unreadable(why: &str, since: Time) -> v1::Incident {
     v1::Incident {
         reason: IncidentReason::RecordUnreadable.as_str().to_owned(),
-        step: String::new(),
         message: why.to_owned(),
         open_time: timestamp(since),
         suggested_actions: actions(IncidentReason::RecordUnreadable),
+        ..v1::Incident::default()
     }
 }
 
@@ -147,103 +192,6 @@ fn actions(reason: IncidentReason) -> Vec<String> {
         .iter()
         .map(|&action| action.to_owned())
         .collect()
-}
-
-fn step(saga: &Saga, index: usize, now: Time) -> v1::Step {
-    let step = &saga.definition().steps()[index];
-    let status = &saga.steps()[index];
-    let at = StepIndex(u16::try_from(index).unwrap_or(u16::MAX));
-    let parked = |operation| {
-        let about = |open: &OpenIncident| {
-            open.incident.step == Some(at) && open.incident.operation == Some(operation)
-        };
-        saga.incidents().iter().any(about)
-    };
-    let forward = operation(
-        &status.forward,
-        step.action(),
-        now,
-        parked(OperationKind::Forward),
-        false,
-    );
-    let owed = saga.abort().is_some() && saga.owes_compensation(at);
-    let compensation = match step.compensation() {
-        Compensation::Call(call) => Some(operation(
-            &status.compensation,
-            call.action(),
-            now,
-            parked(OperationKind::Compensate),
-            owed,
-        )),
-        Compensation::None { .. } | Compensation::NotApplicable => None,
-    };
-    v1::Step {
-        id: step.id().to_owned(),
-        action: step.action().as_str().to_owned(),
-        kind: kind(step.kind()).to_owned(),
-        forward: Some(forward),
-        compensation,
-    }
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Compensatable => "compensatable",
-        Kind::Pivot => "pivot",
-        Kind::Retriable => "retriable",
-    }
-}
-
-fn operation(
-    operation: &Operation,
-    action: &ActionName,
-    now: Time,
-    parked: bool,
-    owed: bool,
-) -> v1::Operation {
-    let (state, retry_at) = if parked {
-        (v1::StepState::Parked, None)
-    } else {
-        step_state(operation, now, owed)
-    };
-    let (code, message) = operation.error.clone().unwrap_or_default();
-    // The attempt that is still to come has not been made.
-    let to_come = state == v1::StepState::Retrying;
-    v1::Operation {
-        state: state.into(),
-        attempts: operation.attempt.saturating_sub(u32::from(to_come)),
-        input: operation
-            .input
-            .as_ref()
-            .map(amends_definitions::Payload::to_bytes)
-            .unwrap_or_default(),
-        output: operation
-            .output
-            .as_ref()
-            .map(amends_definitions::Payload::to_bytes)
-            .unwrap_or_default(),
-        code,
-        message,
-        retry_time: retry_at.and_then(timestamp),
-        action: action.as_str().to_owned(),
-    }
-}
-
-fn step_state(operation: &Operation, now: Time, owed: bool) -> (v1::StepState, Option<Time>) {
-    match operation.phase {
-        Phase::Waiting if owed => (v1::StepState::Owed, None),
-        Phase::Waiting => (v1::StepState::Waiting, None),
-        Phase::Settling { until } => (v1::StepState::Owed, Some(until)),
-        Phase::Scheduled { due_at } if operation.attempt > 1 && due_at > now => {
-            (v1::StepState::Retrying, Some(due_at))
-        }
-        Phase::Scheduled { .. } => (v1::StepState::Scheduled, None),
-        Phase::Succeeded => (v1::StepState::Succeeded, None),
-        Phase::Skipped => (v1::StepState::Skipped, None),
-        Phase::Unusable | Phase::Refused | Phase::Unresolved => (v1::StepState::Failed, None),
-        Phase::NothingToUndo => (v1::StepState::NothingToUndo, None),
-        Phase::Parked => (v1::StepState::Parked, None),
-    }
 }
 
 #[cfg(test)]
@@ -264,42 +212,5 @@ mod tests {
                 Refused::InvalidArgument
             );
         }
-    }
-
-    #[test]
-    fn an_attempt_that_is_to_come_is_told_from_one_under_way() {
-        let action = ActionName::new("a.b");
-        let due_at = Time::from_micros(100);
-        let status = Operation {
-            phase: Phase::Scheduled { due_at },
-            attempt: 2,
-            ..Operation::default()
-        };
-        let before = operation(&status, &action, Time::from_micros(99), false, false);
-        assert_eq!(
-            (before.state(), before.attempts),
-            (v1::StepState::Retrying, 1)
-        );
-        assert_eq!(before.retry_time, timestamp(due_at));
-        let under_way = operation(&status, &action, due_at, false, false);
-        assert_eq!(
-            (under_way.state(), under_way.attempts),
-            (v1::StepState::Scheduled, 2)
-        );
-        let parked = operation(&status, &action, due_at, true, false);
-        assert_eq!(parked.state(), v1::StepState::Parked);
-    }
-
-    #[test]
-    fn a_compensation_that_waits_is_owed_only_if_there_is_something_to_undo() {
-        let status = Operation::default();
-        assert_eq!(
-            step_state(&status, Time::EPOCH, true).0,
-            v1::StepState::Owed
-        );
-        assert_eq!(
-            step_state(&status, Time::EPOCH, false).0,
-            v1::StepState::Waiting
-        );
     }
 }

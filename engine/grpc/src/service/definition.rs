@@ -45,6 +45,7 @@ impl Definitions {
                 .iter()
                 .map(convert::diagnostic)
                 .collect(),
+            impact: None,
         })
     }
 
@@ -147,6 +148,23 @@ impl DefinitionService for Definitions {
         request: Request<v1::LintDefinitionRequest>,
     ) -> Result<Response<v1::LintDefinitionResponse>, Status> {
         answer(self.lint(request.get_ref()))
+    }
+
+    async fn delete_definition(
+        &self,
+        _request: Request<v1::DeleteDefinitionRequest>,
+    ) -> Result<Response<v1::DeleteDefinitionResponse>, Status> {
+        let message = "this server does not delete definitions yet";
+        let kind = amends_orchestrator::Kind::Unimplemented;
+        answer(Err(Refusal::new(kind, "UNIMPLEMENTED", message)))
+    }
+
+    async fn get_definition_schema(
+        &self,
+        _request: Request<v1::GetDefinitionSchemaRequest>,
+    ) -> Result<Response<v1::GetDefinitionSchemaResponse>, Status> {
+        let schema = amends_definitions::language_schema();
+        Ok(Response::new(v1::GetDefinitionSchemaResponse { schema }))
     }
 }
 

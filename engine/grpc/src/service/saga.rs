@@ -7,7 +7,9 @@ use amends_core::shard::CancelDisposition;
 use amends_core::{SagaId, Time};
 use amends_definitions::limits::KEY_BYTES_MAX;
 use amends_definitions::{Payload, PayloadError};
-use amends_orchestrator::{Kind, ListQuery, Orchestrator, Refusal, SagaView, StartRequest};
+use amends_orchestrator::{
+    Kind, ListQuery, Orchestrator, Refusal, SagaView, SignalRequest, StartRequest,
+};
 use amends_proto::v1;
 use amends_proto::v1::saga_service_server::SagaService;
 use bytes::Bytes;
@@ -220,6 +222,28 @@ impl Sagas {
         })
     }
 
+    async fn signal(
+        &self,
+        request: v1::SignalSagaRequest,
+    ) -> Result<v1::SignalSagaResponse, Refusal> {
+        let name = saga_name(&request.name)?;
+        let payload = if request.payload.is_empty() {
+            Payload::null()
+        } else {
+            payload("payload", request.payload)?
+        };
+        let request = SignalRequest {
+            namespace: name.namespace,
+            saga: name.id,
+            signal: request.signal,
+            payload,
+            by: ANONYMOUS.to_owned(),
+            dedupe_id: request.dedupe_id,
+        };
+        let accepted = self.orchestrator.signal(request).await?;
+        Ok(v1::SignalSagaResponse { accepted })
+    }
+
     /// The saga to follow; refused before the stream begins if it does not exist.
     async fn following(&self, name: &str) -> Result<Following, Status> {
         let room = self.admission.long_call()?;
@@ -305,6 +329,25 @@ impl SagaService for Sagas {
         request: Request<v1::CancelSagaRequest>,
     ) -> Result<Response<v1::CancelSagaResponse>, Status> {
         answer(self.cancel(request.get_ref()).await)
+    }
+
+    async fn signal_saga(
+        &self,
+        request: Request<v1::SignalSagaRequest>,
+    ) -> Result<Response<v1::SignalSagaResponse>, Status> {
+        answer(self.signal(request.into_inner()).await)
+    }
+
+    async fn explain_saga(
+        &self,
+        _request: Request<v1::ExplainSagaRequest>,
+    ) -> Result<Response<v1::ExplainSagaResponse>, Status> {
+        let message = "this server does not explain sagas yet";
+        answer(Err(Refusal::new(
+            Kind::Unimplemented,
+            "UNIMPLEMENTED",
+            message,
+        )))
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use amends_core::AttemptName;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::book::{Book, Instance, Live, Name, Outbox};
-use super::{Attachment, Attempt, Delivery, InstanceId};
+use super::{Attachment, Delivery, InstanceId};
 
 impl Book {
     /// An instance attaches, maybe again.
     pub(super) fn attach(
         &mut self,
         attachment: &Attachment,
-        in_hand: BTreeSet<Attempt>,
+        in_hand: BTreeSet<AttemptName>,
         deliveries: mpsc::UnboundedSender<Delivery>,
         outbox: &mut Outbox,
     ) -> (InstanceId, u64) {
@@ -30,12 +32,13 @@ impl Book {
             return (id, session);
         };
         instance.offers = offers;
-        let missing: Vec<Attempt> = instance.sent.difference(&in_hand).cloned().collect();
+        let missing: Vec<AttemptName> = instance.sent.difference(&in_hand).cloned().collect();
         let credit = attachment.credit;
         instance.live = Some(Live {
             deliveries,
             credit,
             draining: false,
+            since: Instant::now(),
             resend: VecDeque::new(),
         });
         self.send_again(id, missing, outbox);
@@ -82,6 +85,7 @@ impl Book {
         {
             instance.live = None;
             instance.session = session;
+            instance.sdk.clone_from(&attachment.sdk);
             for (_, queue) in std::mem::take(&mut instance.offers) {
                 self.queues.withdraw_offer(queue, id);
             }
@@ -91,6 +95,7 @@ impl Book {
         self.by_name.insert(name.clone(), id);
         let instance = Instance {
             name,
+            sdk: attachment.sdk.clone(),
             live: None,
             session,
             offers: Vec::new(),
@@ -103,7 +108,7 @@ impl Book {
     }
 
     /// What the instance says it has in hand now takes the place of what it said before.
-    fn hold(&mut self, id: InstanceId, in_hand: &BTreeSet<Attempt>) {
+    fn hold(&mut self, id: InstanceId, in_hand: &BTreeSet<AttemptName>) {
         let Some(instance) = self.instances.get_mut(&id) else {
             return;
         };
@@ -120,7 +125,7 @@ impl Book {
 
     /// What was sent on the stream before and did not arrive: the same attempts again, unless their action is not served
     /// any more.
-    fn send_again(&mut self, id: InstanceId, missing: Vec<Attempt>, outbox: &mut Outbox) {
+    fn send_again(&mut self, id: InstanceId, missing: Vec<AttemptName>, outbox: &mut Outbox) {
         let Some(instance) = self.instances.get_mut(&id) else {
             return;
         };
@@ -141,7 +146,7 @@ impl Book {
     }
 
     /// What is queued here and already in the instance's hand, from an earlier life of this node, is not sent again.
-    fn adopt(&mut self, id: InstanceId, in_hand: &BTreeSet<Attempt>, outbox: &mut Outbox) {
+    fn adopt(&mut self, id: InstanceId, in_hand: &BTreeSet<AttemptName>, outbox: &mut Outbox) {
         for attempt in in_hand {
             let Some((queue, place)) = self.queued.get(attempt).copied() else {
                 continue;

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use amends_core::shard::Command;
-use amends_core::{OperationKey, SagaId, ShardId};
+use amends_core::{AttemptName, OperationKey, SagaId, ShardId};
 use amends_definitions::ActionName;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::Span;
 
 use super::offers::{QueueId, Queues};
-use super::{Attempt, Delivery, InstanceId};
+use super::{Delivery, InstanceId, attempt_of, first_of, floor};
+use crate::limits::HEARTBEATS_IN_TIMEOUT;
 use crate::telemetry;
 
 /// What has to be told once the book is in order.
@@ -19,11 +21,11 @@ pub(super) struct Outbox {
     /// Commands that leave, by instance.
     pub(super) commands: BTreeMap<InstanceId, Vec<Command>>,
     /// Attempts whose time runs from now; they may be without a command here (found in a participant's hand).
-    pub(super) sent: Vec<Attempt>,
+    pub(super) sent: Vec<AttemptName>,
     /// Attempts that were never sent.
-    pub(super) withdrawn: Vec<Attempt>,
+    pub(super) withdrawn: Vec<AttemptName>,
     /// Attempts of which nobody will tell: the namespace, and which.
-    pub(super) lost: Vec<(String, Attempt)>,
+    pub(super) lost: Vec<(String, AttemptName)>,
     /// Sent attempts that no longer matter, by instance.
     pub(super) withdrawals: BTreeMap<InstanceId, Vec<(OperationKey, u32)>>,
 }
@@ -32,12 +34,12 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) queues: Queues,
-    pub(super) queued: BTreeMap<Attempt, (QueueId, u64)>,
-    pub(super) sent: BTreeMap<Attempt, Sent>,
+    pub(super) queued: BTreeMap<AttemptName, (QueueId, u64)>,
+    pub(super) sent: BTreeMap<AttemptName, Sent>,
     pub(super) instances: BTreeMap<InstanceId, Instance>,
     pub(super) by_name: HashMap<Name, InstanceId>,
     /// Attempts that an instance says it has in hand; known to be sent or not.
-    pub(super) held: BTreeMap<Attempt, InstanceId>,
+    pub(super) held: BTreeMap<AttemptName, InstanceId>,
     next: u64,
     /// No command leaves while the lease is late.
     pub(super) paused: bool,
@@ -55,14 +57,16 @@ pub(super) struct Name {
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) name: Name,
+    /// What it runs.
+    pub(super) sdk: String,
     pub(super) live: Option<Live>,
     /// Its latest session.
     pub(super) session: u64,
     pub(super) offers: Vec<(ActionName, QueueId)>,
     pub(super) turn: usize,
-    pub(super) sent: BTreeSet<Attempt>,
+    pub(super) sent: BTreeSet<AttemptName>,
     /// Its part of [`Book::held`].
-    pub(super) held: BTreeSet<Attempt>,
+    pub(super) held: BTreeSet<AttemptName>,
 }
 
 /// An attached stream.
@@ -71,14 +75,19 @@ pub(super) struct Live {
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(super) credit: u32,
     pub(super) draining: bool,
+    pub(super) since: Instant,
     /// Sent on an earlier stream, lost on the way, and due first.
-    pub(super) resend: VecDeque<Attempt>,
+    pub(super) resend: VecDeque<AttemptName>,
 }
 
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) command: Box<Command>,
-    instance: InstanceId,
+    pub(super) instance: InstanceId,
+    /// When it was sent, or was found in the instance's hand.
+    pub(super) since: Instant,
+    /// When its shard was last told that it is still under way.
+    beat_at: Option<Instant>,
     /// Open until the outcome arrives.
     _span: Span,
 }
@@ -105,13 +114,13 @@ impl Instance {
 impl Book {
     /// A command to be sent.
     pub(super) fn send(&mut self, command: Box<Command>, outbox: &mut Outbox) {
-        let attempt = Attempt::of(&command.key, command.attempt);
+        let attempt = attempt_of(&command.key, command.attempt);
         if self.sent.contains_key(&attempt) || self.queued.contains_key(&attempt) {
             return;
         }
         let older: Vec<_> = self
             .sent
-            .range(attempt.first()..attempt.clone())
+            .range(first_of(&attempt)..attempt.clone())
             .map(|(older, _)| older.clone())
             .collect();
         for older in older {
@@ -135,7 +144,7 @@ impl Book {
     }
 
     /// A command whose result no longer matters.
-    pub(super) fn withdraw(&mut self, attempt: &Attempt, outbox: &mut Outbox) {
+    pub(super) fn withdraw(&mut self, attempt: &AttemptName, outbox: &mut Outbox) {
         if let Some((queue, place)) = self.queued.remove(attempt) {
             self.queues.get_mut(queue).commands.remove(&place);
             outbox.withdrawn.push(attempt.clone());
@@ -153,12 +162,12 @@ impl Book {
 
     /// A saga has ended.
     pub(super) fn forget_saga(&mut self, saga: SagaId) {
-        self.forget_while(Attempt::floor(saga), |attempt| attempt.saga == saga);
+        self.forget_while(floor(saga), |attempt| attempt.saga == saga);
     }
 
     /// A shard has another owner.
     pub(super) fn forget_shard(&mut self, shard: ShardId) {
-        let of_shard = |attempt: &&Attempt| attempt.saga.shard() == shard;
+        let of_shard = |attempt: &&AttemptName| attempt.saga.shard() == shard;
         let sagas: BTreeSet<SagaId> = self
             .queued
             .keys()
@@ -174,7 +183,7 @@ impl Book {
     /// The owner took its shard anew: what waits or is sent again carries its new epoch, or participants would refuse it
     /// once they have seen that.
     pub(super) fn raise_epoch(&mut self, shard: ShardId, epoch: u64) {
-        let of_shard = |attempt: &Attempt| attempt.saga.shard() == shard;
+        let of_shard = |attempt: &AttemptName| attempt.saga.shard() == shard;
         for (attempt, (queue, place)) in &self.queued {
             if of_shard(attempt)
                 && let Some(command) = self.queues.get_mut(*queue).commands.get_mut(place)
@@ -190,7 +199,7 @@ impl Book {
     }
 
     /// An outcome arrived. One from an instance that does not serve the action will be refused, and changes nothing here.
-    pub(super) fn reported(&mut self, by: InstanceId, attempt: &Attempt) {
+    pub(super) fn reported(&mut self, by: InstanceId, attempt: &AttemptName) {
         if !self.may_report(by, attempt) {
             return;
         }
@@ -205,7 +214,7 @@ impl Book {
         }
     }
 
-    fn may_report(&self, by: InstanceId, attempt: &Attempt) -> bool {
+    fn may_report(&self, by: InstanceId, attempt: &AttemptName) -> bool {
         let Some(instance) = self.instances.get(&by) else {
             return false;
         };
@@ -216,6 +225,23 @@ impl Book {
         let sent = self.sent.get(attempt).map(|sent| &sent.command);
         let command = sent.or_else(queued);
         command.is_none_or(|command| instance.queue_of(&command.action).is_some())
+    }
+
+    /// The instance says that this attempt is still under way. True if its shard has to hear of it: it has a heartbeat
+    /// timeout, and a good part of that has passed since the shard last heard.
+    pub(super) fn beats(&mut self, by: InstanceId, attempt: &AttemptName, now: Instant) -> bool {
+        let Some(sent) = self.sent.get_mut(attempt) else {
+            return false;
+        };
+        let Some(timeout) = sent.command.heartbeat else {
+            return false;
+        };
+        let last = sent.beat_at.unwrap_or(sent.since);
+        let news = sent.instance == by && now >= last + timeout / HEARTBEATS_IN_TIMEOUT;
+        if news {
+            sent.beat_at = Some(now);
+        }
+        news
     }
 
     /// The instance has more room.
@@ -248,7 +274,7 @@ impl Book {
     }
 
     /// Who has this attempt in hand, if it serves that action.
-    pub(super) fn holder(&self, attempt: &Attempt, action: &ActionName) -> Option<InstanceId> {
+    pub(super) fn holder(&self, attempt: &AttemptName, action: &ActionName) -> Option<InstanceId> {
         let id = self.held.get(attempt).copied()?;
         self.instances.get(&id)?.queue_of(action).map(|_| id)
     }
@@ -313,7 +339,8 @@ impl Book {
                 return;
             };
             // It may have been reported, or its saga may have ended, meanwhile.
-            if let Some(sent) = self.sent.get(&attempt) {
+            if let Some(sent) = self.sent.get_mut(&attempt) {
+                sent.since = Instant::now();
                 live.credit -= 1;
                 outbox.sent.push(attempt);
                 let command = Command {
@@ -326,7 +353,7 @@ impl Book {
     }
 
     fn deliver(&mut self, id: InstanceId, command: Box<Command>, outbox: &mut Outbox) {
-        let attempt = Attempt::of(&command.key, command.attempt);
+        let attempt = attempt_of(&command.key, command.attempt);
         self.queued.remove(&attempt);
         if let Some(live) = self
             .instances
@@ -344,7 +371,12 @@ impl Book {
         self.note_sent(attempt, command, id);
     }
 
-    pub(super) fn note_sent(&mut self, attempt: Attempt, command: Box<Command>, id: InstanceId) {
+    pub(super) fn note_sent(
+        &mut self,
+        attempt: AttemptName,
+        command: Box<Command>,
+        id: InstanceId,
+    ) {
         let Some(instance) = self.instances.get_mut(&id) else {
             return;
         };
@@ -362,12 +394,14 @@ impl Book {
             Sent {
                 command,
                 instance: id,
+                since: Instant::now(),
+                beat_at: None,
                 _span: span,
             },
         );
     }
 
-    fn forget_sent(&mut self, attempt: &Attempt) {
+    fn forget_sent(&mut self, attempt: &AttemptName) {
         if let Some(sent) = self.sent.remove(attempt)
             && let Some(instance) = self.instances.get_mut(&sent.instance)
         {
@@ -375,7 +409,7 @@ impl Book {
         }
     }
 
-    fn forget_while(&mut self, floor: Attempt, of_saga: impl Fn(&Attempt) -> bool) {
+    fn forget_while(&mut self, floor: AttemptName, of_saga: impl Fn(&AttemptName) -> bool) {
         let queued = self
             .queued
             .range(floor.clone()..)

@@ -5,83 +5,50 @@
 
 mod attaching;
 mod book;
+mod insight;
 mod offers;
 mod registry;
 mod session;
 
+pub(crate) use insight::{Server, Whereabouts};
 pub(crate) use registry::{Order, Registry};
 pub use session::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 
-use std::sync::Arc;
+use amends_core::{AttemptName, OperationKey, OperationKind, OperationName, SagaId};
 
-use amends_core::shard::Input;
-use amends_core::{OperationKey, OperationKind, SagaId};
-
-/// Names an attempt in memory. Sorts by saga, then operation, then attempt.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Attempt {
-    pub(crate) saga: SagaId,
-    pub(crate) step: Arc<str>,
-    pub(crate) operation: OperationKind,
-    pub(crate) attempt: u32,
+/// The attempt that a key and a number name.
+pub(crate) fn attempt_of(key: &OperationKey, attempt: u32) -> AttemptName {
+    AttemptName {
+        saga: key.saga,
+        name: OperationName {
+            step: key.step.as_str().into(),
+            item: key.item,
+            round: key.round,
+            operation: key.operation,
+        },
+        attempt,
+    }
 }
 
-impl Attempt {
-    pub(crate) fn of(key: &OperationKey, attempt: u32) -> Self {
-        Self {
-            saga: key.saga,
-            step: key.step.as_str().into(),
-            operation: key.operation,
-            attempt,
-        }
+/// Sorts before every attempt of the same operation.
+fn first_of(attempt: &AttemptName) -> AttemptName {
+    AttemptName {
+        attempt: 0,
+        ..attempt.clone()
     }
+}
 
-    pub(crate) fn into_sent(self) -> Input {
-        let Self {
-            saga,
-            step,
-            operation,
-            attempt,
-        } = self;
-        Input::Sent {
-            saga,
-            step,
-            operation,
-            attempt,
-        }
-    }
-
-    pub(crate) fn into_withdrawn(self) -> Input {
-        let Self {
-            saga,
-            step,
-            operation,
-            attempt,
-        } = self;
-        Input::Withdrawn {
-            saga,
-            step,
-            operation,
-            attempt,
-        }
-    }
-
-    /// The first attempt of the same operation, in the order of attempts.
-    fn first(&self) -> Self {
-        Self {
-            attempt: 0,
-            ..self.clone()
-        }
-    }
-
-    /// Sorts before every attempt of a saga.
-    fn floor(saga: SagaId) -> Self {
-        Self {
-            saga,
+/// Sorts before every attempt of a saga.
+fn floor(saga: SagaId) -> AttemptName {
+    AttemptName {
+        saga,
+        name: OperationName {
             step: "".into(),
+            item: 0,
+            round: 0,
             operation: OperationKind::Forward,
-            attempt: 0,
-        }
+        },
+        attempt: 0,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use amends_core::shard::Command;
 use amends_definitions::ActionName;
+use tokio::time::Instant;
 
 use super::InstanceId;
 
@@ -38,6 +39,8 @@ pub(super) struct Queue {
     stood_behind_barrier: bool,
     /// That nobody offers it was said, and nobody has since.
     missed: bool,
+    /// Since when nobody offers it; none while somebody does.
+    unserved_since: Option<Instant>,
 }
 
 impl Queues {
@@ -54,6 +57,7 @@ impl Queues {
         let queue = Queue {
             namespace: namespace.to_owned(),
             action: Some(action.clone()),
+            unserved_since: Some(Instant::now()),
             ..Queue::default()
         };
         self.queues.insert(id, queue);
@@ -111,6 +115,22 @@ impl Queue {
             self.servers.push(instance);
         }
         self.missed = false;
+        self.unserved_since = None;
+    }
+
+    /// Since when nobody offers the action; none while somebody does.
+    pub(super) fn unserved_since(&self) -> Option<Instant> {
+        self.unserved_since
+    }
+
+    /// How many instances offer the action.
+    pub(super) fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// This instance offers it behind a barrier.
+    pub(super) fn is_behind_barrier(&self, instance: InstanceId) -> bool {
+        self.barriers.get(&instance).copied().unwrap_or(false)
     }
 
     /// Commands wait and nobody offers their action, for the first time since somebody did.
@@ -122,6 +142,9 @@ impl Queue {
         self.stood_behind_barrier = self.stands_behind_barrier();
         self.barriers.remove(&instance);
         self.servers.retain(|server| *server != instance);
+        if self.servers.is_empty() {
+            self.unserved_since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Somebody offers the action behind a barrier, and nobody without one; as it was last while nobody is there.

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use amends_core::shard::{Command, Report, Surroundings};
-use amends_core::{Incarnation, OperationKey, Outcome, SagaId, ShardId};
+use amends_core::{AttemptName, Incarnation, OperationKey, Outcome, SagaId, ShardId};
 use amends_definitions::ActionName;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::book::{Book, Outbox};
-use super::{Acknowledgement, Attachment, Attempt, Delivery, InstanceId, Session, SessionHandle};
+use super::{
+    Acknowledgement, Attachment, Delivery, InstanceId, Session, SessionHandle, attempt_of,
+};
 use crate::lane::{Lanes, Message, ReportedOutcome};
 use crate::limits::{COMMAND_OVERHEAD_BYTES, DELIVERY_BYTES_MAX, DELIVERY_COMMANDS_MAX};
 use crate::telemetry;
@@ -34,7 +36,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) enum Order {
     Send(Box<Command>),
-    Withdraw(Attempt),
+    Withdraw(AttemptName),
     Forget(SagaId),
 }
 
@@ -130,9 +132,9 @@ impl Registry {
     /// Attaches an instance; none once the node has said goodbye.
     pub(crate) fn attach(self: &Arc<Self>, attachment: &Attachment) -> Option<Session> {
         let (deliveries, receiver) = mpsc::unbounded_channel();
-        let in_hand: BTreeSet<Attempt> = (attachment.in_hand.iter())
+        let in_hand: BTreeSet<AttemptName> = (attachment.in_hand.iter())
             .filter(|(key, _)| self.is_ours(key) && key.namespace == attachment.namespace)
-            .map(|(key, attempt)| Attempt::of(key, *attempt))
+            .map(|(key, attempt)| attempt_of(key, *attempt))
             .collect();
         telemetry::session_attached(
             &attachment.namespace,
@@ -199,6 +201,18 @@ impl Registry {
         });
     }
 
+    /// Tells lanes which attempts are still under way, each as often as its timeout needs.
+    pub(super) fn heartbeats(&self, instance: InstanceId, attempts: Vec<AttemptName>) {
+        let mut book = self.lock();
+        let now = Instant::now();
+        let told = attempts.into_iter();
+        let told: Vec<_> = told
+            .filter(|attempt| book.beats(instance, attempt, now))
+            .collect();
+        self.lanes
+            .scatter(told, |attempt| attempt.saga.shard(), Message::Heartbeats);
+    }
+
     /// Hands outcomes to their lanes.
     pub(super) fn reported(&self, instance: InstanceId, outcomes: Vec<ReportedOutcome>) {
         if outcomes.is_empty() {
@@ -206,15 +220,14 @@ impl Registry {
         }
         let mut book = self.lock();
         for outcome in &outcomes {
-            let attempt = Attempt::of(&outcome.key, outcome.report.attempt);
-            book.reported(instance, &attempt);
+            book.reported(instance, &outcome.report.attempt);
         }
         self.tell(&mut book, Outbox::default());
         drop(book);
         debug_assert!(outcomes.iter().all(|outcome| outcome.instance == instance));
         self.lanes.scatter(
             outcomes,
-            |outcome| outcome.report.saga.shard(),
+            |outcome| outcome.report.attempt.saga.shard(),
             Message::Outcomes,
         );
     }
@@ -351,7 +364,7 @@ impl Registry {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -365,13 +378,10 @@ impl Surroundings for Registry {
     }
 }
 
-fn stream_lost(namespace: &str, attempt: Attempt) -> Report {
+fn stream_lost(namespace: &str, attempt: AttemptName) -> Report {
     Report {
         namespace: namespace.into(),
-        saga: attempt.saga,
-        step: attempt.step,
-        operation: attempt.operation,
-        attempt: attempt.attempt,
+        attempt,
         outcome: Outcome::Unknown {
             code: "STREAM_LOST".into(),
             message: "the participant's stream was lost, and it did not return in time".into(),

@@ -7,7 +7,7 @@ use amends_core::{OperationKey, Outcome, Verdict};
 use amends_definitions::ActionName;
 use tokio::sync::mpsc;
 
-use super::{Attempt, InstanceId, Registry};
+use super::{InstanceId, Registry, attempt_of};
 use crate::lane::ReportedOutcome;
 
 /// A participant instance that wants work.
@@ -19,6 +19,8 @@ pub struct Attachment {
     pub participant: String,
     /// This process.
     pub instance: String,
+    /// What it runs, such as `amends-sdk-rust/0.1.0`; for people.
+    pub sdk: String,
     /// What it serves, and whether behind a barrier.
     pub actions: Vec<(ActionName, bool)>,
     /// How many commands it takes at first.
@@ -139,6 +141,15 @@ impl SessionHandle {
         end.registry.acknowledge([(end.instance, refused)]);
     }
 
+    /// Attempts that are still under way. What was not sent to this instance, or has no heartbeat timeout, is passed over.
+    pub fn heartbeats(&self, attempts: &[(OperationKey, u32)]) {
+        let attempts = attempts.iter();
+        let attempts = attempts.map(|(key, attempt)| attempt_of(key, *attempt));
+        self.end
+            .registry
+            .heartbeats(self.end.instance, attempts.collect());
+    }
+
     /// Commands that are with this instance.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -168,9 +179,7 @@ impl End {
         if key.namespace != *self.namespace {
             return Some(Acknowledged::NotServed);
         }
-        // Items and rounds other than the first are not handed out.
-        let known = self.registry.is_ours(key) && key.item == 0 && key.round == 0;
-        (!known).then_some(Acknowledged::UnknownOperation)
+        (!self.registry.is_ours(key)).then_some(Acknowledged::UnknownOperation)
     }
 
     fn reported(
@@ -178,13 +187,9 @@ impl End {
         outcome: AttemptOutcome,
         permit: tokio::sync::OwnedSemaphorePermit,
     ) -> ReportedOutcome {
-        let attempt = Attempt::of(&outcome.key, outcome.attempt);
         let report = Report {
             namespace: self.namespace.clone(),
-            saga: attempt.saga,
-            step: attempt.step,
-            operation: attempt.operation,
-            attempt: outcome.attempt,
+            attempt: attempt_of(&outcome.key, outcome.attempt),
             outcome: outcome.outcome,
             verdict: outcome.verdict,
             instance: Some(self.name.clone()),

@@ -40,10 +40,14 @@ impl LaneTask {
             .collect();
         let (mut rows, mut bytes) = (LANE_ROWS_MAX, LANE_BYTES_MAX);
         let mut batches = Vec::new();
+        let mut one_is_in = false;
         for id in turn {
             if rows == 0 || bytes == 0 {
                 self.rotor = id;
                 break;
+            }
+            if self.one_by_one.contains(&id) && one_is_in {
+                continue;
             }
             self.ready.remove(&id);
             let limits = BatchLimits {
@@ -54,6 +58,7 @@ impl LaneTask {
             if let Some(batch) = self.prepare(id, now, limits) {
                 rows = rows.saturating_sub(batch.rows.len());
                 bytes = bytes.saturating_sub(payload_bytes(&batch));
+                one_is_in |= self.one_by_one.remove(&id);
                 batches.push(batch);
             }
         }

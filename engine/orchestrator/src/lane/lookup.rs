@@ -4,34 +4,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use amends_core::shard::{Existing, Start};
+use amends_core::shard::{ChildWish, Existing, Input, Start, Want};
 use amends_core::{SagaId, ShardId, Time};
 use amends_store::{Error, KeyFound, KeyLookup};
 use tokio::task::JoinSet;
 
-use super::route::Waiter;
 use super::task::LaneTask;
-use super::{Message, StartOrder};
+use super::{Keyed, Message};
 use crate::backoff::Backoff;
-use crate::limits::{LOADS_AT_ONCE_MAX, LOOKUP_KEYS_MAX};
+use crate::limits::{LOOKUP_KEYS_MAX, LOOKUP_READS_MAX};
 use crate::node::Node;
 use crate::telemetry;
 
+/// The keyed start that a wish may lead to.
+pub(super) fn keyed(wish: &ChildWish) -> Option<&Start> {
+    let start = wish.start.resolved.as_deref()?;
+    (wish.want == Want::Run && start.key.is_some()).then_some(start)
+}
+
 /// What to ask for a start; nothing if it has no key.
-pub(super) fn question(start: &Start) -> Option<(SagaId, KeyLookup)> {
-    let key = start.key?;
-    let (namespace, definition) = (
-        start.started.namespace.clone(),
-        start.started.definition.clone(),
-    );
-    Some((
-        start.id,
-        KeyLookup {
-            namespace,
-            definition,
-            key_hash: key.key_hash,
-        },
-    ))
+fn question(start: &Start) -> Option<KeyLookup> {
+    Some(KeyLookup {
+        namespace: start.started.namespace.clone(),
+        definition: start.started.definition.clone(),
+        key_hash: start.key?.key_hash,
+    })
 }
 
 impl LaneTask {
@@ -42,13 +39,15 @@ impl LaneTask {
         }
         self.looking_up = true;
         let count = self.unlooked.len().min(LOOKUP_KEYS_MAX);
-        let starts: Vec<StartOrder> = self.unlooked.drain(..count).collect();
+        let starts: Vec<Keyed> = self.unlooked.drain(..count).collect();
         let (node, lane) = (self.node.clone(), self.lane);
         self.node.tasks.spawn(async move {
             let keys: Vec<KeyLookup> = starts
                 .iter()
-                .filter_map(|order| question(&order.start))
-                .map(|(_, key)| key)
+                .filter_map(|keyed_start| match keyed_start {
+                    Keyed::Start(order) => question(&order.start),
+                    Keyed::Child(wish) => keyed(wish).and_then(question),
+                })
                 .collect();
             let found = match find(&node, &keys).await {
                 Ok(found) => Some(found),
@@ -64,39 +63,50 @@ impl LaneTask {
 
     pub(super) fn looked_up(
         &mut self,
-        starts: Vec<StartOrder>,
+        starts: Vec<Keyed>,
         found: Option<Vec<Option<Existing>>>,
         now: Time,
     ) {
         self.looking_up = false;
         let Some(found) = found else {
-            for order in starts {
-                let refused = Err(amends_core::shard::StartRefusal::Unavailable);
-                // Whoever asked may have gone.
-                let _ = order.waiting.reply.send(refused);
+            for keyed_start in starts {
+                match keyed_start {
+                    Keyed::Start(order) => {
+                        let refused = Err(amends_core::shard::StartRefusal::Unavailable);
+                        // Whoever asked may have gone.
+                        let _ = order.waiting.reply.send(refused);
+                    }
+                    // The parent asks again.
+                    Keyed::Child(_) => {}
+                }
             }
             return;
         };
-        for (mut order, existing) in starts.into_iter().zip(found) {
-            order.start.existing = existing;
-            self.start(order, now);
+        for (keyed_start, existing) in starts.into_iter().zip(found) {
+            match keyed_start {
+                Keyed::Start(mut order) => {
+                    order.start.existing = existing;
+                    self.start(order, now);
+                }
+                Keyed::Child(mut wish) => {
+                    if let Some(start) = &mut wish.start.resolved {
+                        start.existing = existing;
+                    }
+                    self.input(wish.child.shard(), Input::Child(wish), now);
+                }
+            }
         }
     }
 
     /// Asks again for the keys of a shard's starts, after its batch was rolled back; it decides nothing until then.
     pub(super) fn look_up_again(&mut self, shard: ShardId) {
-        let questions: Vec<(SagaId, KeyLookup)> = (self.waiters.values())
-            .filter_map(|waiter| match waiter {
-                Waiter::Start {
-                    looked_up: Some((saga, key)),
-                    ..
-                } if saga.shard() == shard => Some((*saga, key.clone())),
-                _ => None,
-            })
-            .collect();
         let Some(slot) = self.slots.get_mut(&shard) else {
             return;
         };
+        let unlooked = slot.shard.unlooked_starts().into_iter();
+        let questions: Vec<(SagaId, KeyLookup)> = unlooked
+            .filter_map(|start| Some((start.id, question(start)?)))
+            .collect();
         if questions.is_empty() {
             return;
         }
@@ -151,7 +161,7 @@ async fn find(node: &Arc<Node>, keys: &[KeyLookup]) -> Result<Vec<Option<Existin
     let sagas: Vec<SagaId> = sagas.into_iter().collect();
     let mut revisions = BTreeMap::new();
     // One after the other, a client that repeats a thousand starts would hold up everybody else's.
-    for sagas in sagas.chunks(LOADS_AT_ONCE_MAX) {
+    for sagas in sagas.chunks(LOOKUP_READS_MAX) {
         let mut reads = JoinSet::new();
         for saga in sagas.iter().copied() {
             let node = node.clone();

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use amends_core::journal::SagaState;
 use amends_core::shard::{
-    CancelDisposition, CancelRefusal, Existing, History, LoadedSaga, Report, Start, StartAnswer,
-    StartRefusal,
+    CancelDisposition, CancelRefusal, ChildAnswer, ChildWish, Existing, History, LoadedSaga, Order,
+    OrderRefusal, Report, Signal, SignalRefusal, Start, StartAnswer, StartRefusal, TurnRecovered,
 };
-use amends_core::{OperationKey, SagaId, ShardId};
+use amends_core::{AttemptName, OperationKey, SagaId, ShardId, Time};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Verdict;
-use crate::dispatch::{Attempt, InstanceId};
+use crate::dispatch::InstanceId;
 use crate::status::Ticket;
 
 /// Everything that can reach a lane.
@@ -21,23 +22,43 @@ pub(crate) enum Message {
     Start(StartOrder),
     /// A client asks for an abort.
     Cancel(CancelOrder),
+    /// A client sends a signal.
+    Signal(SignalOrder),
+    /// An operator acts.
+    Act(ActOrder),
+    /// A parent's shard wants something of a child.
+    Child(Box<ChildWish>),
+    /// A parent's shard is answered.
+    ChildAnswered(Box<ChildAnswer>),
     /// Participants say what attempts came to.
     Outcomes(Vec<ReportedOutcome>),
     /// The server itself says what an attempt came to.
     ServerOutcome(Box<Report>),
     /// Commands leave.
-    Sent(Vec<Attempt>),
+    Sent(Vec<AttemptName>),
+    /// Attempts that are still under way.
+    Heartbeats(Vec<AttemptName>),
     /// Commands will never leave.
-    Withdrawn(Vec<Attempt>),
+    Withdrawn(Vec<AttemptName>),
     /// Who has the keys of these starts; none if the store did not say.
     LookedUp {
-        starts: Vec<StartOrder>,
+        starts: Vec<Keyed>,
         found: Option<Vec<Option<Existing>>>,
     },
     /// The same for starts of a shard whose batch was rolled back.
     LookedUpAgain {
         shard: ShardId,
         found: BTreeMap<SagaId, Existing>,
+    },
+    /// Who has, or waits for, a turn in a shard that was taken over: before any saga of it.
+    RecoveredTurns {
+        shard: ShardId,
+        turns: Vec<TurnRecovered>,
+    },
+    /// When sagas of the shard that sleep have to be back in memory.
+    RecoveredSleepers {
+        shard: ShardId,
+        sleepers: Vec<(SagaId, Time)>,
     },
     /// A page of a shard's active sagas. `more` is answered when they are in memory; none if this was the last page.
     Recovered {
@@ -67,6 +88,15 @@ pub(crate) struct StartOrder {
     pub(crate) waiting: Waiting<Result<StartAnswer, StartRefusal>>,
 }
 
+/// A start whose key has to be looked up before it can be decided.
+#[derive(Debug)]
+pub(crate) enum Keyed {
+    /// A client's.
+    Start(StartOrder),
+    /// A child's, which begins only if it does not exist.
+    Child(Box<ChildWish>),
+}
+
 /// A cancel and who waits for it.
 #[derive(Debug)]
 pub(crate) struct CancelOrder {
@@ -75,6 +105,20 @@ pub(crate) struct CancelOrder {
     pub(crate) by: String,
     pub(crate) reason: String,
     pub(crate) waiting: Waiting<Result<CancelDisposition, CancelRefusal>>,
+}
+
+/// A signal and who waits for its acceptance.
+#[derive(Debug)]
+pub(crate) struct SignalOrder {
+    pub(crate) signal: Box<Signal>,
+    pub(crate) waiting: Waiting<Result<bool, SignalRefusal>>,
+}
+
+/// An operator's act and who waits for what becomes of it.
+#[derive(Debug)]
+pub(crate) struct ActOrder {
+    pub(crate) order: Box<Order>,
+    pub(crate) waiting: Waiting<Result<SagaState, OrderRefusal>>,
 }
 
 /// What a participant says, and whom to answer.

@@ -3,6 +3,7 @@
 //! Messages in, time, batches, outputs out; nothing in a lane waits for anything but its messages. What takes time - the
 //! store - is another task that answers with a message.
 
+mod asking;
 mod batch;
 mod committer;
 mod lookup;
@@ -14,5 +15,7 @@ mod task;
 mod verdict;
 
 pub(crate) use committer::{Committer, Resolution, Verdict};
-pub(crate) use message::{CancelOrder, Lanes, Message, ReportedOutcome, StartOrder, Waiting};
+pub(crate) use message::{
+    ActOrder, CancelOrder, Keyed, Lanes, Message, ReportedOutcome, SignalOrder, StartOrder, Waiting,
+};
 pub(crate) use task::LaneTask;

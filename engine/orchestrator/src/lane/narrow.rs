@@ -45,7 +45,7 @@ impl Suspect {
 
 impl LaneTask {
     /// The batch of these shards was refused, and they have been rolled back.
-    pub(super) fn narrow(&mut self, shards: &[ShardId], message: &str, now: Time) {
+    pub(super) fn narrow(&mut self, shards: &[ShardId], message: &str) {
         for id in shards {
             let Some(slot) = self.slots.get_mut(id) else {
                 continue;
@@ -69,7 +69,7 @@ impl LaneTask {
                 // A batch without an input cannot be refused for its input's data: this shard cannot be served.
                 self.lose(*id);
             } else {
-                slot.shard.refuse_first(message, now);
+                slot.shard.refuse_first(message);
             }
         }
     }

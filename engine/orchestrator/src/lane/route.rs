@@ -4,26 +4,24 @@ use std::collections::BTreeMap;
 
 use amends_core::journal::SagaState;
 use amends_core::shard::{
-    Acknowledged, CancelDisposition, CancelRefusal, Input, Output, StartAnswer, StartRefusal, Token,
+    Acknowledged, CancelDisposition, CancelRefusal, Input, OrderRefusal, Output, SignalRefusal,
+    StartAnswer, StartRefusal, Token,
 };
 use amends_core::{OperationKey, SagaId};
-use amends_store::KeyLookup;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Waiting;
 use super::task::LaneTask;
-use crate::dispatch::{Acknowledgement, Attempt, InstanceId, Order};
-use crate::{loading, telemetry};
+use crate::dispatch::{Acknowledgement, InstanceId, Order};
+use crate::{children, telemetry};
 
 /// Who waits for the answer to an input.
 #[derive(Debug)]
 pub(super) enum Waiter {
-    Start {
-        waiting: Waiting<Result<StartAnswer, StartRefusal>>,
-        /// What to ask the store, for a start with a key.
-        looked_up: Option<(SagaId, KeyLookup)>,
-    },
+    Start(Waiting<Result<StartAnswer, StartRefusal>>),
     Cancel(Waiting<Result<CancelDisposition, CancelRefusal>>),
+    Signal(Waiting<Result<bool, SignalRefusal>>),
+    Act(Waiting<Result<SagaState, OrderRefusal>>),
     Outcome {
         instance: InstanceId,
         key: OperationKey,
@@ -43,22 +41,9 @@ impl LaneTask {
         for output in std::mem::take(&mut self.outputs) {
             match output {
                 Output::Send(command) => orders.push(Order::Send(command)),
-                Output::Withdraw {
-                    saga,
-                    step,
-                    operation,
-                    attempt,
-                    ..
-                } => {
-                    orders.push(Order::Withdraw(Attempt {
-                        saga,
-                        step,
-                        operation,
-                        attempt,
-                    }));
-                }
+                Output::Withdraw { attempt, .. } => orders.push(Order::Withdraw(attempt)),
                 Output::Started { token, result } => {
-                    if let Some(Waiter::Start { waiting, .. }) = self.waiters.remove(&token.0) {
+                    if let Some(Waiter::Start(waiting)) = self.waiters.remove(&token.0) {
                         answer(waiting, result);
                     }
                 }
@@ -67,13 +52,29 @@ impl LaneTask {
                         answer(waiting, result);
                     }
                 }
+                Output::Signalled { token, result } => {
+                    if let Some(Waiter::Signal(waiting)) = self.waiters.remove(&token.0) {
+                        answer(waiting, result);
+                    }
+                }
+                Output::Acted { token, result } => {
+                    if let Some(Waiter::Act(waiting)) = self.waiters.remove(&token.0) {
+                        answer(waiting, result);
+                    }
+                }
+                Output::ResolveChild(request) => children::resolve(&self.node, request),
+                Output::AskChild(wish) => children::ask(&self.node, wish),
+                Output::AnswerParent(answer) => children::answer(&self.node, answer),
                 Output::Acknowledge {
                     token,
                     acknowledged,
                 } => {
                     self.acknowledge(token, acknowledged, &mut answers);
                 }
-                Output::Load { saga } => loading::load(&self.node, saga),
+                Output::Load { saga } => {
+                    let urgent = self.urgent.remove(&saga);
+                    self.node.loads.ask(saga, urgent);
+                }
                 Output::Changed { saga, state } => {
                     if state.is_terminal() {
                         orders.push(Order::Forget(saga));
@@ -139,8 +140,20 @@ pub(super) fn refusal_of(input: &Input) -> Option<Output> {
             token: *token,
             acknowledged: Acknowledged::Unavailable,
         }),
-        Input::Outcome { token: None, .. }
+        Input::Signal { token, .. } => Some(Output::Signalled {
+            token: *token,
+            result: Err(SignalRefusal::Unavailable),
+        }),
+        Input::Order { token, .. } => Some(Output::Acted {
+            token: *token,
+            result: Err(OrderRefusal::Unavailable),
+        }),
+        // Parents and children ask again.
+        Input::Child(_)
+        | Input::ChildAnswered(_)
+        | Input::Outcome { token: None, .. }
         | Input::Sent { .. }
+        | Input::Heartbeat { .. }
         | Input::Withdrawn { .. }
         | Input::Loaded { .. } => None,
     }

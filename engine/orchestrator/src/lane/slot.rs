@@ -2,7 +2,7 @@
 
 use amends_core::Outcome;
 use amends_core::Time;
-use amends_core::fact::{AttemptEnded, Fact};
+use amends_core::fact::{Act, AttemptEnded, ChildOutcome, Fact, Operated};
 use amends_core::journal::ShardBatch;
 use amends_core::shard::{Input, Shard};
 
@@ -77,10 +77,31 @@ pub(super) fn payload_bytes(batch: &ShardBatch) -> usize {
 }
 
 fn fact_bytes(fact: &Fact) -> usize {
-    match fact {
-        Fact::Started(started) => started.input.as_bytes().len(),
-        Fact::Scheduled { input, .. } => input.as_bytes().len(),
-        Fact::Completed { output }
+    let payload = match fact {
+        Fact::Started(started) => &started.input,
+        Fact::Scheduled { input, .. } => input,
+        Fact::ItemsListed { items, .. } => items,
+        Fact::SignalReceived(signal) => &signal.payload,
+        Fact::ChildRequested(request) => &request.input,
+        Fact::Emitted { data, .. } => data,
+        Fact::ChildEnded {
+            outcome: ChildOutcome::Completed { output },
+            ..
+        }
+        | Fact::Continued {
+            output: Some(output),
+            ..
+        }
+        | Fact::Operated(Operated {
+            act:
+                Act::Retry {
+                    input: Some(output),
+                    ..
+                }
+                | Act::Resolve { output, .. },
+            ..
+        })
+        | Fact::Completed { output }
         | Fact::AttemptEnded(AttemptEnded {
             outcome: Outcome::Succeeded { output },
             ..
@@ -92,8 +113,9 @@ fn fact_bytes(fact: &Fact) -> usize {
                     ..
                 },
             ..
-        } => output.as_bytes().len(),
+        } => output,
         // The rest has no payload; its words are bounded.
-        _ => 0,
-    }
+        _ => return 0,
+    };
+    payload.as_bytes().len()
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use amends_core::shard::{Input, Output, Shard, Token};
-use amends_core::{ShardId, Time};
+use amends_core::{SagaId, ShardId, Time};
 use amends_store::Batch;
 use tokio::sync::{mpsc, oneshot};
 
 use super::route::Waiter;
 use super::slot::Slot;
-use super::{CancelOrder, Message, ReportedOutcome, StartOrder};
-use crate::limits::LANE_MESSAGES_MAX;
+use super::{Keyed, Message};
+use crate::limits::{LANE_MESSAGES_MAX, URGENT_LOADS_MAX};
 use crate::node::Node;
 use crate::telemetry;
 
@@ -29,6 +29,8 @@ pub(crate) struct LaneTask {
     pub(super) touched: BTreeSet<ShardId>,
     wakes: BTreeSet<(Time, ShardId)>,
     pub(super) suspects: BTreeSet<ShardId>,
+    /// Shards whose batch met a key that was taken: each is tried once in a batch without the others.
+    pub(super) one_by_one: BTreeSet<ShardId>,
     /// The shard that comes first in the next batch, so that bounded batches starve nobody.
     pub(super) rotor: ShardId,
     /// The shards of the batch in flight.
@@ -36,8 +38,10 @@ pub(crate) struct LaneTask {
     pub(super) waiters: HashMap<u64, Waiter>,
     next_token: u64,
     /// Keyed starts whose keys have not been looked up yet.
-    pub(super) unlooked: Vec<StartOrder>,
+    pub(super) unlooked: Vec<Keyed>,
     pub(super) looking_up: bool,
+    /// Sagas that are not in memory and that something arrived for: to be read before those whose time has come.
+    pub(super) urgent: BTreeSet<SagaId>,
     pub(super) outputs: Vec<Output>,
     flushes: Vec<oneshot::Sender<()>>,
 }
@@ -63,12 +67,14 @@ impl LaneTask {
             touched: BTreeSet::new(),
             wakes: BTreeSet::new(),
             suspects: BTreeSet::new(),
+            one_by_one: BTreeSet::new(),
             rotor: ShardId(0),
             in_flight: None,
             waiters: HashMap::new(),
             next_token: 0,
             unlooked: Vec::new(),
             looking_up: false,
+            urgent: BTreeSet::new(),
             outputs: Vec::new(),
             flushes: Vec::new(),
         }
@@ -101,88 +107,86 @@ impl LaneTask {
             self.decide(now);
             self.settle(now);
             self.let_out();
+            self.forget_urgent();
             self.answer_flushes(now);
         }
     }
 
     fn take(&mut self, message: Message, now: Time) {
         match message {
-            Message::Start(order) if order.start.key.is_some() => self.unlooked.push(order),
+            Message::Start(order) if order.start.key.is_some() => {
+                self.unlooked.push(Keyed::Start(order));
+            }
             Message::Start(order) => self.start(order, now),
             Message::LookedUp { starts, found } => self.looked_up(starts, found, now),
             Message::LookedUpAgain { shard, found } => self.looked_up_again(shard, &found),
             Message::Cancel(order) => self.cancel(order, now),
+            Message::Signal(order) => self.signal(order, now),
+            Message::Act(order) => self.act(order, now),
+            Message::Child(wish) if super::lookup::keyed(&wish).is_some() => {
+                self.unlooked.push(Keyed::Child(wish));
+            }
+            Message::Child(wish) => self.input(wish.child.shard(), Input::Child(wish), now),
+            Message::ChildAnswered(answer) => {
+                let shard = answer.parent.saga.shard();
+                self.input(shard, Input::ChildAnswered(answer), now);
+            }
             Message::Outcomes(outcomes) => {
                 for outcome in outcomes {
                     self.outcome(outcome, now);
                 }
             }
             Message::ServerOutcome(report) => {
-                let (shard, report, token) = (report.saga.shard(), *report, None);
+                let (shard, report, token) = (report.attempt.saga.shard(), *report, None);
                 self.input(shard, Input::Outcome { token, report }, now);
             }
             Message::Sent(attempts) => {
                 for attempt in attempts {
-                    self.input(attempt.saga.shard(), attempt.into_sent(), now);
+                    self.input(attempt.saga.shard(), Input::Sent { attempt }, now);
+                }
+            }
+            Message::Heartbeats(attempts) => {
+                for attempt in attempts {
+                    self.input(attempt.saga.shard(), Input::Heartbeat { attempt }, now);
                 }
             }
             Message::Withdrawn(attempts) => {
                 for attempt in attempts {
-                    self.input(attempt.saga.shard(), attempt.into_withdrawn(), now);
+                    self.input(attempt.saga.shard(), Input::Withdrawn { attempt }, now);
                 }
             }
             Message::Loaded { saga, loaded } => {
                 self.input(saga.shard(), Input::Loaded { saga, loaded }, now);
+            }
+            Message::RecoveredTurns { shard, turns } => {
+                if let Some(slot) = self.slots.get_mut(&shard) {
+                    slot.shard.recover_turns(turns);
+                }
+            }
+            Message::RecoveredSleepers { shard, sleepers } => {
+                if let Some(slot) = self.slots.get_mut(&shard) {
+                    slot.shard.recover_sleepers(sleepers);
+                }
             }
             Message::Recovered {
                 shard,
                 histories,
                 more,
             } => self.recovered(shard, histories, more, now),
-            Message::Written(verdict) => self.written(verdict, now),
+            Message::Written(verdict) => self.written(verdict),
             Message::Flush(reply) => self.flushes.push(reply),
         }
-    }
-
-    fn outcome(&mut self, outcome: ReportedOutcome, now: Time) {
-        let ReportedOutcome {
-            report,
-            instance,
-            key,
-            permit,
-        } = outcome;
-        let token = self.wait(Waiter::Outcome {
-            instance,
-            key,
-            attempt: report.attempt,
-            _permit: permit,
-        });
-        let token = Some(token);
-        self.input(report.saga.shard(), Input::Outcome { token, report }, now);
-    }
-
-    fn cancel(&mut self, order: CancelOrder, now: Time) {
-        let CancelOrder {
-            namespace,
-            saga,
-            by,
-            reason,
-            waiting,
-        } = order;
-        let token = self.wait(Waiter::Cancel(waiting));
-        let input = Input::Cancel {
-            token,
-            namespace,
-            saga,
-            by,
-            reason,
-        };
-        self.input(saga.shard(), input, now);
     }
 
     /// An input for a shard of this lane.
     pub(super) fn input(&mut self, shard: ShardId, input: Input, now: Time) {
         if let Some(slot) = self.slots.get_mut(&shard) {
+            if let Some(saga) = arrived_for(&input)
+                && slot.shard.saga(saga).is_none()
+                && self.urgent.len() < URGENT_LOADS_MAX
+            {
+                self.urgent.insert(saga);
+            }
             slot.take(input, now);
             self.touched.insert(shard);
         } else {
@@ -192,21 +196,11 @@ impl LaneTask {
         }
     }
 
-    pub(super) fn start(&mut self, order: StartOrder, now: Time) {
-        let StartOrder { start, waiting } = order;
-        let shard = start.id.shard();
-        let token = self.wait(Waiter::Start {
-            waiting,
-            looked_up: super::lookup::question(&start),
-        });
-        self.input(shard, Input::Start { token, start }, now);
-    }
-
     pub(super) fn touch(&mut self, shard: ShardId) {
         self.touched.insert(shard);
     }
 
-    fn wait(&mut self, waiter: Waiter) -> Token {
+    pub(super) fn wait(&mut self, waiter: Waiter) -> Token {
         self.next_token += 1;
         self.waiters.insert(self.next_token, waiter);
         Token(self.next_token)
@@ -285,6 +279,13 @@ impl LaneTask {
         }
     }
 
+    fn forget_urgent(&mut self) {
+        // What was asked for before it became urgent, or turned out not to exist, is never asked for again.
+        if self.urgent.len() >= URGENT_LOADS_MAX {
+            self.urgent.clear();
+        }
+    }
+
     fn answer_flushes(&mut self, now: Time) {
         if self.flushes.is_empty()
             || self.in_flight.is_some()
@@ -299,6 +300,23 @@ impl LaneTask {
                 let _ = reply.send(());
             }
         }
+    }
+}
+
+/// The saga that somebody outside wants something of, and waits for it.
+fn arrived_for(input: &Input) -> Option<SagaId> {
+    match input {
+        Input::Outcome { report, .. } => Some(report.attempt.saga),
+        Input::Signal { signal, .. } => Some(signal.saga),
+        Input::Order { order, .. } => Some(order.saga),
+        Input::Cancel { saga, .. } => Some(*saga),
+        Input::Child(wish) => Some(wish.child),
+        Input::ChildAnswered(answer) => Some(answer.parent.saga),
+        Input::Start { .. }
+        | Input::Sent { .. }
+        | Input::Withdrawn { .. }
+        | Input::Heartbeat { .. }
+        | Input::Loaded { .. } => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the committer said of the batch in flight, and what it means for each of its shards.
 
-use amends_core::{ShardId, Time};
+use amends_core::ShardId;
 
 use super::narrow::Suspect;
 use super::task::LaneTask;
@@ -10,16 +10,20 @@ use crate::telemetry;
 
 impl LaneTask {
     /// The batch in flight has its verdict.
-    pub(super) fn written(&mut self, verdict: Verdict, now: Time) {
+    pub(super) fn written(&mut self, verdict: Verdict) {
         let shards = self.in_flight.take().unwrap_or_default();
         self.touched.extend(&shards);
         match verdict {
-            Verdict::Committed => shards.iter().for_each(|id| self.committed(*id, now)),
-            Verdict::KeyTaken => shards.iter().for_each(|id| self.roll_back(*id, None)),
+            Verdict::Committed => shards.iter().for_each(|id| self.committed(*id)),
+            Verdict::KeyTaken => {
+                shards.iter().for_each(|id| self.roll_back(*id, None));
+                // The key may be wanted twice within the batch, by starts with different homes: no look-up finds that.
+                self.one_by_one.extend(&shards);
+            }
             Verdict::Data(message) => {
                 shards.iter().for_each(|id| self.roll_back(*id, None));
                 self.suspects.extend(&shards);
-                self.narrow(&shards, &message, now);
+                self.narrow(&shards, &message);
             }
             Verdict::Taken(lost) => {
                 for id in shards {
@@ -33,7 +37,7 @@ impl LaneTask {
             Verdict::Resolved(resolutions) => {
                 for (id, resolution) in resolutions {
                     match resolution {
-                        Resolution::Committed => self.committed(id, now),
+                        Resolution::Committed => self.committed(id),
                         Resolution::Retaken(epoch) => {
                             telemetry::shard_retaken(id, epoch);
                             self.node.registry.raise_epoch(id, epoch);
@@ -46,9 +50,9 @@ impl LaneTask {
         }
     }
 
-    fn committed(&mut self, id: ShardId, now: Time) {
+    fn committed(&mut self, id: ShardId) {
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.shard.committed(now);
+            slot.shard.committed();
         }
         self.clear(id);
     }

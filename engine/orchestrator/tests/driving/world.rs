@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use amends_core::journal::SagaState;
+use amends_core::journal::{IncidentInsert, SagaState};
 use amends_core::shard::{Acknowledged, Command};
 use amends_core::{Outcome, SagaId, ShardId, Time};
 use amends_definitions::{ActionName, Payload};
@@ -14,8 +14,10 @@ use amends_orchestrator::{
 };
 use amends_store::memory::MemoryStore;
 use amends_store::{
-    AppendError, Author, Batch, DefinitionQuery, DefinitionRecord, Error, Identity, KeyFound,
-    KeyLookup, Lane, ListQuery, NewDefinition, NodeLease, SagaHistory, SagaRecord, Store, Takeover,
+    AppendError, Author, Batch, DefinitionQuery, DefinitionRecord, Definitions, Error, Identity,
+    IncidentFilter, IncidentGroup, IncidentQuery, Incidents, KeyFound, KeyLookup, Lane, Leases,
+    ListQuery, NewDefinition, NodeLease, SagaHistory, SagaRecord, Sagas, Store, Takeover,
+    TurnRecord,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -61,10 +63,27 @@ pub struct World {
 struct Faults {
     renewals_hang: AtomicBool,
     lookups: AtomicUsize,
+    /// Reads of several histories: when, and of how many.
+    reads: Mutex<Vec<(Instant, usize)>>,
+    /// Sweeps of what has expired: when, of which shard, and how many at most.
+    sweeps: Mutex<Vec<(Instant, ShardId, usize)>>,
+    definitions_down: AtomicBool,
     refuse_poison: AtomicBool,
     refused: AtomicUsize,
     broken: Mutex<Option<ShardId>>,
     takeovers_held: watch::Sender<bool>,
+}
+
+impl Faults {
+    fn note_read(&self, sagas: usize) {
+        let mut reads = self.reads.lock().unwrap();
+        reads.push((Instant::now(), sagas));
+    }
+
+    fn note_sweep(&self, shard: ShardId, limit: usize) {
+        let mut sweeps = self.sweeps.lock().unwrap();
+        sweeps.push((Instant::now(), shard, limit));
+    }
 }
 
 impl World {
@@ -130,6 +149,21 @@ impl World {
 
     pub fn lookups(&self) -> usize {
         self.faults.lookups.load(Ordering::Relaxed)
+    }
+
+    /// Reads of several histories: when, and of how many.
+    pub fn reads(&self) -> Vec<(Instant, usize)> {
+        self.faults.reads.lock().unwrap().clone()
+    }
+
+    /// Sweeps of what has expired: when, of which shard, and how many at most.
+    pub fn sweeps(&self) -> Vec<(Instant, ShardId, usize)> {
+        self.faults.sweeps.lock().unwrap().clone()
+    }
+
+    /// From now on no definition can be read; or again.
+    pub fn hide_definitions(&self, down: bool) {
+        self.faults.definitions_down.store(down, Ordering::Relaxed);
     }
 
     pub async fn sagas(&self) -> Vec<SagaRecord> {
@@ -201,6 +235,7 @@ pub fn attachment(instance: &str, credit: u32) -> Attachment {
         namespace: "default".into(),
         participant: "shop".into(),
         instance: instance.into(),
+        sdk: "tests/1".into(),
         actions: ACTIONS
             .into_iter()
             .map(|action| (ActionName::new(action), true))
@@ -393,7 +428,10 @@ impl Store for World {
             faults: self.faults.clone(),
         }))
     }
+}
 
+#[async_trait]
+impl Leases for World {
     async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error> {
         self.memory.claim(node, shards).await
     }
@@ -408,7 +446,10 @@ impl Store for World {
     async fn release(&self, node: &NodeLease) -> Result<(), Error> {
         self.memory.release(node).await
     }
+}
 
+#[async_trait]
+impl Sagas for World {
     async fn load_active(
         &self,
         shard: ShardId,
@@ -421,6 +462,19 @@ impl Store for World {
             .await
     }
 
+    async fn sleepers(
+        &self,
+        shard: ShardId,
+        after: Option<(Time, SagaId)>,
+        limit: usize,
+    ) -> Result<Vec<(SagaId, Time)>, Error> {
+        self.memory.sleepers(shard, after, limit).await
+    }
+
+    async fn turns(&self, shard: ShardId) -> Result<Vec<TurnRecord>, Error> {
+        self.memory.turns(shard).await
+    }
+
     async fn history(
         &self,
         saga: SagaId,
@@ -428,6 +482,11 @@ impl Store for World {
         limit: usize,
     ) -> Result<Option<SagaHistory>, Error> {
         self.memory.history(saga, from, limit).await
+    }
+
+    async fn histories(&self, sagas: &[SagaId]) -> Result<Vec<SagaHistory>, Error> {
+        self.faults.note_read(sagas.len());
+        self.memory.histories(sagas).await
     }
 
     async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error> {
@@ -439,6 +498,37 @@ impl Store for World {
         self.memory.list(query).await
     }
 
+    async fn count_active(
+        &self,
+        namespace: &str,
+        definition: &str,
+    ) -> Result<Vec<(u32, u64)>, Error> {
+        self.memory.count_active(namespace, definition).await
+    }
+
+    async fn expire(&self, shard: ShardId, now: Time, limit: usize) -> Result<u64, Error> {
+        self.faults.note_sweep(shard, limit);
+        self.memory.expire(shard, now, limit).await
+    }
+}
+
+#[async_trait]
+impl Incidents for World {
+    async fn list_incidents(&self, query: &IncidentQuery) -> Result<Vec<IncidentInsert>, Error> {
+        self.memory.list_incidents(query).await
+    }
+
+    async fn incident_groups(
+        &self,
+        filter: &IncidentFilter,
+        limit: usize,
+    ) -> Result<Vec<IncidentGroup>, Error> {
+        self.memory.incident_groups(filter, limit).await
+    }
+}
+
+#[async_trait]
+impl Definitions for World {
     async fn put_definition(
         &self,
         definition: &NewDefinition,
@@ -447,6 +537,12 @@ impl Store for World {
     }
 
     async fn definition(&self, query: &DefinitionQuery) -> Result<Option<DefinitionRecord>, Error> {
+        if self.faults.definitions_down.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable {
+                what: "reading a definition",
+                source: "a fault that was asked for".into(),
+            });
+        }
         self.memory.definition(query).await
     }
 
@@ -457,5 +553,16 @@ impl Store for World {
         limit: usize,
     ) -> Result<Vec<DefinitionRecord>, Error> {
         self.memory.list_definitions(namespace, after, limit).await
+    }
+
+    async fn delete_definition(
+        &self,
+        namespace: &str,
+        name: &str,
+        revision: u32,
+    ) -> Result<bool, Error> {
+        self.memory
+            .delete_definition(namespace, name, revision)
+            .await
     }
 }

@@ -106,6 +106,18 @@ pub const FIELDS: &[Field] = &[
         meaning: "How long a short request may take before it is `DEADLINE_EXCEEDED`; whether it had its effect is then for a read, or the same key again, to find out. Waits and streams have no such limit.",
     },
     Field {
+        key: "retention_batch",
+        kind: "sagas, 1 to 10,000",
+        default: "200",
+        meaning: "Ended sagas whose retention has passed that are deleted at once. A larger batch deletes faster, and holds a longer transaction.",
+    },
+    Field {
+        key: "retention_interval_ms",
+        kind: "milliseconds, 0 to 86,400,000",
+        default: "60000",
+        meaning: "From the end of one sweep for what has expired to the next, give or take a quarter; 0 deletes nothing. While it deletes, a node rests nine times as long as it worked. How long a saga is kept says its definition's `retention`.",
+    },
+    Field {
         key: "session_lease_ms",
         kind: "milliseconds, 100 to 600,000",
         default: "5000",

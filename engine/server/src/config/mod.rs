@@ -39,6 +39,8 @@ pub struct Config {
     pub node: Option<String>,
     pub queue_max: usize,
     pub request_timeout_ms: u64,
+    pub retention_batch: usize,
+    pub retention_interval_ms: u64,
     pub session_lease_ms: u64,
     pub shards: u16,
 }
@@ -82,6 +84,8 @@ impl Default for Config {
             node: None,
             queue_max: 20_000,
             request_timeout_ms: 30_000,
+            retention_batch: 200,
+            retention_interval_ms: 60_000,
             session_lease_ms: 5_000,
             shards: 256,
         }
@@ -138,6 +142,9 @@ impl Config {
         within("lease_ms", self.lease_ms, 3_000, 300_000)?;
         within("queue_max", self.queue_max, 1, 10_000_000)?;
         within("request_timeout_ms", self.request_timeout_ms, 100, 600_000)?;
+        within("retention_batch", self.retention_batch, 1, 10_000)?;
+        let interval = self.retention_interval_ms;
+        within("retention_interval_ms", interval, 0, 86_400_000)?;
         within("session_lease_ms", self.session_lease_ms, 100, 600_000)?;
         within("shards", self.shards, 1, amends_core::limits::SHARDS_MAX)?;
         if !self

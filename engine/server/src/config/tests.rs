@@ -113,6 +113,8 @@ fn b45_values_out_of_range_are_refused_at_n_plus_1() {
         ("session_lease_ms", "100", "99"),
         ("request_timeout_ms", "100", "99"),
         ("drain_grace_ms", "600000", "600001"),
+        ("retention_batch", "1", "0"),
+        ("retention_interval_ms", "0", "86400001"),
         ("listen", "[::1]:0", "127.0.0.1"),
         ("listen", "localhost:65535", "localhost:65536"),
         ("node", "a", "a\u{7}"),

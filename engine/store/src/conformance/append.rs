@@ -109,6 +109,7 @@ async fn a_batch_reads_back_whole(database: Arc<dyn Database>) -> Outcome {
         &vec![Some(KeyFound {
             saga: a,
             input_hash: input_hash(),
+            revision: 3,
         })],
         "the key",
     )

@@ -17,6 +17,10 @@ pub(super) const CHECKS: &[Check] = &[
     ("a revision is found by number and by hash", |d| {
         Box::pin(a_revision_is_found(d))
     }),
+    (
+        "a deleted revision is out of sight, and stays for its sagas",
+        |d| Box::pin(a_deleted_revision_is_out_of_sight(d)),
+    ),
     ("definitions are listed by name in pages", |d| {
         Box::pin(definitions_are_listed(d))
     }),
@@ -200,5 +204,65 @@ async fn definitions_are_listed(database: Arc<dyn Database>) -> Outcome {
     ensure(
         store.list_definitions("n", Some("c"), 2).await?.is_empty(),
         "there is no third page",
+    )
+}
+
+async fn a_deleted_revision_is_out_of_sight(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    for content in [1, 2, 3] {
+        store.put_definition(&new("n", "a", content)).await?;
+    }
+    store.put_definition(&new("n", "b", 1)).await?;
+    for (namespace, name, revision, expected) in [
+        ("n", "a", 3, true),
+        ("n", "a", 3, false),
+        ("n", "a", 4, false),
+        ("n", "a", u32::MAX, false),
+        ("m", "a", 1, false),
+        ("n", "b", 1, true),
+    ] {
+        let deleted = store.delete_definition(namespace, name, revision).await?;
+        same(
+            &deleted,
+            &expected,
+            &format!("{namespace}/{name}@{revision}"),
+        )?;
+    }
+    let number = |found: Option<crate::DefinitionRecord>| found.map(|record| record.revision);
+    let revision = DefinitionQuery::Revision {
+        namespace: "n".into(),
+        name: "a".into(),
+        revision: 3,
+    };
+    let by_hash = DefinitionQuery::Hash(DefinitionHash([3; 32]));
+    for (query, expected) in [
+        (newest("n", "a"), Some(2)),
+        (newest("n", "b"), None),
+        (revision, None),
+        (by_hash, Some(3)),
+    ] {
+        let found = number(store.definition(&query).await?);
+        same(&found, &expected, &format!("{query:?}"))?;
+    }
+    let listed = store.list_definitions("n", None, 10).await?;
+    let listed: Vec<(String, u32)> = (listed.into_iter())
+        .map(|record| (record.name, record.revision))
+        .collect();
+    same(&listed, &vec![("a".into(), 2)], "the list")?;
+    // What is in sight is the newest; a number is given once.
+    same(
+        &apply(&*store, &new("n", "a", 2)).await?,
+        &(2, false),
+        "the same",
+    )?;
+    same(
+        &apply(&*store, &new("n", "a", 3)).await?,
+        &(4, true),
+        "it comes back",
+    )?;
+    same(
+        &apply(&*store, &new("n", "b", 1)).await?,
+        &(2, true),
+        "the other too",
     )
 }

@@ -1,11 +1,15 @@
 //! What the checks write: sagas, rows and batches, made up, but of the form that a shard writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use amends_core::fact::Started;
-use amends_core::journal::{JournalRow, KeyInsert, SagaInsert, SagaState, SagaUpdate, ShardBatch};
+use amends_core::fact::{IncidentReason, Started};
+use amends_core::journal::{
+    IncidentInsert, IncidentName, JournalRow, KeyInsert, SagaInsert, SagaState, SagaUpdate,
+    ShardBatch, Turn,
+};
 use amends_core::key::{Hash128, hash_128};
-use amends_core::{Fact, SagaId, ShardId, Time};
+use amends_core::{Fact, OperationKind, SagaId, ShardId, Time};
 use amends_definitions::{DefinitionHash, Payload, StepIndex};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -20,7 +24,7 @@ pub(super) const AT: Time = Time::from_micros(1_763_712_000_123_456);
 
 /// The `n`th saga of a shard; ids rise with `n`.
 pub(super) fn saga(shard: u16, n: u32) -> SagaId {
-    let millis = std::time::Duration::from_millis(u64::from(n));
+    let millis = Duration::from_millis(u64::from(n));
     SagaId::new(AT + millis, ShardId(shard), u64::from(n))
 }
 
@@ -38,6 +42,8 @@ impl Writes {
             inserts,
             updates,
             keys,
+            incidents_opened: vec![],
+            incidents_closed: vec![],
         })
     }
 
@@ -64,6 +70,9 @@ impl Writes {
             hash: insert.hash,
             key: insert.key.clone(),
             input,
+            ordering_key: None,
+            concurrency_max: None,
+            parent: None,
             traceparent: None,
             tracestate: None,
         });
@@ -91,10 +100,76 @@ impl Writes {
         self.0.updates.push(SagaUpdate {
             id: saga,
             state,
+            turn_granted: true,
             wake_at,
             updated_at: AT,
             ended_at,
+            expires_at: None,
         });
+        self
+    }
+
+    /// A saga that waits for a turn, or holds one.
+    pub(super) fn start_in_turn(self, saga: SagaId, turn: Turn) -> Self {
+        let mut writes = self.start(turn.position, saga);
+        for insert in writes
+            .0
+            .inserts
+            .iter_mut()
+            .filter(|insert| insert.id == saga)
+        {
+            insert.turn = Some(turn);
+        }
+        writes
+    }
+
+    pub(super) fn start_child(self, position: u64, saga: SagaId, parent: SagaId) -> Self {
+        let mut writes = self.start(position, saga);
+        for insert in writes
+            .0
+            .inserts
+            .iter_mut()
+            .filter(|insert| insert.id == saga)
+        {
+            insert.parent = Some(parent);
+        }
+        writes
+    }
+
+    /// The end of a saga, and how long it is kept from then on.
+    pub(super) fn end(self, position: u64, saga: SagaId, at: Time, kept: Duration) -> Self {
+        let mut writes = self
+            .step(position, saga)
+            .update(saga, SagaState::Completed, None);
+        for update in writes.0.updates.iter_mut().filter(|it| it.id == saga) {
+            (update.ended_at, update.expires_at) = (Some(at), Some(at + kept));
+        }
+        writes
+    }
+
+    /// The last update's turn has not come.
+    pub(super) fn without_turn(mut self) -> Self {
+        for update in self.0.updates.iter_mut().rev().take(1) {
+            update.turn_granted = false;
+        }
+        self
+    }
+
+    pub(super) fn open(mut self, incident: IncidentInsert) -> Self {
+        self.0.incidents_opened.push(incident);
+        self
+    }
+
+    pub(super) fn close(mut self, saga: SagaId, number: u32) -> Self {
+        self.0.incidents_closed.push(IncidentName { saga, number });
+        self
+    }
+
+    /// Lets every saga that begins here be pinned to this revision.
+    pub(super) fn revision(mut self, revision: u32) -> Self {
+        for insert in &mut self.0.inserts {
+            insert.revision = revision;
+        }
         self
     }
 
@@ -122,11 +197,31 @@ pub(super) fn insert(saga: SagaId, key: Option<&str>) -> SagaInsert {
         revision: 3,
         hash: DefinitionHash([7; 32]),
         key: key.map(Into::into),
+        turn: None,
+        parent: None,
         state: SagaState::Running,
         wake_at: None,
         started_at: AT,
         updated_at: AT,
         ended_at: None,
+        expires_at: None,
+    }
+}
+
+/// A saga's `number`th incident, `seconds` after [`AT`].
+pub(super) fn incident(saga: SagaId, number: u32, seconds: u64) -> IncidentInsert {
+    IncidentInsert {
+        name: IncidentName { saga, number },
+        namespace: NAMESPACE.into(),
+        definition: DEFINITION.into(),
+        revision: 3,
+        step: Some("charge".into()),
+        item: 0,
+        operation: Some(OperationKind::Forward),
+        reason: IncidentReason::StepRefused,
+        code: Some("CARD_DECLINED".into()),
+        message: "the bank says no".into(),
+        opened_at: AT + Duration::from_secs(seconds),
     }
 }
 
@@ -166,6 +261,18 @@ pub(super) fn takeover(shard: u16, position: u64, id: u128) -> Takeover {
         batch: Uuid::from_u128(id),
         node: "node-1".into(),
         at: AT,
+    }
+}
+
+/// Numbers that look random and are the same in each run (xorshift64).
+pub(super) struct Draw(pub(super) u64);
+
+impl Draw {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
     }
 }
 

@@ -11,12 +11,15 @@ use crate::{Cause, Store};
 
 mod append;
 mod definitions;
+mod expiry;
+mod incidents;
 mod leases;
 mod made;
 mod rate;
 mod reading;
 mod story;
 mod takeover;
+mod waiting;
 
 pub use rate::append_rate;
 pub use story::{STORY_STEPS, story};
@@ -37,6 +40,9 @@ pub trait Database: Send + Sync {
     /// Replaces the body of a journal row behind the store's back, as damage would.
     async fn overwrite_body(&self, shard: ShardId, position: u64, body: &[u8])
     -> Result<(), Cause>;
+
+    /// Takes a journal row away behind the store's back, as a loss would.
+    async fn lose_row(&self, shard: ShardId, position: u64) -> Result<(), Cause>;
 }
 
 /// Runs every check, each on a database of its own, and says at the end which failed.
@@ -49,6 +55,9 @@ pub async fn run(subject: &dyn Subject) {
         append::CHECKS,
         takeover::CHECKS,
         reading::CHECKS,
+        waiting::CHECKS,
+        incidents::CHECKS,
+        expiry::CHECKS,
         definitions::CHECKS,
         leases::CHECKS,
     ]

@@ -64,8 +64,9 @@ pub async fn append_rate(
 fn transition() -> Vec<Fact> {
     let (step, operation) = (StepIndex(0), OperationKind::Forward);
     let ended = AttemptEnded {
-        step,
+        place: step.into(),
         operation,
+        round: 0,
         attempt: 1,
         outcome: Outcome::Succeeded {
             output: payload_of(200),
@@ -78,8 +79,9 @@ fn transition() -> Vec<Fact> {
     vec![
         Fact::AttemptEnded(ended),
         Fact::Scheduled {
-            step,
+            place: step.into(),
             operation,
+            round: 0,
             input: payload_of(100),
         },
     ]

@@ -150,7 +150,7 @@ async fn a_damaged_row_hides_no_other_saga(database: Arc<dyn Database>) -> Outco
     for damage in [
         &b"\xff\x00{"[..],
         b"",
-        b"{\"v\":2,\"facts\":[]}",
+        b"{\"v\":3,\"facts\":[]}",
         b"{\"v\":1,\"facts\":[{\"kind\":\"moved\"}]}",
     ] {
         database.overwrite_body(ShardId(0), 2, damage).await?;

@@ -51,6 +51,8 @@ pub fn story() -> (NewDefinition, Batch) {
         inserts: vec![insert.clone()],
         updates: vec![],
         keys: vec![],
+        incidents_opened: vec![],
+        incidents_closed: vec![],
     };
     let batch = Batch {
         id: Uuid::from_u128(1),
@@ -77,12 +79,16 @@ fn transitions(saga: &SagaInsert) -> Vec<Vec<Fact>> {
         hash: saga.hash,
         key: None,
         input: input.clone(),
+        ordering_key: None,
+        concurrency_max: None,
+        parent: None,
         traceparent: None,
         tracestate: None,
     });
     let scheduled = |operation| Fact::Scheduled {
-        step,
+        place: step.into(),
         operation,
+        round: 0,
         input: input.clone(),
     };
     vec![
@@ -103,8 +109,9 @@ fn json(text: &'static str) -> Payload {
 
 fn ended(operation: OperationKind, attempt: u32, outcome: Outcome, retry_at: Option<Time>) -> Fact {
     Fact::AttemptEnded(AttemptEnded {
-        step: StepIndex(1),
+        place: StepIndex(1).into(),
         operation,
+        round: 0,
         attempt,
         outcome,
         verdict: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amends_core::ShardId;
 use uuid::Uuid;
 
-use super::made::{Writes, batch, lost, saga, tails, takeover, unexpected};
+use super::made::{Draw, Writes, batch, lost, saga, tails, takeover, unexpected};
 use super::{Check, Database, Outcome, ensure, same};
 use crate::{AppendError, Author, Error, Lane};
 
@@ -240,18 +240,6 @@ async fn takeovers_follow_each_other(database: Arc<dyn Database>) -> Outcome {
         &by(1, 1),
         "who took over first",
     )
-}
-
-/// Numbers that look random and are the same in each run (xorshift64).
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
 }
 
 /// An owner that believes what it last saw.

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use amends_core::SagaId;
 use amends_core::fact::Fact;
-use amends_core::journal::JournalRow;
+use amends_core::journal::{JournalRow, ShardBatch};
 
 use super::*;
+use crate::Batch;
 
 const SHARD: ShardId = ShardId(0);
 
@@ -26,6 +28,8 @@ fn batch(position: u64) -> Batch {
         inserts: vec![],
         updates: vec![],
         keys: vec![],
+        incidents_opened: vec![],
+        incidents_closed: vec![],
     };
     Batch {
         id: Uuid::from_u128(u128::from(position)),

@@ -1,6 +1,15 @@
-//! How facts are written as bytes: UTF-8 JSON `{"v":1,"facts":[…]}`, versioned, and frozen by files that are read for
-//! ever (`golden/`). Payloads are embedded as they came. Every change of the form, a new field included, is a new `v`:
-//! a reader refuses what it does not know, and the saga parks, because a fact half understood is a wrong state.
+//! How facts are written as bytes: UTF-8 JSON `{"v":2,"facts":[…]}`, versioned, and frozen by files that are read for
+//! ever (`golden/`). Payloads are embedded as they came.
+//!
+//! The rule: the newest version is written, and every version is read. Every change of the form, a new field included,
+//! is a new `v` with a golden file of its own; the older files are never written again. A reader refuses what it does
+//! not know, a kind or a field of a later version in a row of an earlier one included, and the saga parks, because a
+//! fact half understood is a wrong state.
+//!
+//! | `v` | what it has |
+//! |---|---|
+//! | 1 | calls: the kinds of `golden/v1.jsonl` |
+//! | 2 | the whole language: items (`item`) and rounds (`round`), both left out when 0, and the kinds of `golden/v2.jsonl` |
 //!
 //! A step is written by its index; its id is in the normal form of the saga's revision, at `steps[index].id`.
 //! Deliberately not here: columns and tables (the stores).
@@ -21,7 +30,7 @@ pub struct RecordError {
 }
 
 /// The version of the form that is written.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The body of a journal row.
 #[must_use]
@@ -50,6 +59,12 @@ pub fn fact_to_json(fact: &Fact) -> String {
 pub fn decode(position: u64, body: &[u8]) -> Result<Vec<Fact>, RecordError> {
     read::body(body).map_err(|message| RecordError { position, message })
 }
+
+/// What a child can come to, as it is written.
+const COMPLETED: &str = "completed";
+const COMPENSATED: &str = "compensated";
+const REFUSED: &str = "refused";
+const TERMINATED: &str = "terminated";
 
 #[cfg(test)]
 mod tests;

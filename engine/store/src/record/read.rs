@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::fact::{AbortReason, AttemptEnded, Incident, IncidentReason, Started};
-use amends_core::{Fact, OperationKind, Outcome, Time, Verdict};
+use amends_core::fact::{
+    AbortReason, Act, AttemptEnded, ChildOutcome, ChildRequested, Incident, IncidentReason,
+    Operated, Parent, SignalReceived, Started,
+};
+use amends_core::{Fact, OperationKind, Outcome, Place, SagaId, Time, Verdict};
 use amends_definitions::{DefinitionHash, Payload, StepIndex};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::VERSION;
+use super::{COMPENSATED, COMPLETED, REFUSED, TERMINATED, VERSION};
 
 pub(super) fn body(body: &[u8]) -> Result<Vec<Fact>, String> {
     let envelope: Envelope<'_> = match serde_json::from_slice(body) {
@@ -18,19 +21,29 @@ pub(super) fn body(body: &[u8]) -> Result<Vec<Fact>, String> {
         // Another version may have another form: then its number is the message, not what else it has.
         Err(error) => {
             return Err(match serde_json::from_slice::<Version>(body) {
-                Ok(Version { v }) if v != VERSION => unknown_version(v),
+                Ok(Version { v }) if !is_known(v) => unknown_version(v),
                 Ok(_) | Err(_) => error.to_string(),
             });
         }
     };
-    if envelope.v != VERSION {
+    if !is_known(envelope.v) {
         return Err(unknown_version(envelope.v));
     }
-    envelope.facts.into_iter().map(Record::into_fact).collect()
+    let fact = |record: Record<'_>| {
+        if envelope.v == 1 {
+            record.refuse_later_than_1()?;
+        }
+        record.into_fact()
+    };
+    envelope.facts.into_iter().map(fact).collect()
+}
+
+fn is_known(v: u32) -> bool {
+    (1..=VERSION).contains(&v)
 }
 
 fn unknown_version(v: u32) -> String {
-    format!("it has version {v}, and this binary knows {VERSION} alone")
+    format!("it has version {v}, and this binary knows 1 to {VERSION} alone")
 }
 
 #[derive(Deserialize)]
@@ -57,13 +70,25 @@ struct Record<'a> {
     revision: Option<u32>,
     hash: Option<String>,
     key: Option<String>,
+    ordering_key: Option<String>,
+    concurrency_max: Option<u32>,
+    parent: Option<ParentRecord>,
     traceparent: Option<String>,
     tracestate: Option<String>,
     #[serde(borrow, default, deserialize_with = "present")]
     input: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     output: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    items: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    keys: Option<Vec<String>>,
     step: Option<u16>,
+    item: Option<u32>,
+    round: Option<u32>,
     operation: Option<String>,
     attempt: Option<u32>,
     outcome: Option<String>,
@@ -79,6 +104,24 @@ struct Record<'a> {
     cause: Option<String>,
     by: Option<String>,
     reason: Option<String>,
+    number: Option<u32>,
+    signal: Option<String>,
+    dedupe_id: Option<String>,
+    name: Option<String>,
+    child: Option<String>,
+    event_type: Option<String>,
+    subject: Option<String>,
+    act: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParentRecord {
+    saga: String,
+    step: String,
+    item: Option<u32>,
+    round: Option<u32>,
+    depth: u32,
 }
 
 /// A payload that is `null` is there.
@@ -87,47 +130,147 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawV
 }
 
 impl Record<'_> {
+    /// What version 1 did not have, in a row that says that it is of version 1.
+    fn refuse_later_than_1(&self) -> Result<(), String> {
+        if !KINDS_OF_1.contains(&self.kind.as_str()) {
+            return Err(format!("version 1 has no fact of kind {:?}", self.kind));
+        }
+        let later = self.item.is_some()
+            || self.round.is_some()
+            || self.ordering_key.is_some()
+            || self.concurrency_max.is_some()
+            || self.parent.is_some();
+        if later {
+            let kind = &self.kind;
+            return Err(format!("a {kind} of version 1 has a field of version 2"));
+        }
+        Ok(())
+    }
+
     fn into_fact(self) -> Result<Fact, String> {
         Ok(match self.kind.as_str() {
             "started" => Fact::Started(self.started()?),
+            "turn_granted" => Fact::TurnGranted,
             "skipped" => Fact::Skipped { step: self.step()? },
-            "scheduled" => Fact::Scheduled {
+            "items_listed" => Fact::ItemsListed {
                 step: self.step()?,
+                items: payload(self.items, "items")?,
+                keys: need(self.keys, "keys")?,
+            },
+            "scheduled" => Fact::Scheduled {
+                place: self.place()?,
                 operation: self.operation()?,
+                round: self.round(),
                 input: payload(self.input, "input")?,
             },
             "step_failed" => Fact::StepFailed {
-                step: self.step()?,
+                place: self.place()?,
                 operation: self.operation()?,
                 code: need(self.code, "code")?,
                 message: need(self.message, "message")?,
             },
             "attempt_ended" => Fact::AttemptEnded(self.attempt_ended()?),
             "withdrawn" => Fact::Withdrawn {
-                step: self.step()?,
+                place: self.place()?,
                 operation: self.operation()?,
+                round: self.round(),
                 attempt: need(self.attempt, "attempt")?,
                 code: need(self.code, "code")?,
             },
-            "abort_decided" => Fact::AbortDecided(self.abort_reason()?),
-            "settling" => Fact::Settling {
-                step: self.step()?,
-                until: Time::from_micros(need(self.until_us, "until_us")?),
+            "continued" => Fact::Continued {
+                place: self.place()?,
+                output: self.output.map(trusted),
             },
+            "settling" => Fact::Settling {
+                place: self.place()?,
+                until: self.until()?,
+            },
+            "late_result" => Fact::LateResult {
+                leak: need(self.leak, "leak")?,
+                ended: self.attempt_ended()?,
+            },
+            _ => return self.into_wait(),
+        })
+    }
+
+    /// What a saga waits for beside its calls.
+    fn into_wait(self) -> Result<Fact, String> {
+        Ok(match self.kind.as_str() {
+            "signal_awaited" => Fact::SignalAwaited {
+                place: self.place()?,
+                until: self.until_us.map(Time::from_micros),
+            },
+            "signal_received" => Fact::SignalReceived(SignalReceived {
+                number: need(self.number, "number")?,
+                signal: need(self.signal, "signal")?,
+                payload: payload(self.payload, "payload")?,
+                by: need(self.by, "by")?,
+                dedupe_id: self.dedupe_id,
+            }),
+            "signal_consumed" => Fact::SignalConsumed {
+                place: self.place()?,
+                number: need(self.number, "number")?,
+            },
+            "signal_unconsumed" => Fact::SignalUnconsumed {
+                number: need(self.number, "number")?,
+            },
+            "sleeping" => Fact::Sleeping {
+                place: self.place()?,
+                until: self.until()?,
+            },
+            "slept" => Fact::Slept {
+                place: self.place()?,
+            },
+            "child_requested" => Fact::ChildRequested(ChildRequested {
+                place: self.place()?,
+                round: self.round(),
+                name: need(self.name, "name")?,
+                key: self.key,
+                input: payload(self.input, "input")?,
+            }),
+            "child_pinned" => Fact::ChildPinned {
+                place: self.place()?,
+                round: self.round(),
+                child: saga_id("child", &need(self.child, "child")?)?,
+                revision: need(self.revision, "revision")?,
+                hash: definition_hash(&need(self.hash, "hash")?)?,
+            },
+            "child_ended" => Fact::ChildEnded {
+                place: self.place()?,
+                round: self.round(),
+                operation: self.operation()?,
+                outcome: self.child_outcome()?,
+            },
+            "emitted" => Fact::Emitted {
+                place: self.place()?,
+                event_type: need(self.event_type, "event_type")?,
+                subject: self.subject,
+                data: payload(self.data, "data")?,
+            },
+            _ => return self.into_course(),
+        })
+    }
+
+    /// What is about the saga as a whole.
+    fn into_course(self) -> Result<Fact, String> {
+        Ok(match self.kind.as_str() {
+            "deadline_passed" => Fact::DeadlinePassed,
+            "abort_decided" => Fact::AbortDecided(self.abort_reason()?),
             "cancel_pending" => Fact::CancelPending {
                 by: need(self.by, "by")?,
                 reason: need(self.reason, "reason")?,
             },
             "cancel_dropped" => Fact::CancelDropped,
-            "late_result" => Fact::LateResult {
-                leak: need(self.leak, "leak")?,
-                ended: self.attempt_ended()?,
-            },
             "incident_opened" => Fact::IncidentOpened(self.incident()?),
             "incident_closed" => Fact::IncidentClosed {
-                step: self.step.map(StepIndex),
+                place: self.maybe_place()?,
                 operation: self.maybe_operation()?,
             },
+            "operated" => Fact::Operated(Operated {
+                by: need(self.by.clone(), "by")?,
+                reason: need(self.reason.clone(), "reason")?,
+                act: self.act()?,
+            }),
             "completed" => Fact::Completed {
                 output: payload(self.output, "output")?,
             },
@@ -143,16 +286,69 @@ impl Record<'_> {
             revision: need(self.revision, "revision")?,
             hash: definition_hash(&need(self.hash, "hash")?)?,
             key: self.key,
+            ordering_key: self.ordering_key,
+            concurrency_max: self.concurrency_max,
+            parent: self.parent.map(ParentRecord::into_parent).transpose()?,
             input: payload(self.input, "input")?,
             traceparent: self.traceparent,
             tracestate: self.tracestate,
         })
     }
 
+    fn child_outcome(self) -> Result<ChildOutcome, String> {
+        let kind = need(self.outcome, "outcome")?;
+        let (code, message) = (self.code, self.message);
+        Ok(match kind.as_str() {
+            COMPLETED => ChildOutcome::Completed {
+                output: payload(self.output, "output")?,
+            },
+            COMPENSATED => ChildOutcome::Compensated {
+                code: need(code, "code")?,
+                message: need(message, "message")?,
+            },
+            REFUSED => ChildOutcome::Refused {
+                code: need(code, "code")?,
+                message: need(message, "message")?,
+            },
+            TERMINATED => ChildOutcome::Terminated {
+                message: need(message, "message")?,
+            },
+            other => return Err(unknown("outcome of a child", other)),
+        })
+    }
+
+    fn act(self) -> Result<Act, String> {
+        let act = need(self.act.clone(), "act")?;
+        Ok(match act.as_str() {
+            "retry" => Act::Retry {
+                place: self.place()?,
+                operation: self.operation()?,
+                input: self.input.map(trusted),
+            },
+            "skip" => Act::Skip {
+                place: self.place()?,
+            },
+            "resolve" => Act::Resolve {
+                place: self.place()?,
+                operation: self.operation()?,
+                output: payload(self.output, "output")?,
+            },
+            "resolve_absent" => Act::ResolveAbsent {
+                place: self.place()?,
+            },
+            "compensate" => Act::Compensate,
+            "pause" => Act::Pause,
+            "resume" => Act::Resume,
+            "terminate" => Act::Terminate,
+            other => return Err(unknown("act", other)),
+        })
+    }
+
     fn attempt_ended(mut self) -> Result<AttemptEnded, String> {
         Ok(AttemptEnded {
-            step: self.step()?,
+            place: self.place()?,
             operation: self.operation()?,
+            round: self.round(),
             attempt: need(self.attempt, "attempt")?,
             outcome: self.outcome()?,
             verdict: match self.verdict {
@@ -190,6 +386,7 @@ impl Record<'_> {
             }
             "nothing_to_undo" => Outcome::NothingToUndo,
             "superseded" => Outcome::Superseded,
+            "absent" => Outcome::Absent,
             other => return Err(unknown("outcome", other)),
         })
     }
@@ -198,13 +395,22 @@ impl Record<'_> {
         let cause = need(self.cause.clone(), "cause")?;
         Ok(match cause.as_str() {
             "STEP_FAILED" => AbortReason::StepFailed {
-                step: self.step()?,
+                place: self.place()?,
                 code: need(self.code, "code")?,
                 message: need(self.message, "message")?,
             },
             "CANCELLED" => AbortReason::Cancelled {
                 by: need(self.by, "by")?,
                 reason: need(self.reason, "reason")?,
+            },
+            "DEADLINE_EXCEEDED" => AbortReason::DeadlineExceeded,
+            "OPERATOR" => AbortReason::Operator {
+                by: need(self.by, "by")?,
+                reason: need(self.reason, "reason")?,
+            },
+            "PARENT_ABORTED" => AbortReason::ParentAborted {
+                code: need(self.code, "code")?,
+                message: need(self.message, "message")?,
             },
             "OUTPUT_INVALID" => AbortReason::OutputInvalid {
                 code: need(self.code, "code")?,
@@ -215,12 +421,13 @@ impl Record<'_> {
     }
 
     fn incident(self) -> Result<Incident, String> {
-        let step = self.step.map(StepIndex);
+        let place = self.maybe_place()?;
         let operation = self.maybe_operation()?;
         let reason = need(self.reason, "reason")?;
         Ok(Incident {
-            step,
+            place,
             operation,
+            code: self.code,
             reason: IncidentReason::parse(&reason).ok_or_else(|| unknown("reason", &reason))?,
             message: need(self.message, "message")?,
         })
@@ -228,6 +435,26 @@ impl Record<'_> {
 
     fn step(&self) -> Result<StepIndex, String> {
         need(self.step, "step").map(StepIndex)
+    }
+
+    fn place(&self) -> Result<Place, String> {
+        Ok(Place::item(self.step()?, self.item.unwrap_or(0)))
+    }
+
+    /// An item without its step would be about the whole saga, and it is not.
+    fn maybe_place(&self) -> Result<Option<Place>, String> {
+        match (self.step, self.item) {
+            (None, None) => Ok(None),
+            _ => self.place().map(Some),
+        }
+    }
+
+    fn round(&self) -> u32 {
+        self.round.unwrap_or(0)
+    }
+
+    fn until(&self) -> Result<Time, String> {
+        need(self.until_us, "until_us").map(Time::from_micros)
     }
 
     fn operation(&self) -> Result<OperationKind, String> {
@@ -249,10 +476,27 @@ fn need<T>(field: Option<T>, name: &str) -> Result<T, String> {
 }
 
 fn payload(raw: Option<&RawValue>, name: &str) -> Result<Payload, String> {
-    let raw = need(raw, name)?;
-    Ok(Payload::trusted(Bytes::copy_from_slice(
-        raw.get().as_bytes(),
-    )))
+    need(raw, name).map(trusted)
+}
+
+fn trusted(raw: &RawValue) -> Payload {
+    Payload::trusted(Bytes::copy_from_slice(raw.get().as_bytes()))
+}
+
+fn saga_id(field: &str, text: &str) -> Result<SagaId, String> {
+    text.parse().map_err(|_| unknown(field, text))
+}
+
+impl ParentRecord {
+    fn into_parent(self) -> Result<Parent, String> {
+        Ok(Parent {
+            saga: saga_id("saga", &self.saga)?,
+            step: Arc::from(self.step),
+            item: self.item.unwrap_or(0),
+            round: self.round.unwrap_or(0),
+            depth: self.depth,
+        })
+    }
 }
 
 fn unknown(field: &str, value: &str) -> String {
@@ -274,3 +518,22 @@ fn definition_hash(text: &str) -> Result<DefinitionHash, String> {
     }
     Ok(DefinitionHash(hash))
 }
+
+/// The kinds of `golden/v1.jsonl`.
+const KINDS_OF_1: &[&str] = &[
+    "started",
+    "skipped",
+    "scheduled",
+    "step_failed",
+    "attempt_ended",
+    "withdrawn",
+    "abort_decided",
+    "settling",
+    "cancel_pending",
+    "cancel_dropped",
+    "late_result",
+    "incident_opened",
+    "incident_closed",
+    "completed",
+    "compensated",
+];

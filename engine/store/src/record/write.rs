@@ -1,10 +1,12 @@
 //! Facts to bytes. Written straight, without a document in between: payloads are large, and they are JSON already.
 
-use amends_core::fact::{AbortReason, AttemptEnded, Incident, Started};
-use amends_core::{Fact, OperationKind, Outcome, Time};
+use amends_core::fact::{
+    AbortReason, Act, AttemptEnded, ChildOutcome, Incident, Operated, Parent, Started,
+};
+use amends_core::{Fact, OperationKind, Outcome, Place, Time};
 use amends_definitions::{Payload, StepIndex};
 
-use super::VERSION;
+use super::{COMPENSATED, COMPLETED, REFUSED, TERMINATED, VERSION};
 
 pub(super) fn body(facts: &[Fact]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -30,46 +32,165 @@ pub(super) fn fact(out: &mut Vec<u8>, fact: &Fact) {
     let object = Object::begin(out).text("kind", fact.kind());
     match fact {
         Fact::Started(started) => self::started(object, started),
+        Fact::TurnGranted | Fact::DeadlinePassed | Fact::CancelDropped | Fact::Compensated => {
+            object
+        }
         Fact::Skipped { step } => object.step(*step),
+        Fact::ItemsListed { step, items, keys } => object
+            .step(*step)
+            .payload("items", items)
+            .texts("keys", keys),
         Fact::Scheduled {
-            step,
+            place,
             operation,
+            round,
             input,
         } => object
-            .step(*step)
-            .operation(*operation)
+            .operation_at(*place, *operation, *round)
             .payload("input", input),
         Fact::StepFailed {
-            step,
+            place,
             operation,
             code,
             message,
         } => object
-            .step(*step)
-            .operation(*operation)
-            .text("code", code)
-            .text("message", message),
+            .operation_at(*place, *operation, 0)
+            .error(code, message),
         Fact::AttemptEnded(ended) => attempt_ended(object, ended),
         Fact::Withdrawn {
-            step,
+            place,
             operation,
+            round,
             attempt,
             code,
         } => object
-            .step(*step)
-            .operation(*operation)
+            .operation_at(*place, *operation, *round)
             .number("attempt", *attempt)
             .text("code", code),
+        Fact::SignalAwaited { .. }
+        | Fact::SignalReceived(_)
+        | Fact::SignalConsumed { .. }
+        | Fact::SignalUnconsumed { .. } => signal(object, fact),
+        Fact::Sleeping { place, until } | Fact::Settling { place, until } => {
+            object.place(*place).time("until_us", *until)
+        }
+        Fact::Slept { place } => object.place(*place),
+        Fact::ChildRequested(_) | Fact::ChildPinned { .. } | Fact::ChildEnded { .. } => {
+            child(object, fact)
+        }
+        Fact::Emitted {
+            place,
+            event_type,
+            subject,
+            data,
+        } => object
+            .place(*place)
+            .text("event_type", event_type)
+            .maybe(subject.as_deref(), |o, subject| o.text("subject", subject))
+            .payload("data", data),
+        Fact::Continued { place, output } => object
+            .place(*place)
+            .maybe(output.as_ref(), |o, output| o.payload("output", output)),
         Fact::AbortDecided(reason) => abort_decided(object, reason),
-        Fact::Settling { step, until } => object.step(*step).time("until_us", *until),
         Fact::CancelPending { by, reason } => object.text("by", by).text("reason", reason),
-        Fact::CancelDropped | Fact::Compensated => object,
         Fact::LateResult { ended, leak } => attempt_ended(object.number("leak", *leak), ended),
         Fact::IncidentOpened(incident) => incident_opened(object, incident),
-        Fact::IncidentClosed { step, operation } => about(object, *step, *operation),
+        Fact::IncidentClosed { place, operation } => about(object, *place, *operation),
+        Fact::Operated(operated) => self::operated(object, operated),
         Fact::Completed { output } => object.payload("output", output),
     }
     .end();
+}
+
+fn signal<'a>(object: Object<'a>, fact: &Fact) -> Object<'a> {
+    match fact {
+        Fact::SignalAwaited { place, until } => object
+            .place(*place)
+            .maybe(*until, |o, until| o.time("until_us", until)),
+        Fact::SignalReceived(signal) => object
+            .number("number", signal.number)
+            .text("signal", &signal.signal)
+            .text("by", &signal.by)
+            .maybe(signal.dedupe_id.as_deref(), |o, id| o.text("dedupe_id", id))
+            .payload("payload", &signal.payload),
+        Fact::SignalConsumed { place, number } => object.place(*place).number("number", *number),
+        Fact::SignalUnconsumed { number } => object.number("number", *number),
+        _ => object,
+    }
+}
+
+fn child<'a>(object: Object<'a>, fact: &Fact) -> Object<'a> {
+    match fact {
+        Fact::ChildRequested(requested) => object
+            .place(requested.place)
+            .round(requested.round)
+            .text("name", &requested.name)
+            .maybe(requested.key.as_deref(), |o, key| o.text("key", key))
+            .payload("input", &requested.input),
+        Fact::ChildPinned {
+            place,
+            round,
+            child,
+            revision,
+            hash,
+        } => object
+            .place(*place)
+            .round(*round)
+            .text("child", &child.to_string())
+            .number("revision", *revision)
+            .text("hash", &hash.to_string()),
+        Fact::ChildEnded {
+            place,
+            round,
+            operation,
+            outcome,
+        } => child_outcome(object.operation_at(*place, *operation, *round), outcome),
+        _ => object,
+    }
+}
+
+fn child_outcome<'a>(object: Object<'a>, outcome: &ChildOutcome) -> Object<'a> {
+    match outcome {
+        ChildOutcome::Completed { output } => {
+            object.text("outcome", COMPLETED).payload("output", output)
+        }
+        ChildOutcome::Compensated { code, message } => {
+            object.text("outcome", COMPENSATED).error(code, message)
+        }
+        ChildOutcome::Refused { code, message } => {
+            object.text("outcome", REFUSED).error(code, message)
+        }
+        ChildOutcome::Terminated { message } => {
+            object.text("outcome", TERMINATED).text("message", message)
+        }
+    }
+}
+
+fn operated<'a>(object: Object<'a>, operated: &Operated) -> Object<'a> {
+    let object = object
+        .text("by", &operated.by)
+        .text("reason", &operated.reason)
+        .text("act", operated.act.as_str());
+    match &operated.act {
+        Act::Retry {
+            place,
+            operation,
+            input,
+        } => object
+            .place(*place)
+            .operation(*operation)
+            .maybe(input.as_ref(), |o, input| o.payload("input", input)),
+        Act::Skip { place } | Act::ResolveAbsent { place } => object.place(*place),
+        Act::Resolve {
+            place,
+            operation,
+            output,
+        } => object
+            .place(*place)
+            .operation(*operation)
+            .payload("output", output),
+        Act::Compensate | Act::Pause | Act::Resume | Act::Terminate => object,
+    }
 }
 
 fn started<'a>(object: Object<'a>, started: &Started) -> Object<'a> {
@@ -79,6 +200,17 @@ fn started<'a>(object: Object<'a>, started: &Started) -> Object<'a> {
         .number("revision", started.revision)
         .text("hash", &started.hash.to_string())
         .maybe(started.key.as_deref(), |o, key| o.text("key", key))
+        .maybe(started.ordering_key.as_deref(), |o, key| {
+            o.text("ordering_key", key)
+        })
+        .maybe(started.concurrency_max, |o, max| {
+            o.number("concurrency_max", max)
+        })
+        .maybe(started.parent.as_ref(), |mut o, parent| {
+            o.name("parent");
+            parent_object(o.out, parent);
+            o
+        })
         .maybe(started.traceparent.as_deref(), |o, text| {
             o.text("traceparent", text)
         })
@@ -88,10 +220,19 @@ fn started<'a>(object: Object<'a>, started: &Started) -> Object<'a> {
         .payload("input", &started.input)
 }
 
+fn parent_object(out: &mut Vec<u8>, parent: &Parent) {
+    Object::begin(out)
+        .text("saga", &parent.saga.to_string())
+        .text("step", &parent.step)
+        .item(parent.item)
+        .round(parent.round)
+        .number("depth", parent.depth)
+        .end();
+}
+
 fn attempt_ended<'a>(object: Object<'a>, ended: &AttemptEnded) -> Object<'a> {
     let object = object
-        .step(ended.step)
-        .operation(ended.operation)
+        .operation_at(ended.place, ended.operation, ended.round)
         .number("attempt", ended.attempt)
         .text("outcome", ended.outcome.as_str());
     let object = outcome(object, &ended.outcome);
@@ -112,13 +253,13 @@ fn outcome<'a>(object: Object<'a>, outcome: &Outcome) -> Object<'a> {
         Outcome::Unusable { code, message }
         | Outcome::Rejected { code, message }
         | Outcome::Fatal { code, message }
-        | Outcome::Unknown { code, message } => object.text("code", code).text("message", message),
+        | Outcome::Unknown { code, message } => object.error(code, message),
         Outcome::Failed {
             code,
             message,
             retry_after,
         } => {
-            let object = object.text("code", code).text("message", message);
+            let object = object.error(code, message);
             // Nanoseconds in a u64 last for 584 years; longer than any bound on it.
             object.maybe(*retry_after, |o, after| {
                 o.number(
@@ -127,7 +268,7 @@ fn outcome<'a>(object: Object<'a>, outcome: &Outcome) -> Object<'a> {
                 )
             })
         }
-        Outcome::NothingToUndo | Outcome::Superseded => object,
+        Outcome::NothingToUndo | Outcome::Superseded | Outcome::Absent => object,
     }
 }
 
@@ -135,33 +276,29 @@ fn abort_decided<'a>(object: Object<'a>, reason: &AbortReason) -> Object<'a> {
     let object = object.text("cause", reason.kind());
     match reason {
         AbortReason::StepFailed {
-            step,
+            place,
             code,
             message,
-        } => object
-            .step(*step)
-            .text("code", code)
-            .text("message", message),
-        AbortReason::Cancelled { by, reason } => object.text("by", by).text("reason", reason),
-        AbortReason::OutputInvalid { code, message } => {
-            object.text("code", code).text("message", message)
+        } => object.place(*place).error(code, message),
+        AbortReason::DeadlineExceeded => object,
+        AbortReason::Cancelled { by, reason } | AbortReason::Operator { by, reason } => {
+            object.text("by", by).text("reason", reason)
         }
+        AbortReason::OutputInvalid { code, message }
+        | AbortReason::ParentAborted { code, message } => object.error(code, message),
     }
 }
 
 fn incident_opened<'a>(object: Object<'a>, incident: &Incident) -> Object<'a> {
-    about(object, incident.step, incident.operation)
+    about(object, incident.place, incident.operation)
         .text("reason", incident.reason.as_str())
+        .maybe(incident.code.as_deref(), |o, code| o.text("code", code))
         .text("message", &incident.message)
 }
 
-fn about(
-    object: Object<'_>,
-    step: Option<StepIndex>,
-    operation: Option<OperationKind>,
-) -> Object<'_> {
+fn about(object: Object<'_>, place: Option<Place>, operation: Option<OperationKind>) -> Object<'_> {
     object
-        .maybe(step, Object::step)
+        .maybe(place, Object::place)
         .maybe(operation, Object::operation)
 }
 
@@ -214,6 +351,39 @@ impl<'a> Object<'a> {
 
     fn time(self, name: &str, time: Time) -> Self {
         self.number(name, time.as_micros())
+    }
+
+    fn texts(mut self, name: &str, texts: &[String]) -> Self {
+        self.name(name);
+        serde_json::to_writer(&mut *self.out, texts)
+            .expect("writing strings to memory cannot fail");
+        self
+    }
+
+    fn error(self, code: &str, message: &str) -> Self {
+        self.text("code", code).text("message", message)
+    }
+
+    fn operation_at(self, place: Place, operation: OperationKind, round: u32) -> Self {
+        self.place(place).operation(operation).round(round)
+    }
+
+    fn place(self, place: Place) -> Self {
+        self.step(place.step).item(place.item)
+    }
+
+    /// The step itself is what most facts are about.
+    fn item(self, item: u32) -> Self {
+        self.maybe((item != 0).then_some(item), |o, item| {
+            o.number("item", item)
+        })
+    }
+
+    /// Only an operator begins another round.
+    fn round(self, round: u32) -> Self {
+        self.maybe((round != 0).then_some(round), |o, round| {
+            o.number("round", round)
+        })
     }
 
     fn step(self, step: StepIndex) -> Self {

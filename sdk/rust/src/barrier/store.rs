@@ -149,6 +149,8 @@ impl Row {
                 FailKind::Fatal => State::Fatal,
                 FailKind::Failed => return None,
             },
+            // An answer to a question is nothing to record.
+            Outcome::Absent => return None,
         };
         let mut row = Self::new(state, attempt, action);
         match outcome {
@@ -157,7 +159,7 @@ impl Row {
                 row.code.clone_from(&fail.code);
                 row.message.clone_from(&fail.message);
             }
-            Outcome::NothingToUndo | Outcome::Superseded => {}
+            Outcome::NothingToUndo | Outcome::Superseded | Outcome::Absent => {}
         }
         Some(row)
     }

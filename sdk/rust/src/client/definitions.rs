@@ -81,4 +81,22 @@ impl Client {
         })
         .await
     }
+
+    /// Deletes a revision that no saga in flight is pinned to.
+    ///
+    /// # Errors
+    /// Whatever the server answers; with sagas in flight that is `FAILED_PRECONDITION`.
+    pub async fn delete_definition(
+        &self,
+        definition: &str,
+        revision: u32,
+    ) -> Result<(), ClientError> {
+        let name = self.definition_name(definition);
+        let answer = self.repeat(true, || {
+            let (mut definitions, name) = (self.definitions.clone(), name.clone());
+            let message = v1::DeleteDefinitionRequest { name, revision };
+            async move { definitions.delete_definition(message).await }
+        });
+        answer.await.map(|_| ())
+    }
 }

@@ -3,12 +3,14 @@
 
 mod definitions;
 mod error;
+mod operators;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use amends_proto::v1;
 use amends_proto::v1::definition_service_client::DefinitionServiceClient;
+use amends_proto::v1::operator_service_client::OperatorServiceClient;
 use amends_proto::v1::saga_service_client::SagaServiceClient;
 use serde::Serialize;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -16,6 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 pub use crate::client::error::{ClientError, FieldViolation, RpcError};
+pub use crate::client::operators::{BatchAct, IncidentOptions};
 
 use crate::backoff::Backoff;
 use crate::outcome::duration_into_wire;
@@ -26,6 +29,7 @@ use crate::participant::endpoint;
 pub struct Client {
     sagas: SagaServiceClient<Channel>,
     definitions: DefinitionServiceClient<Channel>,
+    operators: OperatorServiceClient<Channel>,
     namespace: String,
     retry_for: Duration,
 }
@@ -117,10 +121,12 @@ impl Client {
         // The payloads of a saga's 500 steps do not fit tonic's 4 MiB.
         let message_bytes_max = 64 << 20;
         let sagas = SagaServiceClient::new(channel.clone());
-        let definitions = DefinitionServiceClient::new(channel);
+        let definitions = DefinitionServiceClient::new(channel.clone());
+        let operators = OperatorServiceClient::new(channel);
         Self {
             sagas: sagas.max_decoding_message_size(message_bytes_max),
             definitions: definitions.max_decoding_message_size(message_bytes_max),
+            operators: operators.max_decoding_message_size(message_bytes_max),
             namespace: "default".to_owned(),
             retry_for: Duration::from_secs(30),
         }

@@ -76,9 +76,16 @@ async fn perform(attempt: Attempt) -> Answer {
         return Answer::fail(Fail::fatal("NO_SUCH_OPERATION").message(text));
     };
     let deadline = context.deadline();
-    let mut handler = pin!(action.invoke(context, input));
-    if let Ok(answer) = tokio::time::timeout_at(deadline.into(), &mut handler).await {
-        return answer;
+    let mut handler = pin!(action.invoke(context.clone(), input));
+    let mut lost = pin!(tokio::time::sleep_until(deadline.into()));
+    let mut beats = Beats::new(&context);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut handler => return answer,
+            () = &mut lost => break,
+            () = beats.next() => context.heartbeat(),
+        }
     }
     cancellation.cancel();
     match tokio::time::timeout(abandon_after, handler).await {
@@ -89,3 +96,29 @@ async fn perform(attempt: Attempt) -> Answer {
         ),
     }
 }
+
+/// The times to say that an attempt is under way: three within its heartbeat timeout, none without one.
+struct Beats(Option<tokio::time::Interval>);
+
+impl Beats {
+    fn new(context: &Context) -> Self {
+        Self(context.heartbeat_timeout().map(|timeout| {
+            let period = (timeout / 3).max(HEARTBEAT_MIN);
+            let mut interval =
+                tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            interval
+        }))
+    }
+
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+const HEARTBEAT_MIN: Duration = Duration::from_millis(10);

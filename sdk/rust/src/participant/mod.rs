@@ -139,6 +139,18 @@ impl Participant {
         self.serve(name, Action::new(handler))
     }
 
+    /// Serves an async function that tells whether an action had its effect; see [`Action::query`].
+    #[must_use]
+    pub fn query<F, R, I, O>(self, name: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Context, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<O>, Fail>> + Send + 'static,
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+    {
+        self.serve(name, Action::query(handler))
+    }
+
     /// Serves an action made elsewhere, such as one behind a barrier.
     #[must_use]
     pub fn serve(mut self, name: impl Into<String>, action: Action) -> Self {

@@ -1,0 +1,87 @@
+//! Retention: a bounded number of sagas of one shard, all that is theirs in one transaction. Why rows of a journal are
+//! counted or blanked is said at [`Tail`](amends_store::Tail).
+
+use amends_core::key::hash_128;
+use amends_core::{ShardId, Time};
+use amends_store::Error;
+use sqlx::postgres::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::failure::unavailable;
+use crate::lane::shard_number;
+use crate::rows::{self, Expired};
+use crate::timestamp::Timestamp;
+use crate::{count, sql};
+
+pub(crate) async fn expire(
+    readers: &PgPool,
+    shard: ShardId,
+    now: Time,
+    limit: usize,
+) -> Result<u64, Error> {
+    let mut transaction = readers.begin().await.map_err(unavailable(EXPIRING))?;
+    let expired = expired(&mut transaction, shard, now, limit).await?;
+    if !expired.is_empty() {
+        delete(&mut transaction, shard, &expired)
+            .await
+            .map_err(unavailable(EXPIRING))?;
+    }
+    transaction.commit().await.map_err(unavailable(EXPIRING))?;
+    Ok(expired.len() as u64)
+}
+
+async fn expired(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    now: Time,
+    limit: usize,
+) -> Result<Vec<Expired>, Error> {
+    sqlx::raw_sql(sql::EXPIRY_SESSION)
+        .execute(&mut *connection)
+        .await
+        .map_err(unavailable(EXPIRING))?;
+    sqlx::query(sql::EXPIRY_LOCK)
+        .bind(shard_number(shard))
+        .execute(&mut *connection)
+        .await
+        .map_err(unavailable(EXPIRING))?;
+    let rows = sqlx::query(sql::EXPIRED)
+        .bind(shard_number(shard))
+        .bind(Timestamp(now))
+        .bind(count(limit))
+        .fetch_all(connection)
+        .await
+        .map_err(unavailable(EXPIRING))?;
+    rows.iter().map(rows::expired).collect()
+}
+
+async fn delete(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    expired: &[Expired],
+) -> sqlx::Result<()> {
+    let sagas: Vec<Uuid> = expired.iter().map(|it| it.saga.as_uuid()).collect();
+    let keyed: Vec<(&Expired, [u8; 16])> = (expired.iter())
+        .filter_map(|it| Some((it, hash_128(it.key.as_ref()?.as_bytes()).0)))
+        .collect();
+    let of_keys = |column: fn(&Expired) -> &str| -> Vec<&str> {
+        keyed.iter().map(|(it, _)| column(it)).collect()
+    };
+    sqlx::query(sql::EXPIRE)
+        .bind(shard_number(shard))
+        .bind(sagas)
+        .bind(of_keys(|it| &it.namespace))
+        .bind(of_keys(|it| &it.definition))
+        .bind(keyed.iter().map(|(_, hash)| &hash[..]).collect::<Vec<_>>())
+        .bind(
+            keyed
+                .iter()
+                .map(|(it, _)| it.saga.as_uuid())
+                .collect::<Vec<_>>(),
+        )
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+const EXPIRING: &str = "deleting expired sagas";
