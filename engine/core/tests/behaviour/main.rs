@@ -3,14 +3,18 @@
 //! Each case is a definition, a script of what participants answer, and the facts that have to be recorded.
 
 mod pump;
+mod story;
 
 mod abort;
 mod children;
+mod deadline;
 mod doubt;
 mod family;
 mod forward;
 mod items;
+mod operators;
 mod orders;
+mod queries;
 mod races;
 mod random;
 mod recovery;
