@@ -20,6 +20,7 @@ mod recovery;
 mod routes;
 mod shards;
 mod sleeping;
+mod story;
 mod turns;
 mod waiting;
 mod wild;
