@@ -21,6 +21,7 @@ mod recovery;
 mod routes;
 mod shards;
 mod sleeping;
+mod story;
 mod turns;
 mod waiting;
 mod wild;
