@@ -5,6 +5,9 @@ mod charge;
 pub(crate) mod compile;
 #[cfg(feature = "document")]
 pub(crate) mod hints;
+#[cfg(feature = "document")]
+mod outside;
+mod pattern;
 pub(crate) mod reference;
 #[cfg(feature = "document")]
 pub(crate) mod sort;
@@ -24,6 +27,7 @@ use cel::{Context, ExecutionError, IdedExpr};
 use crate::json::{self, Reader};
 use crate::limits::{KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX};
 use crate::payload::Payload;
+use pattern::Pattern;
 use reference::{Projection, Reference};
 use value::{NoJson, Scalar};
 
@@ -47,8 +51,18 @@ impl std::fmt::Debug for Expression {
 enum Program {
     /// A path and nothing else: the first of the references.
     Path,
-    /// Anything else: the rewritten syntax tree, and what has to be read of each root.
-    Cel(Box<IdedExpr>, Vec<(String, Projection)>),
+    /// Anything else.
+    Cel(Box<Rewritten>),
+}
+
+/// An expression as it is evaluated.
+struct Rewritten {
+    /// The syntax tree, with the calls that charge.
+    tree: IdedExpr,
+    /// What has to be read of each root.
+    roots: Vec<(String, Projection)>,
+    /// The patterns of `matches`.
+    patterns: Vec<Pattern>,
 }
 
 impl Expression {
@@ -154,8 +168,8 @@ impl Expression {
     fn write_json(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), EvaluationError> {
         match &self.program {
             Program::Path => out.push_str(&self.look_up(scope)?),
-            Program::Cel(tree, roots) => {
-                self.resolve(tree, roots, scope, |value| value::write_json(value, out, 0))?
+            Program::Cel(rewritten) => {
+                self.resolve(rewritten, scope, |value| value::write_json(value, out, 0))?
             }
         }
         if out.len() > PAYLOAD_BYTES_MAX {
@@ -170,7 +184,10 @@ impl Expression {
             Ok(other) if other == "null" => {
                 return Err(self.failed("null cannot stand inside text"));
             }
-            Ok(text) | Err(text) => out.push_str(&text),
+            Ok(text) | Err(text) => {
+                charge::debit_copy(text.len()).map_err(|_| self.cost_exceeded())?;
+                out.push_str(&text);
+            }
         }
         if out.len() > PAYLOAD_BYTES_MAX {
             return Err(too_large());
@@ -180,8 +197,8 @@ impl Expression {
 
     /// The value without parts: a string is the error, all others come as JSON.
     fn scalar(&self, scope: &Scope<'_>) -> Result<Result<String, String>, EvaluationError> {
-        let (tree, roots) = match &self.program {
-            Program::Cel(tree, roots) => (tree, roots),
+        let rewritten = match &self.program {
+            Program::Cel(rewritten) => rewritten,
             Program::Path => {
                 let text = self.look_up(scope)?;
                 let mut reader = Reader::new(&text);
@@ -198,7 +215,7 @@ impl Expression {
             }
         };
         let mut scalar = Ok(String::new());
-        self.resolve(tree, roots, scope, |value| {
+        self.resolve(rewritten, scope, |value| {
             scalar = match value::scalar(value)? {
                 Scalar::Text(text) => Err(text.into_owned()),
                 Scalar::Other(text) => Ok(text.into_owned()),
@@ -224,13 +241,12 @@ impl Expression {
     /// Evaluates the tree and hands the value to `take`.
     fn resolve(
         &self,
-        tree: &IdedExpr,
-        roots: &[(String, Projection)],
+        rewritten: &Rewritten,
         scope: &Scope<'_>,
         take: impl FnOnce(&dyn Val) -> Result<(), NoJson>,
     ) -> Result<(), EvaluationError> {
         let mut context = Context::with_env(charge::ENV.clone());
-        for (root, wanted) in roots {
+        for (root, wanted) in &rewritten.roots {
             let bytes = reference::bytes_of(scope, root, |id| wanted.field(id).is_some());
             charge::debit_scan(bytes).map_err(|_| self.cost_exceeded())?;
             let value = reference::root_value(scope, root, wanted).map_err(|error| {
@@ -241,11 +257,14 @@ impl Expression {
             })?;
             context.add_variable_as_val(root.as_str(), value);
         }
-        let value = cel::Value::resolve_val(tree, &context);
+        for (nth, pattern) in rewritten.patterns.iter().enumerate() {
+            context.add_variable_as_val(pattern::variable(nth), Box::new(pattern.clone()));
+        }
+        let value = cel::Value::resolve_val(&rewritten.tree, &context);
         if charge::exhausted() {
             return Err(self.cost_exceeded());
         }
-        let value = value.map_err(|error| self.failed(&explain(&error)))?;
+        let value = value.map_err(|error| self.failed(&explain(&error, &self.source)))?;
         match take(value.as_ref()) {
             Ok(()) => Ok(()),
             Err(NoJson::Kind(error)) => Err(self.failed(&error)),
@@ -345,6 +364,9 @@ impl Mapping {
                         }
                     }
                     json::write_string(&mut out, &text);
+                    if out.len() > PAYLOAD_BYTES_MAX {
+                        return Err(too_large());
+                    }
                 }
             }
         }
@@ -447,10 +469,14 @@ fn too_large() -> EvaluationError {
     }
 }
 
-/// An error of the crate in our words: without payload data, and the same on each run.
-fn explain(error: &ExecutionError) -> String {
+/// An error of the crate in our words: without payload data, and the same on each run. A key that is not in the source was
+/// computed, and may be payload data.
+fn explain(error: &ExecutionError, source: &str) -> String {
     match error {
-        ExecutionError::NoSuchKey(key) => format!("no field `{}`", json::shortened(key)),
+        ExecutionError::NoSuchKey(key) if source.contains(key.as_str()) => {
+            format!("no field `{}`", json::shortened(key))
+        }
+        ExecutionError::NoSuchKey(_) => "there is no field of the computed name".into(),
         ExecutionError::NoSuchOverload(error) => format!(
             "`{}` does not work on ({})",
             readable(error.function()),
@@ -474,7 +500,15 @@ fn explain(error: &ExecutionError) -> String {
             right.type_of()
         ),
         ExecutionError::FunctionError { function, message } => {
-            let message = json::shortened(message);
+            let message = match function.as_str() {
+                // The crate quotes what it was given.
+                "duration" => "not a duration, such as `1h30m`, or one out of range".into(),
+                "timestamp" => {
+                    "not a timestamp, such as `2026-01-02T03:04:05Z`, or one out of range".into()
+                }
+                "timezone" => "not a time zone, such as `Europe/Berlin` or `+01:00`".into(),
+                _ => json::shortened(message),
+            };
             match readable(function) {
                 "" => message.into_owned(),
                 function => format!("{function}(): {message}"),

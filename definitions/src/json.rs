@@ -89,7 +89,10 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
         out.push_str(&text[from..at]);
         from = at + 1;
         if escape.is_empty() {
-            out.push_str(&format!("\\u{byte:04x}"));
+            out.push_str("\\u00");
+            for digit in [byte >> 4, byte & 0xf] {
+                out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+            }
         } else {
             out.push_str(escape);
         }
@@ -214,9 +217,9 @@ impl<'a> Reader<'a> {
         let first = self.peek();
         let start = self.at;
         match first {
-            Some(b'"') => drop(self.string()?),
+            Some(b'"') => self.skip_string()?,
             Some(b'{' | b'[') => self.skip_container()?,
-            Some(b'-' | b'0'..=b'9') => drop(self.number()?),
+            Some(b'-' | b'0'..=b'9') => self.skip_number(),
             _ => drop(self.word()?),
         }
         Ok(&self.text[start..self.at])
@@ -270,7 +273,7 @@ impl<'a> Reader<'a> {
             return Ok(false);
         }
         loop {
-            if self.key()? == key {
+            if self.key_is(key)? {
                 return Ok(true);
             }
             self.skip()?;
@@ -304,6 +307,53 @@ impl<'a> Reader<'a> {
             return self.fault("`:` is expected");
         }
         Ok(key)
+    }
+
+    /// Takes a key and its colon, and compares it. Most keys have no escape, and need no copy.
+    fn key_is(&mut self, wanted: &str) -> Result<bool, Fault> {
+        if self.peek() != Some(b'"') {
+            return self.fault("a key in quotes is expected");
+        }
+        let start = self.at;
+        self.skip_string()?;
+        let raw = &self.text[start + 1..self.at - 1];
+        let is = if raw.contains('\\') {
+            self.at = start;
+            self.string()? == wanted
+        } else {
+            raw == wanted
+        };
+        if !self.take(b':') {
+            return self.fault("`:` is expected");
+        }
+        Ok(is)
+    }
+
+    /// Goes behind the string that begins here, in a text that was checked before.
+    fn skip_string(&mut self) -> Result<(), Fault> {
+        let start = self.at + 1;
+        let mut from = start;
+        while let Some(found) = self.text[from..].find('"') {
+            let quote = from + found;
+            let before = self.text[start..quote].bytes().rev();
+            if before.take_while(|byte| *byte == b'\\').count() % 2 == 0 {
+                self.at = quote + 1;
+                return Ok(());
+            }
+            from = quote + 1;
+        }
+        self.at = self.text.len();
+        self.fault("the text ends inside a string")
+    }
+
+    /// Goes behind the number that begins here, in a text that was checked before.
+    fn skip_number(&mut self) {
+        while matches!(
+            self.byte(),
+            Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')
+        ) {
+            self.at += 1;
+        }
     }
 
     fn escaped_string(&mut self, start: usize) -> Result<Cow<'a, str>, Fault> {
@@ -388,7 +438,7 @@ impl<'a> Reader<'a> {
         loop {
             match self.byte() {
                 Some(b'"') => {
-                    drop(self.string()?);
+                    self.skip_string()?;
                     continue;
                 }
                 Some(b'{' | b'[') => depth += 1,

@@ -45,11 +45,16 @@ pub const EXPRESSION_UNITS_MAX: u64 = 200_000;
 /// Bytes compared or copied that cost one unit.
 pub const EXPRESSION_UNIT_BYTES: usize = 64;
 /// Bytes searched that cost one unit.
-pub const EXPRESSION_SCAN_BYTES: usize = 1024;
-/// What one `matches` with the simplest pattern costs in units: its pattern is compiled each time.
-pub const EXPRESSION_MATCH_UNITS: u32 = 500;
+pub const EXPRESSION_SCAN_BYTES: usize = 128;
+/// Steps of a `matches` that cost one unit. A step is one byte of the text, for one byte of the pattern, as often as the
+/// pattern's counts (`{n,m}`) repeat it: that bounds what the slowest of patterns does, and the linear engine never does more.
+pub const EXPRESSION_MATCH_STEPS: u64 = 64;
 /// The pattern of a `matches`.
 pub const EXPRESSION_PATTERN_BYTES_MAX: usize = 128;
+/// What one compiled pattern of a `matches` may take of memory: it is kept as long as its definition.
+pub const EXPRESSION_PATTERN_MEMORY_BYTES_MAX: usize = 256 * 1024;
+/// What a pattern of a `matches` may take of memory while it searches: it is kept as well.
+pub const EXPRESSION_PATTERN_CACHE_BYTES_MAX: usize = 128 * 1024;
 /// Uses of `matches` in a definition: checking compiles each pattern.
 pub const DEFINITION_PATTERNS_MAX: u32 = 100;
 /// Patterns in all the schemas of a definition together.

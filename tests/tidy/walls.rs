@@ -79,10 +79,11 @@ const ROOMS: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that live behind a wall, and the rooms inside of it. A name that ends in `*` stands for all that begin so.
-const WALLS: [(&str, &[&str]); 20] = [
+const WALLS: [(&str, &[&str]); 21] = [
     ("petgraph", &["amends-definitions"]),
     ("cel", &["amends-definitions"]),
     ("jsonschema", &["amends-definitions"]),
+    ("regex", &["amends-definitions"]),
     ("serde-saphyr", &["amends-definitions"]),
     ("granit-parser", &["amends-definitions"]),
     ("annotate-snippets", &["amends-definitions"]),

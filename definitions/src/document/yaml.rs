@@ -265,6 +265,12 @@ impl Tree<'_> {
     }
 
     fn scalar(&mut self, text: String, style: Style, span: Range<usize>) -> Option<()> {
+        if text.contains('\0') {
+            self.report
+                .error("ENCODING", "a text holds the character U+0000", span)
+                .help("neither payloads nor databases can hold it: leave it out");
+            return None;
+        }
         if let Some(Open {
             collection: Collection::Map { keys, key, .. },
             ..

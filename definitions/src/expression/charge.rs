@@ -12,6 +12,7 @@ use cel::common::types::{
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
+use super::pattern::Pattern;
 use super::value::BigInteger;
 use crate::limits::{EXPRESSION_SCAN_BYTES, EXPRESSION_UNIT_BYTES, EXPRESSION_UNITS_MAX};
 
@@ -20,8 +21,8 @@ use crate::limits::{EXPRESSION_SCAN_BYTES, EXPRESSION_UNIT_BYTES, EXPRESSION_UNI
 pub(super) const CHARGE: &str = "amends_charge";
 /// `amends_weigh(value)`: pays for looking at a whole value.
 pub(super) const WEIGH: &str = "amends_weigh";
-/// `amends_toll(value, units)`: pays a fixed price.
-pub(super) const TOLL: &str = "amends_toll";
+/// `amends_matches(text, pattern)`: pays for the search, and makes it.
+pub(super) const MATCHES: &str = "amends_matches";
 /// `amends_index(container, index)`: `container[index]`, without a copy of the container in the error.
 pub(super) const INDEX: &str = "amends_index";
 
@@ -31,7 +32,7 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let declared = env
         .add_overload(CHARGE, CHARGE, vec![DYN_TYPE, INT_TYPE], charge)
         .and_then(|()| env.add_overload(WEIGH, WEIGH, vec![DYN_TYPE], weigh))
-        .and_then(|()| env.add_overload(TOLL, TOLL, vec![DYN_TYPE, INT_TYPE], toll))
+        .and_then(|()| env.add_overload(MATCHES, MATCHES, vec![DYN_TYPE, DYN_TYPE], matches))
         .and_then(|()| env.add_overload(INDEX, INDEX, vec![DYN_TYPE, DYN_TYPE], index));
     declared.expect("the names are our own, each is declared once");
     Arc::new(env)
@@ -65,6 +66,11 @@ pub(super) fn debit(units: u64) -> Result<(), ExecutionError> {
 /// Takes what searching a payload costs.
 pub(super) fn debit_scan(bytes: usize) -> Result<(), ExecutionError> {
     debit(1 + (bytes / EXPRESSION_SCAN_BYTES) as u64)
+}
+
+/// Takes what copying bytes costs.
+pub(super) fn debit_copy(bytes: usize) -> Result<(), ExecutionError> {
+    debit(1 + units_of(bytes))
 }
 
 /// If the budget was met since [`begin`]. CEL absorbs errors (`error || true`), so success does not tell.
@@ -109,14 +115,19 @@ fn weigh<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Execut
     Ok(value)
 }
 
-fn toll<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let units = args.pop().and_then(|units| integer(units.as_ref()));
-    debit(
-        units
-            .and_then(|units| u64::try_from(units).ok())
-            .unwrap_or(1),
-    )?;
-    args.pop().ok_or(ExecutionError::MissingArgumentOrTarget)
+fn matches<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let pattern = args.pop().ok_or(ExecutionError::MissingArgumentOrTarget)?;
+    let text = args.pop().ok_or(ExecutionError::MissingArgumentOrTarget)?;
+    let (Some(searched), Some(pattern)) = (
+        text.downcast_ref::<CelString<'_>>(),
+        pattern.downcast_ref::<Pattern>(),
+    ) else {
+        let types = vec![text.get_type().name().to_owned(), "string".to_owned()];
+        return Err(ExecutionError::no_such_overload("matches", types));
+    };
+    debit(pattern.units(searched.inner()))?;
+    let found = pattern.is_match(searched.inner());
+    Ok(CowVal::owned(CelBool::from(found)))
 }
 
 fn index<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
@@ -199,12 +210,11 @@ fn order(a: &dyn Val, b: &dyn Val) -> Ordering {
     if rank_a != rank_b {
         return rank_a.cmp(&rank_b);
     }
-    let text = |key: &dyn Val| {
-        key.downcast_ref::<CelString<'_>>()
-            .map(|key| key.inner().to_owned())
-    };
-    match (text(a), text(b)) {
-        (Some(a), Some(b)) => a.cmp(&b),
+    match (
+        a.downcast_ref::<CelString<'_>>(),
+        b.downcast_ref::<CelString<'_>>(),
+    ) {
+        (Some(a), Some(b)) => a.inner().cmp(b.inner()),
         _ => a
             .as_comparer()
             .and_then(|a| a.compare(b).ok())

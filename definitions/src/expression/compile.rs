@@ -8,12 +8,13 @@ use cel::common::ast::{
 };
 use cel::common::types::CelInt;
 
-use super::charge::{CHARGE, ENV, INDEX, TOLL, WEIGH};
+use super::charge::{CHARGE, INDEX, MATCHES, WEIGH};
+use super::pattern::{self, Pattern};
 use super::reference::{Projection, Reference};
 use super::sort;
 use super::syntax::{self, Syntax};
-use super::{Expression, Program};
-use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_MATCH_UNITS};
+use super::{Expression, Program, Rewritten};
+use crate::limits::EXPRESSION_BYTES_MAX;
 
 /// Why a text is not an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +60,14 @@ impl Expression {
             );
             return Err(fault("EXPRESSION_TOO_LONG", message, 0..source.len()));
         }
+        if source.contains('\0') {
+            return Err(fault("EXPRESSION_SYNTAX", syntax::NUL, 0..source.len()));
+        }
         let Syntax {
             mut tree,
             references,
             variables,
+            patterns,
         } = syntax::parse(source)?;
         let is_path = matches!(references.as_slice(), [only] if !only.test)
             && syntax::path_of(&tree).is_some();
@@ -70,8 +75,12 @@ impl Expression {
         let program = if is_path {
             Program::Path
         } else {
-            rewrite(&mut tree);
-            Program::Cel(Box::new(tree), projections(&references))
+            rewrite(&mut tree, &patterns);
+            Program::Cel(Box::new(Rewritten {
+                roots: projections(&references),
+                tree,
+                patterns,
+            }))
         };
         Ok(Self {
             source: source.to_owned(),
@@ -106,34 +115,34 @@ fn projections(references: &[Reference]) -> Vec<(String, Projection)> {
 }
 
 /// Rewrites a tree so that its evaluation pays. Nesting was bounded before, so recursion is.
-fn rewrite(expr: &mut IdedExpr) {
+fn rewrite(expr: &mut IdedExpr, patterns: &[Pattern]) {
     match &mut expr.expr {
-        Expr::Call(call) => rewrite_call(call),
-        Expr::Select(select) => rewrite(&mut select.operand),
+        Expr::Call(call) => rewrite_call(call, patterns),
+        Expr::Select(select) => rewrite(&mut select.operand, patterns),
         Expr::List(ListExpr { elements, .. }) => {
             for element in elements {
-                rewrite(element);
+                rewrite(element, patterns);
                 weigh(element);
             }
         }
         Expr::Map(map) => {
             for entry in &mut map.entries {
                 if let EntryExpr::MapEntry(entry) = &mut entry.expr {
-                    rewrite(&mut entry.key);
-                    rewrite(&mut entry.value);
+                    rewrite(&mut entry.key, patterns);
+                    rewrite(&mut entry.value, patterns);
                     weigh(&mut entry.value);
                 }
             }
         }
         Expr::Comprehension(comprehension) => {
-            rewrite(&mut comprehension.iter_range);
+            rewrite(&mut comprehension.iter_range, patterns);
             for part in [
                 &mut comprehension.accu_init,
                 &mut comprehension.loop_cond,
                 &mut comprehension.loop_step,
                 &mut comprehension.result,
             ] {
-                rewrite(part);
+                rewrite(part, patterns);
             }
             let body = nodes(&comprehension.loop_cond) + nodes(&comprehension.loop_step);
             wrap(&mut comprehension.iter_range, CHARGE, Some(body));
@@ -142,9 +151,9 @@ fn rewrite(expr: &mut IdedExpr) {
     }
 }
 
-fn rewrite_call(call: &mut CallExpr) {
+fn rewrite_call(call: &mut CallExpr, patterns: &[Pattern]) {
     for arg in call.target.as_deref_mut().into_iter().chain(&mut call.args) {
-        rewrite(arg);
+        rewrite(arg, patterns);
     }
     match call.func_name.as_str() {
         operators::CONDITIONAL
@@ -156,6 +165,7 @@ fn rewrite_call(call: &mut CallExpr) {
             INDEX.clone_into(&mut call.func_name);
             return;
         }
+        "matches" => return rewrite_matches(call, patterns),
         // An accumulator grows by appending, which the interpreter does in place if it sees this very shape.
         operators::ADD if call.args.first().is_some_and(is_internal) => return,
         _ => {}
@@ -163,24 +173,23 @@ fn rewrite_call(call: &mut CallExpr) {
     for arg in call.target.as_deref_mut().into_iter().chain(&mut call.args) {
         weigh(arg);
     }
-    if call.func_name == "matches"
-        && let Some(target) = call.target.as_deref_mut()
-        && let Some(Expr::Literal(LiteralValue::String(pattern))) =
-            call.args.first().map(|pattern| &pattern.expr)
-    {
-        wrap(target, TOLL, Some(match_units(pattern.inner())));
-    }
 }
 
-/// What one `matches` costs. The pattern is compiled each time, and what compiling it takes grows with its classes (`\pL` is
-/// hundreds of states) and its counts.
-fn match_units(pattern: &str) -> u32 {
-    let classes = pattern
-        .chars()
-        .filter(|char| matches!(char, '\\' | '[' | '.'))
-        .count() as u64;
-    let weight = syntax::repeats(pattern).saturating_mul(1 + classes) / 4;
-    EXPRESSION_MATCH_UNITS.saturating_mul(u32::try_from(1 + weight).unwrap_or(u32::MAX))
+/// The pattern was compiled, and is found by its number.
+fn rewrite_matches(call: &mut CallExpr, patterns: &[Pattern]) {
+    let Some(target) = call.target.take() else {
+        return;
+    };
+    for arg in &mut call.args {
+        let Expr::Literal(LiteralValue::String(source)) = &arg.expr else {
+            continue;
+        };
+        let source = source.inner();
+        let nth = patterns.iter().position(|known| known.source() == source);
+        arg.expr = Expr::Ident(pattern::variable(nth.unwrap_or(patterns.len())));
+    }
+    call.args.insert(0, *target);
+    MATCHES.clone_into(&mut call.func_name);
 }
 
 /// Makes looking at a whole value cost its weight.
@@ -220,23 +229,6 @@ fn nodes(expr: &IdedExpr) -> u32 {
 pub(super) fn count_pattern() -> bool {
     PATTERNS.set(PATTERNS.get().saturating_add(1));
     PATTERNS.get() <= crate::limits::DEFINITION_PATTERNS_MAX
-}
-
-/// Evaluates a constant pattern once, to know that it is one.
-pub(super) fn is_pattern(pattern: &str) -> bool {
-    let literal = |text: &str| IdedExpr {
-        id: 0,
-        expr: Expr::Literal(LiteralValue::String(text.to_owned().into())),
-    };
-    let call = IdedExpr {
-        id: 0,
-        expr: Expr::Call(CallExpr {
-            func_name: "matches".to_owned(),
-            target: Some(Box::new(literal(""))),
-            args: vec![literal(pattern)],
-        }),
-    };
-    cel::Value::resolve(&call, &cel::Context::with_env(ENV.clone())).is_ok()
 }
 
 /// The expressions of an entry of a map.

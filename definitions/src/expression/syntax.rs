@@ -7,6 +7,8 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators};
 
 use super::charge::ENV;
 use super::compile::{self, Fault, fault};
+use super::outside::Outside;
+use super::pattern::{Pattern, repeats};
 use super::reference::{ROOTS, Reference, Variable};
 use crate::limits::{
     EXPRESSION_COMPREHENSIONS_MAX, EXPRESSION_DEPTH_MAX, EXPRESSION_PATTERN_BYTES_MAX,
@@ -18,6 +20,8 @@ pub(super) struct Syntax {
     pub(super) tree: IdedExpr,
     pub(super) references: Vec<Reference>,
     pub(super) variables: Vec<Variable>,
+    /// The patterns of `matches`, each once.
+    pub(super) patterns: Vec<Pattern>,
 }
 
 /// Parses a source within the limits. The parser recurses once per operator of a chain, and through many rules per bracket:
@@ -31,14 +35,16 @@ pub(super) fn parse(source: &str) -> Result<Syntax, Fault> {
         variables: Vec::new(),
         references: Vec::new(),
         named: Vec::new(),
+        patterns: Vec::new(),
     };
-    check_depth(&tree, source)?;
+    check_nodes(&tree, source)?;
     scan.visit(&tree)?;
-    let (references, variables) = (scan.references, scan.named);
+    let (references, variables, patterns) = (scan.references, scan.named, scan.patterns);
     Ok(Syntax {
         tree,
         references,
         variables,
+        patterns,
     })
 }
 
@@ -91,18 +97,12 @@ pub(super) fn children(expr: &IdedExpr) -> impl Iterator<Item = &IdedExpr> {
 
 /// Bounds brackets within each other, before the parser recurses into them.
 fn check_brackets(source: &str) -> Result<(), Fault> {
-    let (mut depth, mut quote) = (0_usize, None);
-    let mut escaped = false;
-    for (at, char) in source.char_indices() {
-        match (quote, char) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(open), close) if open == close => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(char),
-            (None, '(' | '[' | '{') => depth += 1,
-            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
-            (None, _) => {}
+    let mut depth = 0_usize;
+    for (at, byte) in Outside::of(source, 0).without_comments() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
         }
         if depth > EXPRESSION_DEPTH_MAX {
             return Err(too_deep(at..at + 1));
@@ -133,6 +133,9 @@ fn parse_here(source: &str) -> Result<(IdedExpr, SourceInfo), Fault> {
 
 /// A message of the parser in our words, with its place.
 fn explain(source: &str, message: &str, (line, column): (isize, isize)) -> Fault {
+    if message.contains("ecursion") {
+        return too_deep(0..source.len());
+    }
     let message = message.lines().next().unwrap_or_default();
     let message = message.trim_start_matches("Syntax error: ");
     let unexpected = message
@@ -153,8 +156,17 @@ fn explain(source: &str, message: &str, (line, column): (isize, isize)) -> Fault
     let column = source[start..].char_indices().nth(column - 1);
     let start = start + column.map_or(0, |(offset, _)| offset);
     let Some(unexpected) = unexpected else {
-        let message = crate::json::shortened_to(message, 160).into_owned();
-        return syntax_fault(message, start..start);
+        // What the parser says of its own insides helps nobody.
+        let said = match message.split_once(": ") {
+            Some((said, inside)) if inside.contains('{') => said,
+            _ => message,
+        };
+        let said = if said.is_empty() || said.contains(['`', '{']) {
+            "the expression cannot be parsed"
+        } else {
+            said
+        };
+        return syntax_fault(crate::json::shortened_to(said, 160), start..start);
     };
     // The parser counts places from 0 for some of its messages and from 1 for others.
     let from = [start, start.saturating_sub(1), start + 1]
@@ -172,12 +184,23 @@ fn syntax_fault(message: impl Into<String>, at: Range<usize>) -> Fault {
     fault("EXPRESSION_SYNTAX", message, at)
 }
 
+/// No value holds U+0000: databases refuse it in text, and payloads do as well.
+pub(super) const NUL: &str = "a text holds no character U+0000";
+
 /// Without recursion: the tree may be as deep as the source is long.
-fn check_depth(tree: &IdedExpr, source: &str) -> Result<(), Fault> {
+fn check_nodes(tree: &IdedExpr, source: &str) -> Result<(), Fault> {
     let mut open = vec![(tree, 1_usize)];
     while let Some((expr, depth)) = open.pop() {
         if depth > EXPRESSION_DEPTH_MAX {
             return Err(too_deep(0..source.len()));
+        }
+        let nul = match &expr.expr {
+            Expr::Literal(LiteralValue::String(text)) => text.inner().contains('\0'),
+            Expr::Literal(LiteralValue::Bytes(bytes)) => bytes.inner().contains(&0),
+            _ => false,
+        };
+        if nul {
+            return Err(syntax_fault(NUL, 0..source.len()));
         }
         open.extend(children(expr).map(|child| (child, depth + 1)));
     }
@@ -192,6 +215,7 @@ struct Scan<'a> {
     references: Vec<Reference>,
     /// The variables of all comprehensions.
     named: Vec<Variable>,
+    patterns: Vec<Pattern>,
 }
 
 impl<'a> Scan<'a> {
@@ -318,7 +342,7 @@ impl<'a> Scan<'a> {
         name.starts_with('@') || self.variables.contains(&name)
     }
 
-    fn check_call(&self, expr: &IdedExpr, call: &CallExpr) -> Result<(), Fault> {
+    fn check_call(&mut self, expr: &IdedExpr, call: &CallExpr) -> Result<(), Fault> {
         let name = call.func_name.as_str();
         let known = if call.target.is_some() {
             MEMBERS.iter().find(|(known, _)| *known == name)
@@ -351,15 +375,10 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// A pattern is compiled at each evaluation: it has to be a small constant.
-    fn check_pattern(&self, expr: &IdedExpr, call: &CallExpr) -> Result<(), Fault> {
-        let refuse = |message: String| {
-            Err(fault(
-                "EXPRESSION_PATTERN",
-                message,
-                self.place(expr, "matches"),
-            ))
-        };
+    /// A pattern is compiled once: it has to be a small constant.
+    fn check_pattern(&mut self, expr: &IdedExpr, call: &CallExpr) -> Result<(), Fault> {
+        let at = self.place(expr, "matches");
+        let refuse = |message: String| Err(fault("EXPRESSION_PATTERN", message, at.clone()));
         let Some(Expr::Literal(LiteralValue::String(pattern))) =
             call.args.first().map(|pattern| &pattern.expr)
         else {
@@ -383,8 +402,12 @@ impl<'a> Scan<'a> {
                 crate::limits::DEFINITION_PATTERNS_MAX
             ));
         }
-        if !compile::is_pattern(pattern) {
-            return refuse("the pattern is not a regular expression".into());
+        if self.patterns.iter().any(|known| known.source() == pattern) {
+            return Ok(());
+        }
+        match Pattern::compile(pattern) {
+            Ok(compiled) => self.patterns.push(compiled),
+            Err(message) => return refuse(message),
         }
         Ok(())
     }
@@ -440,23 +463,6 @@ impl<'a> Scan<'a> {
             _ => 0..self.source.len(),
         }
     }
-}
-
-/// The product of a pattern's counted repetitions, an upper bound of how much it grows.
-pub(super) fn repeats(pattern: &str) -> u64 {
-    pattern
-        .split('{')
-        .skip(1)
-        .filter_map(|rest| rest.split_once('}'))
-        .map(|(counts, _)| {
-            counts
-                .split(',')
-                .filter_map(|count| count.trim().parse::<u64>().ok())
-                .max()
-        })
-        .fold(1, |product, count| {
-            product.saturating_mul(count.unwrap_or(1).max(1))
-        })
 }
 
 /// Functions by name and number of arguments.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::compile::{Fault, fault};
+use super::outside::Outside;
 use super::reference::{Reference, Variable};
 use super::{Expression, Mapping, Piece, TextPart};
 use crate::document::node::{Node, NodeValue, Scalar, Style, sorted};
@@ -72,19 +73,13 @@ pub(crate) fn whole(text: &str) -> Result<Range<usize>, Fault> {
 
 /// Where a source ends: at the first `}}` that is in no string and closes no brace.
 fn end_of_source(text: &str, from: usize) -> Option<usize> {
-    let (mut braces, mut quote, mut escaped) = (0_usize, None, false);
-    for (offset, byte) in text.as_bytes()[from..].iter().enumerate() {
-        let at = from + offset;
-        match (quote, byte) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), b'\\') => escaped = true,
-            (Some(open), close) if open == *close => quote = None,
-            (Some(_), _) => {}
-            (None, b'"' | b'\'') => quote = Some(*byte),
-            (None, b'{') => braces += 1,
-            (None, b'}') if braces > 0 => braces -= 1,
-            (None, b'}') if text[at..].starts_with(CLOSE) => return Some(at),
-            (None, _) => {}
+    let mut braces = 0_usize;
+    for (at, byte) in Outside::of(text, from) {
+        match byte {
+            b'{' => braces += 1,
+            b'}' if braces > 0 => braces -= 1,
+            b'}' if text[at..].starts_with(CLOSE) => return Some(at),
+            _ => {}
         }
     }
     None
@@ -255,6 +250,7 @@ mod tests {
         assert_eq!(parts("x ${{ a }} y ${{b}}"), ["'x '", "a", "' y '", "b"]);
         assert_eq!(parts("${{ {'a': {'b': 1}} }}!"), ["{'a': {'b': 1}}", "'!'"]);
         assert_eq!(parts("${{ '}}' + \"\\\"}}\" }}"), ["'}}' + \"\\\"}}\""]);
+        assert_eq!(parts(r"${{ r'\' }}!"), [r"r'\'", "'!'"]);
         assert_eq!(parts("$${{ a }} costs $5"), ["'${{ a }} costs $5'"]);
         assert_eq!(parts("$$${{ a }}"), ["'$${{ a }}'"]);
         assert!(split("a ${{ b }").is_err());

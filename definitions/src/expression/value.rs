@@ -178,6 +178,9 @@ fn read<'v>(
             reader.members::<Fault>(|reader, key| {
                 match wanted.field(&key) {
                     Some(wanted) => {
+                        if charge::debit_copy(key.len()).is_err() {
+                            return reader.fault("more keys than the budget allows");
+                        }
                         let key = match key {
                             Cow::Borrowed(key) => CelMapKey::from(key),
                             Cow::Owned(key) => CelMapKey::from(key),

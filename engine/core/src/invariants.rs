@@ -48,11 +48,12 @@ fn check_end(saga: &Saga) -> Result<(), String> {
         let sent = |operation: &Operation| matches!(operation.phase, Phase::Scheduled { .. });
         status.forward.is_open() || sent(&status.compensation) || status.query_is_open()
     });
-    let child = saga
-        .places()
-        .find(|place| saga.has_child_under_way(*place));
+    let child = saga.places().find(|place| saga.has_child_under_way(*place));
     if let Some(place) = child {
-        return Err(format!("I28: ended, and the child of {} is not", id(saga, place)));
+        return Err(format!(
+            "I28: ended, and the child of {} is not",
+            id(saga, place)
+        ));
     }
     match end {
         End::Terminated(_) => Ok(()),
@@ -81,10 +82,8 @@ fn check_end(saga: &Saga) -> Result<(), String> {
 /// I8, and that nothing begins before its turn.
 fn check_needs(saga: &Saga, step: StepIndex) -> Result<(), String> {
     let status = &saga.steps[step.index()];
-    let begun = |place: &PlaceStatus| {
-        !matches!(place.forward.phase, Phase::Waiting | Phase::Skipped)
-            || place.forward.attempt > 0
-    };
+    let begun =
+        |place: &PlaceStatus| place.forward.phase != Phase::Waiting || place.forward.attempt > 0;
     let any_begun = begun(&status.itself)
         || status
             .items
@@ -94,7 +93,8 @@ fn check_needs(saga: &Saga, step: StepIndex) -> Result<(), String> {
         return Ok(());
     }
     let name = saga.definition.step(step).id();
-    if !saga.turn_granted {
+    let skipped = status.itself.forward.phase == Phase::Skipped;
+    if !saga.turn_granted && !skipped {
         return Err(format!("I15: {name} began before the saga's turn"));
     }
     let done = |need: &StepIndex| saga.steps[need.index()].lets_go_on();
@@ -131,9 +131,7 @@ fn check_items(saga: &Saga, step: StepIndex) -> Result<(), String> {
         again(&place.forward) || again(&place.compensation)
     });
     let forward = under_way(|place| place.forward.is_open());
-    let backward = under_way(|place| {
-        matches!(place.compensation.phase, Phase::Scheduled { .. })
-    });
+    let backward = under_way(|place| matches!(place.compensation.phase, Phase::Scheduled { .. }));
     if !retried && (forward > max || backward > max) {
         return Err(format!(
             "I21: of {name} {forward} items forward and {backward} backward at a time"

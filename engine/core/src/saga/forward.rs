@@ -168,10 +168,13 @@ impl Decision<'_> {
         Acknowledged::Recorded
     }
 
-    fn is_ready(&self, step: StepIndex) -> bool {
+    pub(super) fn needs_are_done(&self, step: StepIndex) -> bool {
         let done = |need: &StepIndex| self.saga.steps[need.index()].lets_go_on();
-        self.saga.place(step).forward.phase == Phase::Waiting
-            && self.saga.definition.graph().needs(step).iter().all(done)
+        self.saga.definition.graph().needs(step).iter().all(done)
+    }
+
+    fn is_ready(&self, step: StepIndex) -> bool {
+        self.saga.place(step).forward.phase == Phase::Waiting && self.needs_are_done(step)
     }
 
     /// Skips, lists or begins a ready step, or fails it.

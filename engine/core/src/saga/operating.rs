@@ -230,6 +230,11 @@ impl Decision<'_> {
         } else {
             vec![place]
         };
+        // A step that is skipped before its turn would let begin what it does not know of: what comes behind the pivot.
+        if !self.needs_are_done(place.step) {
+            let message = "what the step needs is not done: it can be skipped when it is its turn";
+            return Err(refused("NOT_READY", message));
+        }
         let can_be_skipped = |place: &Place| {
             let waits = self.saga.place(*place).forward.phase == Phase::Waiting;
             (waits && (held_back || listed)) || self.parked_forward(*place).is_ok()

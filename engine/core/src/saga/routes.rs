@@ -102,6 +102,10 @@ impl Decision<'_> {
     ) {
         let about = Some((place, Some(OperationKind::Forward)));
         self.open_incident(about, reason, Some(code), &format!("{code}: {message}"));
+        // A parked item leaves room for the next.
+        if place.item > 0 {
+            self.advance([place.step]);
+        }
     }
 
     /// Records the decision to compensate, and what it begins. What was parked going forward is settled by it.

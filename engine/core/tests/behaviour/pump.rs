@@ -312,6 +312,15 @@ impl Pump {
         signal: &str,
         json: &str,
     ) -> Result<bool, SignalRefusal> {
+        let token = self.offer_signal(saga, signal, json);
+        self.run();
+        self.signalled
+            .remove(&token)
+            .expect("every signal is answered")
+    }
+
+    /// Queues a signal.
+    pub fn offer_signal(&mut self, saga: SagaId, signal: &str, json: &str) -> u64 {
         let token = self.token();
         let signal = Box::new(Signal {
             namespace: "default".into(),
@@ -321,12 +330,12 @@ impl Pump {
             by: "ann".into(),
             dedupe_id: None,
         });
-        let token = Token(token);
-        self.shard.handle(Input::Signal { token, signal }, self.now);
-        self.run();
-        self.signalled
-            .remove(&token.0)
-            .expect("every signal is answered")
+        let input = Input::Signal {
+            token: Token(token),
+            signal,
+        };
+        self.shard.handle(input, self.now);
+        token
     }
 
     /// Gives an order, and says what became of it.

@@ -11,9 +11,7 @@ use amends_core::invariants;
 use amends_core::journal::JournalRow;
 use amends_core::saga::decide::{Decision, start};
 use amends_core::saga::{DueChild, DueCommand, Phase, Saga, due};
-use amends_core::shard::{
-    ChildAnswer, ChildState, ChildWish, Order, Signal, Target, Verb, Want,
-};
+use amends_core::shard::{ChildAnswer, ChildState, ChildWish, Order, Signal, Target, Verb, Want};
 use amends_core::{OperationKind, Outcome, Place, SagaId, ShardId, Time, Verdict};
 use amends_definitions::Definition;
 
@@ -166,15 +164,16 @@ impl Wild {
     fn keep(&mut self, facts: Vec<Fact>) {
         self.marks
             .extend(facts.iter().map(|fact| fact.kind().to_owned()));
-        self.marks.extend(facts.iter().filter_map(|fact| match fact {
-            Fact::IncidentOpened(incident) => Some(incident.reason.as_str().to_owned()),
-            Fact::AbortDecided(reason) => Some(reason.kind().to_owned()),
-            Fact::Operated(operated) => Some(operated.act.as_str().to_owned()),
-            Fact::Scheduled {
-                operation, round, ..
-            } => Some(format!("{} {}", operation.as_str(), round.min(&1))),
-            _ => None,
-        }));
+        self.marks
+            .extend(facts.iter().filter_map(|fact| match fact {
+                Fact::IncidentOpened(incident) => Some(incident.reason.as_str().to_owned()),
+                Fact::AbortDecided(reason) => Some(reason.kind().to_owned()),
+                Fact::Operated(operated) => Some(operated.act.as_str().to_owned()),
+                Fact::Scheduled {
+                    operation, round, ..
+                } => Some(format!("{} {}", operation.as_str(), round.min(&1))),
+                _ => None,
+            }));
         if !facts.is_empty() {
             self.rows.push(JournalRow {
                 position: u64::try_from(self.rows.len()).expect("few") + 1,
@@ -185,12 +184,8 @@ impl Wild {
             if let Err(broken) = invariants::check(&self.saga) {
                 panic!("{broken}\n{}", self.story());
             }
-            let folded = Saga::replay(
-                self.saga.id(),
-                Arc::clone(&self.definition),
-                &self.rows,
-            )
-            .expect("what was recorded can be replayed");
+            let folded = Saga::replay(self.saga.id(), Arc::clone(&self.definition), &self.rows)
+                .expect("what was recorded can be replayed");
             assert_eq!(
                 format!("{folded:?}"),
                 format!("{:?}", self.saga),
@@ -537,7 +532,11 @@ impl Wild {
             self.story()
         );
         if let Some(row) = self.rows.last().filter(|_| result.is_ok()) {
-            assert!(matches!(row.facts[0], Fact::Operated(_)), "{}", self.story());
+            assert!(
+                matches!(row.facts[0], Fact::Operated(_)),
+                "{}",
+                self.story()
+            );
         }
     }
 
