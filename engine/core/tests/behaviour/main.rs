@@ -6,11 +6,14 @@ mod pump;
 
 mod abort;
 mod children;
+mod deadline;
 mod doubt;
 mod family;
 mod forward;
 mod items;
+mod operators;
 mod orders;
+mod queries;
 mod races;
 mod random;
 mod recovery;

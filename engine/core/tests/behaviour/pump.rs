@@ -520,8 +520,12 @@ impl Pump {
                         round,
                         ..
                     } => {
-                        plan(*place, *operation, *round, 1, row.at);
-                        last.insert((*place, *operation), (*round, 1));
+                        // A question that is asked once more goes on counting.
+                        let before = last.get(&(*place, *operation));
+                        let before = before.filter(|(of, _)| of == round);
+                        let attempt = before.map_or(1, |(_, attempt)| attempt + 1);
+                        plan(*place, *operation, *round, attempt, row.at);
+                        last.insert((*place, *operation), (*round, attempt));
                     }
                     Fact::AttemptEnded(ended) => {
                         if let Some(at) = ended.retry_at {
