@@ -47,6 +47,13 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// Where it ends in its source: the line and the column behind the last character, both counted as in
+    /// [`Diagnostic::line`] and [`Diagnostic::column`].
+    #[must_use]
+    pub fn end_in(&self, source: &[u8]) -> (u32, u32) {
+        place(source, self.span.end.max(self.span.start))
+    }
+
     /// As a JSON object.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -135,6 +142,21 @@ fn floor(text: &str, at: usize) -> usize {
     at
 }
 
+/// Line and column of a place in bytes, both from 1, the column in characters.
+fn place(source: &[u8], at: usize) -> (u32, u32) {
+    let before = &source[..at.min(source.len())];
+    let line_start = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    let column = 1 + String::from_utf8_lossy(&before[line_start..])
+        .chars()
+        .count();
+    let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    (counted(line), counted(column))
+}
+
 /// Collects diagnostics on one source.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -206,22 +228,14 @@ impl Report {
         if self.diagnostics.len() >= DIAGNOSTICS_MAX {
             return Added { diagnostic: None };
         }
-        let before = &self.source[..span.start.min(self.source.len())];
-        let line_start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        let column = 1 + String::from_utf8_lossy(&before[line_start..])
-            .chars()
-            .count();
+        let (line, column) = place(&self.source, span.start);
         self.diagnostics.push(Diagnostic {
             severity,
             code,
             message,
             help: None,
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(column).unwrap_or(u32::MAX),
+            line,
+            column,
             span,
         });
         Added {

@@ -20,6 +20,8 @@ mod document;
 pub mod expression;
 pub mod graph;
 mod json;
+#[cfg(feature = "document")]
+mod language;
 pub mod limits;
 #[cfg(feature = "document")]
 mod normal;
@@ -42,6 +44,8 @@ pub use definition::{
 #[cfg(feature = "document")]
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use expression::{EvaluationError, Expression, Mapping, Scope, SelfScope, StepScope};
+#[cfg(feature = "document")]
+pub use language::language_schema;
 #[cfg(feature = "document")]
 pub use normal::{NormalFormError, from_normal_form, step_changes, to_normal_form};
 pub use payload::{Payload, PayloadError};

@@ -151,11 +151,14 @@ fn many_small_values_of_a_large_payload_cost_what_searching_it_takes() {
         behind(&format!("[{}1]", "1,".repeat(500_000))),
         format!("{{{keys}\"z\":1}}"),
     ];
-    for input in inputs {
-        for value in ["${{ input.z }}", "${{ input.z + 1 }}", "x${{ input.z }}"] {
-            assert_eq!(code(&many(3000, value), &input), "COST_EXCEEDED", "{value}");
-            assert_eq!(code(&many(20, value), &input), "", "{value}");
-        }
+    // Each of these goes through 25 megabytes, twice, and that takes its time in a debug build.
+    for input in &inputs {
+        let value = "${{ input.z }}";
+        assert_eq!(code(&many(3000, value), input), "COST_EXCEEDED", "{value}");
+    }
+    for value in ["${{ input.z + 1 }}", "x${{ input.z }}"] {
+        assert_eq!(code(&many(3000, value), &inputs[0]), "COST_EXCEEDED");
+        assert_eq!(code(&many(20, value), &inputs[0]), "");
     }
     assert_eq!(code(&many(9000, "${{ input.z }}"), r#"{"z":1}"#), "");
 }

@@ -59,6 +59,11 @@ pub enum Command {
     Migrate(MigrateArguments),
     /// Check definitions, without a server
     Lint(LintArguments),
+    /// Draw a definition: its steps, what undoes them, and in which order
+    Graph(GraphArguments),
+    /// Print the language's JSON Schema (draft 7), for editors
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
     /// Check definitions and make them the newest revisions
     Apply(ApplyArguments),
     /// Read definitions
@@ -140,8 +145,8 @@ pub enum MigrateAction {
 /// Options of `lint`.
 #[derive(Clone, Debug, Args)]
 pub struct LintArguments {
-    /// The documents; `-` is standard input
-    #[arg(required = true, value_name = "FILE")]
+    /// The documents; `-` is standard input, a directory stands for every *.saga.yaml below it
+    #[arg(required = true, value_name = "PATH")]
     pub files: Vec<PathBuf>,
     /// How to write what was found
     #[arg(long, value_enum, default_value_t = LintFormat::Text, value_name = "FORMAT")]
@@ -155,7 +160,52 @@ pub enum LintFormat {
     Text,
     /// An object with all diagnostics
     Json,
+    /// A log of SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Workflow commands, which GitHub shows beside the lines of a change
+    Github,
 }
+
+/// Options of `graph`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = GRAPH_HELP)]
+pub struct GraphArguments {
+    /// The document; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What to draw
+    #[arg(long, value_enum, default_value_t = GraphFormat::Svg, value_name = "FORMAT")]
+    pub format: GraphFormat,
+    /// Write into this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+}
+
+/// What `graph` draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A picture that stands by itself
+    Svg,
+    /// A flowchart for Markdown
+    Mermaid,
+    /// For Graphviz
+    Dot,
+}
+
+const GRAPH_HELP: &str = "Solid edges go forward. A dashed one leads from a step to what undoes it, and from that to what is undone next.
+
+  amends graph place-order.saga.yaml > place-order.svg
+  amends graph place-order.saga.yaml --format mermaid
+  amends graph place-order.saga.yaml --format dot | dot -Tpng > place-order.png";
+
+const SCHEMA_HELP: &str =
+    "Any editor with a YAML language server completes, explains and checks with it:
+
+  amends schema > amends.schema.json
+
+and as the first line of a definition beside it:
+
+  # yaml-language-server: $schema=amends.schema.json";
 
 /// Options of `apply`.
 #[derive(Clone, Debug, Args)]

@@ -42,6 +42,11 @@ fn what_the_documentation_shows_is_understood() {
         "amends server --database-url sqlite:a.db --listen 127.0.0.1:0 --node a --insecure-listen",
         "amends migrate up --database-url postgres://localhost/a",
         "amends lint a.yaml b.yaml --format json",
+        "amends lint sagas - --format sarif",
+        "amends lint sagas --format github",
+        "amends graph a.yaml",
+        "amends graph - --format mermaid --to a.mmd",
+        "amends schema",
         "amends apply -f a.yaml b.yaml -f c.yaml",
         "amends definition list",
         "amends definition get place-order --revision 2",
@@ -70,6 +75,9 @@ fn what_makes_no_sense_is_a_usage_error() {
         "amends bench --floor",
         "amends demo --orders 0",
         "amends lint",
+        "amends graph",
+        "amends graph a.yaml b.yaml",
+        "amends graph a.yaml --format png",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -6,6 +6,7 @@ mod bench;
 mod children;
 mod connection;
 mod demo;
+mod drawing;
 mod exit;
 mod failure;
 mod output;
@@ -47,6 +48,8 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Definition(command) => verbs::definition::run(global, command).await.map(done),
         Command::Saga(command) => verbs::saga::run(global, command).await,
         Command::Lint(arguments) => verbs::lint::run(arguments),
+        Command::Graph(arguments) => verbs::graph::run(arguments),
+        Command::Schema => verbs::schema::run(),
         Command::Dev(arguments) => verbs::serve::dev(arguments).await.map(done),
         Command::Server(arguments) => verbs::serve::server(arguments).await.map(done),
         Command::Migrate(arguments) => verbs::migrate::run(global, arguments).await.map(done),

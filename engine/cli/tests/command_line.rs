@@ -134,6 +134,100 @@ fn lint_ends_with_3_and_shows_the_line_of_an_error() {
 }
 
 #[test]
+fn lint_speaks_to_code_scanning_and_to_workflows() {
+    let broken = SOUND.replace("id: s", "id: s, retires: 1");
+    let output = run(&["lint", "--format", "sarif", "-"], &broken);
+    assert_eq!(code(&output), 3);
+    let log: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(log["version"], "2.1.0");
+    assert_eq!(log["runs"][0]["results"][0]["ruleId"], "UNKNOWN_KEY");
+
+    let output = run(&["lint", "--format", "github", "-"], &broken);
+    assert_eq!(code(&output), 3);
+    let found = text(&output.stdout);
+    assert!(found.starts_with("::error line=4,col="), "{found}");
+    assert_eq!(
+        text(&output.stderr),
+        "1 document checked: 1 error, 0 warnings\n"
+    );
+
+    let output = run(&["lint", "--format", "github", "-"], SOUND);
+    assert_eq!((code(&output), text(&output.stdout)), (0, String::new()));
+}
+
+#[test]
+fn lint_searches_directories() {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| root.path().join(name);
+    std::fs::create_dir(path("deep")).expect("a directory");
+    std::fs::write(path("deep/a.saga.yaml"), SOUND).expect("a file");
+    std::fs::write(path("b.saga.yaml"), "name: b\n").expect("a file");
+    std::fs::write(path("ignored.yaml"), "name: c\n").expect("a file");
+    let directory = root.path().to_str().expect("a path of text").to_owned();
+    let output = run(&["lint", "--format", "json", &directory, "-"], SOUND);
+    assert_eq!(code(&output), 3);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let files = found["files"].as_array().expect("a list").iter();
+    let names: Vec<&str> = files.filter_map(|file| file["file"].as_str()).collect();
+    let expected = [
+        format!("{directory}/b.saga.yaml"),
+        format!("{directory}/deep/a.saga.yaml"),
+        "-".to_owned(),
+    ];
+    assert_eq!(names, expected);
+
+    let empty = tempfile::tempdir().expect("a directory");
+    let output = run(
+        &["lint", empty.path().to_str().expect("a path of text")],
+        "",
+    );
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stderr).contains("holds no definition"));
+}
+
+#[test]
+fn graph_draws_in_each_format_to_standard_output_or_a_file() {
+    for (format, beginning) in [
+        ("svg", "<svg xmlns="),
+        ("mermaid", "flowchart TB\n"),
+        ("dot", "digraph \"a\" {\n"),
+    ] {
+        let output = run(&["graph", "-", "--format", format], SOUND);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        assert!(text(&output.stdout).starts_with(beginning), "{format}");
+        assert!(output.stderr.is_empty());
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.svg");
+    let path = path.to_str().expect("a path of text");
+    let output = run(&["graph", "-", "--to", path], SOUND);
+    assert_eq!((code(&output), output.stdout.is_empty()), (0, true));
+    let drawn = std::fs::read_to_string(path).expect("it is written");
+    assert!(drawn.starts_with("<svg") && drawn.ends_with("</svg>\n"));
+}
+
+#[test]
+fn graph_draws_nothing_of_what_is_no_definition() {
+    let output = run(&["graph", "-"], &SOUND.replace("call: p.a", "call: a"));
+    assert_eq!(code(&output), 3);
+    let said = text(&output.stderr);
+    assert!(said.contains("error[ACTION]"), "{said}");
+    assert!(said.contains("error: - was not drawn"), "{said}");
+    assert!(output.stdout.is_empty());
+    let output = run(&["graph", "-", "--to", "/no/such/directory/a.svg"], SOUND);
+    assert_eq!(code(&output), 2, "{}", text(&output.stderr));
+}
+
+#[test]
+fn schema_prints_a_json_schema() {
+    let output = run(&["schema"], "");
+    assert_eq!(code(&output), 0);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert_eq!(schema["properties"]["steps"]["type"], "array");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let broken = SOUND.replace("id: s", "id: s, retires: 1");
     let mut child = amends(&["lint", "-"])

@@ -3,7 +3,7 @@
 use amends_proto::v1 as proto;
 use tonic::Status;
 
-use super::read_text;
+use super::{DEFINITION_BYTES_MAX, read_text};
 use crate::arguments::{ApplyArguments, DefinitionCommand, Global};
 use crate::connection::Connection;
 use crate::exit::Exit;
@@ -12,9 +12,6 @@ use crate::output::{say, show};
 use crate::view::definition::{
     AppliedFileView, AppliedView, DefinitionListView, DefinitionView, DiagnosticView,
 };
-
-/// The language allows 256 KiB; more is read so that the server says so, with its own words.
-const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Applies documents. Several are checked first, all of them: one that is wrong leaves the others unapplied.
 ///
@@ -25,7 +22,7 @@ pub async fn apply(global: &Global, arguments: &ApplyArguments) -> Result<(), Fa
     for path in &arguments.files {
         sources.push((
             path.display().to_string(),
-            read_text(path, SOURCE_BYTES_MAX)?,
+            read_text(path, DEFINITION_BYTES_MAX)?,
         ));
     }
     let connection = Connection::open(&global.server, &global.namespace).await?;

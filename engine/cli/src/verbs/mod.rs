@@ -1,15 +1,20 @@
 //! What each command does. Deliberately not here: how its data looks (`view`).
 
 pub mod definition;
+pub mod graph;
 pub mod lint;
 pub mod migrate;
 pub mod saga;
+pub mod schema;
 pub mod serve;
 
 use std::path::Path;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+
+/// The language allows 256 KiB for a document; more is read so that its check says so, with its own words.
+pub const DEFINITION_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Reads a file, or standard input for `-`; refuses more than `bytes_max`, so that a wrong name costs no memory.
 ///

@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::fact::{ChildOutcome, Parent};
 use crate::id::SagaId;
-use crate::limits::{CHILD_ASKED_AGAIN_AFTER, CHILD_ASKED_AT_REST_AFTER};
-use crate::saga::DueChild;
+use crate::limits::{ASLEEP_AFTER, CHILD_ASKED_AGAIN_AFTER, CHILD_ASKED_AT_REST_AFTER};
+use crate::saga::{DueChild, Saga};
 use crate::shard::entry::{InBatch, Moment, Slot};
 use crate::shard::io::{ChildAnswer, ChildState, ChildWish, Output, Start, Want};
 use crate::shard::machine::Shard;
@@ -95,16 +94,7 @@ impl Shard {
                 }
             },
             Some(Slot::Present(entry)) => {
-                let same = |known: &Parent| {
-                    (known.saga, &known.step, known.item, known.round)
-                        == (
-                            wish.parent.saga,
-                            &wish.parent.step,
-                            wish.parent.item,
-                            wish.parent.round,
-                        )
-                };
-                if !entry.saga.parent().is_some_and(same) {
+                if !belongs_to(&entry.saga, wish) {
                     batch.outputs.push(refused(
                         &wish.parent,
                         "CHILD_ID_TAKEN",
@@ -174,6 +164,16 @@ impl Shard {
     }
 }
 
+/// The saga is the child that its parent speaks of.
+fn belongs_to(saga: &Saga, wish: &ChildWish) -> bool {
+    let asks = &wish.parent;
+    let same = |known: &Parent| {
+        (known.saga, &known.step, known.item, known.round)
+            == (asks.saga, &asks.step, asks.item, asks.round)
+    };
+    saga.started().namespace == wish.namespace && saga.parent().is_some_and(same)
+}
+
 fn refused(parent: &Parent, code: &str, message: &str) -> Output {
     Output::AnswerParent(Box::new(ChildAnswer {
         parent: parent.clone(),
@@ -184,8 +184,5 @@ fn refused(parent: &Parent, code: &str, message: &str) -> Output {
     }))
 }
 
-/// A parent that only waits for a child may leave memory: the pause between two questions is longer than that.
-const _: () = assert!(
-    CHILD_ASKED_AT_REST_AFTER.as_secs() > crate::limits::ASLEEP_AFTER.as_secs()
-        && Duration::ZERO.as_secs() < CHILD_ASKED_AGAIN_AFTER.as_secs()
-);
+/// A parent that only waits for a child may leave memory: the pause between two questions is long enough.
+const _: () = assert!(CHILD_ASKED_AT_REST_AFTER.as_secs() > ASLEEP_AFTER.as_secs());

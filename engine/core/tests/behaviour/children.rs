@@ -1,7 +1,9 @@
 //! Children in other shards: whatever is lost, repeated or undone on the way, parent and child end together.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use amends_core::fact::Fact;
 use amends_core::journal::SagaState;
 use amends_core::limits::{CHILD_ASKED_AGAIN_AFTER, CHILD_ASKED_AT_REST_AFTER};
 use amends_core::shard::{ChildState, Output};
@@ -227,6 +229,8 @@ fn a_wish_that_is_undone_with_its_batch_is_decided_again_the_same() {
 /// I28, and "nothing forgets a wish": messages are lost, repeated and reordered, nodes die, batches are lost.
 #[test]
 fn parent_and_child_end_together_whatever_happens_on_the_way() {
+    let mut met = BTreeMap::new();
+    let mut undone_after_completion = 0;
     for seed in 0..300 {
         let mut random = Random(seed);
         let mut family = family();
@@ -251,6 +255,15 @@ fn parent_and_child_end_together_whatever_happens_on_the_way() {
         let state = family.parents.state(parent);
         let child = family.children.states.values().next();
         let facts = family.parents.facts(parent).join("\n");
+        *met.entry((state, child.copied())).or_insert(0) += 1;
+        let gone = family.children.journal.iter().flat_map(|row| &row.facts);
+        let mut completed = false;
+        for fact in gone {
+            completed |= matches!(fact, Fact::Completed { .. });
+            if completed && matches!(fact, Fact::AbortDecided(_)) {
+                undone_after_completion += 1;
+            }
+        }
         match (state, child) {
             (SagaState::Completed, Some(SagaState::Completed))
             | (SagaState::Compensated, None | Some(SagaState::Compensated)) => {}
@@ -258,6 +271,10 @@ fn parent_and_child_end_together_whatever_happens_on_the_way() {
         }
         assert!(family.children.states.len() <= 1, "I28: one child");
     }
+    assert!(
+        met.len() == 3 && undone_after_completion > 0,
+        "each end was met: {met:?}"
+    );
 }
 
 fn act(

@@ -158,6 +158,14 @@ impl DefinitionService for Definitions {
         let kind = amends_orchestrator::Kind::Unimplemented;
         answer(Err(Refusal::new(kind, "UNIMPLEMENTED", message)))
     }
+
+    async fn get_definition_schema(
+        &self,
+        _request: Request<v1::GetDefinitionSchemaRequest>,
+    ) -> Result<Response<v1::GetDefinitionSchemaResponse>, Status> {
+        let schema = amends_definitions::language_schema();
+        Ok(Response::new(v1::GetDefinitionSchemaResponse { schema }))
+    }
 }
 
 /// An answer or a refusal, as tonic wants it.

@@ -146,3 +146,14 @@ async fn pages_of_definitions_are_whole_whatever_they_are_read_in() {
         assert_eq!(names, expected, "{size}");
     }
 }
+
+#[tokio::test]
+async fn the_schema_of_the_language_is_served() {
+    let node = Node::start().await;
+    let request = v1::GetDefinitionSchemaRequest {};
+    let answer = node.definitions().get_definition_schema(request).await;
+    let schema = answer.unwrap().into_inner().schema;
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert!(schema["properties"]["steps"].is_object());
+}

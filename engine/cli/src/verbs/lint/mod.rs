@@ -1,39 +1,46 @@
 //! `lint`: checks definitions offline, with the same code as a server. Deliberately not here: the checks themselves
 //! (`amends-definitions`).
 
+mod github;
+mod sarif;
+mod sources;
+
 use amends_definitions::{Diagnostic, Severity, check, render};
 use serde::Serialize;
 
-use super::read_input;
 use crate::arguments::{LintArguments, LintFormat};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, View, plain, say, show, write_out};
-
-/// The language allows 256 KiB; more is read so that the check says so.
-const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Checks documents; the exit is [`Exit::Invalid`] if one has errors.
 ///
 /// # Errors
 /// If a file cannot be read.
 pub fn run(arguments: &LintArguments) -> Result<Exit, Failure> {
-    let mut files = Vec::new();
-    for path in &arguments.files {
-        files.push(lint(
-            &path.display().to_string(),
-            &read_input(path, SOURCE_BYTES_MAX)?,
-        ));
-    }
-    let (errors, warnings) = count(&files);
+    let sources = sources::read(&arguments.files)?;
+    let files = sources
+        .iter()
+        .map(|source| lint(&source.name, &source.bytes))
+        .collect();
     let view = LintView { files };
     match arguments.format {
         LintFormat::Text => write_out(&view.table())?,
         LintFormat::Json => show(Format::Json, &view)?,
+        LintFormat::Github => write_out(&github::render(&view.files))?,
+        LintFormat::Sarif => {
+            let log = sarif::render(&view.files).map_err(|error| {
+                Failure::wrong("what was found has no text form").because(error)
+            })?;
+            write_out(&log)?;
+        }
     }
+    let (errors, warnings) = count(&view.files);
     say(format!(
-        "{} checked: {errors} errors, {warnings} warnings",
-        documents(view.files.len())
+        "{} checked: {}, {}",
+        plural(view.files.len(), "document"),
+        plural(errors, "error"),
+        plural(warnings, "warning")
     ));
     Ok(if errors > 0 { Exit::Invalid } else { Exit::Ok })
 }
@@ -60,6 +67,8 @@ struct FindingView {
     code: &'static str,
     line: u32,
     column: u32,
+    end_line: u32,
+    end_column: u32,
     message: String,
     help: Option<String>,
 }
@@ -71,13 +80,16 @@ impl View for LintView {
     }
 }
 
-impl From<&Diagnostic> for FindingView {
-    fn from(diagnostic: &Diagnostic) -> Self {
+impl FindingView {
+    fn new(diagnostic: &Diagnostic, source: &[u8]) -> Self {
+        let (end_line, end_column) = diagnostic.end_in(source);
         Self {
             severity: diagnostic.severity.as_str(),
             code: diagnostic.code,
             line: diagnostic.line,
             column: diagnostic.column,
+            end_line,
+            end_column,
             message: diagnostic.message.clone(),
             help: diagnostic.help.clone(),
         }
@@ -91,7 +103,9 @@ fn lint(file: &str, source: &[u8]) -> FileView {
         file: file.to_owned(),
         definition: definition.map(|definition| definition.name().to_owned()),
         hash: definition.map(|definition| definition.hash().to_string()),
-        diagnostics: checked.diagnostics.iter().map(FindingView::from).collect(),
+        diagnostics: (checked.diagnostics.iter())
+            .map(|diagnostic| FindingView::new(diagnostic, source))
+            .collect(),
         text: render(file, source, &checked.diagnostics),
     }
 }
@@ -104,12 +118,9 @@ fn count(files: &[FileView]) -> (usize, usize) {
     (errors, findings().count() - errors)
 }
 
-fn documents(count: usize) -> String {
-    if count == 1 {
-        "1 document".to_owned()
-    } else {
-        format!("{count} documents")
-    }
+fn plural(count: usize, word: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{ending}")
 }
 
 #[cfg(test)]
@@ -140,5 +151,13 @@ mod tests {
             serde_json::from_str(&write(Format::Json, &view).expect("a form")).expect("JSON");
         assert_eq!(json["files"][0]["diagnostics"][0]["line"], 4);
         assert_eq!(json["files"][0]["diagnostics"][0]["severity"], "error");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(
+            [0, 1, 2].map(|count| plural(count, "error")),
+            ["0 errors", "1 error", "2 errors"]
+        );
     }
 }

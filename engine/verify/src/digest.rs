@@ -1,0 +1,202 @@
+//! Which worlds are the same: those from which the same can happen. Texts, counts of attempts, orders of scheduling and
+//! absolute times do not matter to that; which of two times comes first does.
+
+use std::collections::BTreeSet;
+
+use amends_core::fact::IncidentReason;
+use amends_core::key::{Hash128, hash_64, hash_128};
+use amends_core::saga::{Operation, Phase, PlaceStatus};
+use amends_core::{OperationKind, Place, Time};
+use amends_definitions::Payload;
+
+use crate::world::World;
+
+/// Two worlds with the same digest are taken for the same.
+pub(crate) fn digest(world: &World) -> Hash128 {
+    let mut out = Encoder {
+        bytes: Vec::with_capacity(512),
+        future: future(world),
+    };
+    let saga = &world.saga;
+    out.byte(u8::from(saga.terminal()) | u8::from(saga.abort().is_some()) << 1);
+    out.byte(u8::from(saga.cancel_pending().is_some()) | u8::from(saga.deadline_passed()) << 1);
+    // Behind an abort a cancel means nothing any more.
+    out.byte(u8::from(world.cancelled && saga.abort().is_none()));
+    for (step, status) in saga.definition().step_indices().zip(saga.steps()) {
+        out.byte(u8::try_from(step.index() % 251).unwrap_or(0));
+        if status.items.is_none() {
+            out.place_status(world, Place::from(step), &status.itself);
+        } else {
+            for place in saga.places_of(step) {
+                out.place_status(world, place, saga.place(place));
+            }
+        }
+    }
+    for place in &world.slow {
+        if matches!(
+            saga.place(*place).compensation.phase,
+            Phase::Scheduled { .. }
+        ) {
+            out.place(Some(*place));
+        }
+    }
+    out.byte(0xff);
+    // That a compensation is parked stands with its place; that an effect may be left behind changes nothing any more.
+    let of_saga = saga.incidents().iter().filter(|open| {
+        open.incident.operation != Some(OperationKind::Compensate)
+            && open.incident.reason != IncidentReason::PossibleLeakedEffect
+    });
+    for open in of_saga {
+        out.text(open.incident.reason.as_str());
+        out.place(open.incident.place);
+    }
+    out.byte(0xfe);
+    for (place, book) in &world.books {
+        let undone = saga.place(*place).compensation.phase;
+        let decided = matches!(
+            undone,
+            Phase::Succeeded | Phase::NothingToUndo | Phase::Parked
+        );
+        if !decided || (undone != Phase::Parked && book.done != book.undone) {
+            out.place(Some(*place));
+            out.byte(u8::from(book.done) | u8::from(book.undone) << 1);
+        }
+    }
+    out.byte(0xfd);
+    for ((place, round, _), effect) in &world.late {
+        out.place(Some(*place));
+        out.byte(u8::try_from(*round % 251).unwrap_or(0));
+        out.byte(u8::from(*effect));
+    }
+    out.byte(0xfc);
+    for signal in &world.signalled {
+        out.text(signal);
+    }
+    if let Some(signals) = saga.signals() {
+        for pending in signals.pending() {
+            out.text(&pending.signal);
+            out.payload(Some(&pending.payload));
+        }
+    }
+    if let Some(deadline) = saga.deadline_at() {
+        out.time(deadline);
+    }
+    hash_128(&out.bytes)
+}
+
+/// The times that are still to come, in their order.
+fn future(world: &World) -> Vec<Time> {
+    let mut times = BTreeSet::new();
+    let mut add = |operation: &Operation| {
+        let time = match operation.phase {
+            Phase::Settling { until }
+            | Phase::Sleeping { until }
+            | Phase::Awaiting { until: Some(until) } => Some(until),
+            Phase::Scheduled { due_at } => Some(due_at),
+            _ => None,
+        };
+        times.extend(time.filter(|time| *time > world.now));
+    };
+    for status in world.saga.steps() {
+        let items = status.items.iter().flat_map(|items| &items.places);
+        for place in std::iter::once(&status.itself).chain(items) {
+            add(&place.forward);
+            add(&place.compensation);
+        }
+    }
+    times.extend(world.saga.deadline_at().filter(|at| *at > world.now));
+    times.into_iter().collect()
+}
+
+struct Encoder {
+    bytes: Vec<u8>,
+    future: Vec<Time>,
+}
+
+impl Encoder {
+    fn byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.byte(0);
+    }
+
+    fn payload(&mut self, payload: Option<&Payload>) {
+        let hash = payload.map_or(0, |payload| hash_64(payload.as_bytes()));
+        self.bytes.extend_from_slice(&hash.to_le_bytes());
+    }
+
+    fn place(&mut self, place: Option<Place>) {
+        if let Some(place) = place {
+            self.bytes.extend_from_slice(&place.step.0.to_le_bytes());
+            self.bytes.extend_from_slice(&place.item.to_le_bytes());
+        }
+        self.byte(0xff);
+    }
+
+    /// A time by its place among those to come; 0 for one that has passed.
+    fn time(&mut self, time: Time) {
+        let rank = self.future.iter().position(|known| *known == time);
+        self.byte(rank.map_or(0, |rank| u8::try_from(rank % 250 + 1).unwrap_or(0)));
+    }
+
+    fn place_status(&mut self, world: &World, place: Place, status: &PlaceStatus) {
+        let lost = world.late.keys().any(|(lost, _, _)| *lost == place);
+        let undone = matches!(
+            status.compensation.phase,
+            Phase::Succeeded | Phase::NothingToUndo | Phase::Unusable
+        );
+        let never = world.saga.abort().is_some()
+            && !status.forward.is_open()
+            && status.forward.phase != Phase::Succeeded
+            && !status.may_have_effect();
+        if undone || (never && !lost) {
+            // How it came to that does not matter any more.
+            return self.byte(0xfb);
+        }
+        if status.compensation.phase == Phase::Parked {
+            return self.byte(0xf9);
+        }
+        self.operation(&status.forward);
+        self.payload(status.forward.output.as_ref());
+        self.operation(&status.compensation);
+        if let Some(query) = &status.query {
+            self.operation(query);
+        }
+        if let Some(child) = &status.child {
+            self.byte(u8::from(child.pinned.is_some()) | u8::from(child.outcome.is_some()) << 1);
+        }
+        self.byte(0xfa);
+    }
+
+    fn operation(&mut self, operation: &Operation) {
+        let (tag, time) = match operation.phase {
+            Phase::Waiting => (0, None),
+            Phase::Listed => (1, None),
+            Phase::Settling { until } => (2, Some(until)),
+            Phase::Scheduled { due_at } => (3, Some(due_at)),
+            Phase::Awaiting { until } => (4, until),
+            Phase::Sleeping { until } => (5, Some(until)),
+            Phase::ChildRequested => (6, None),
+            Phase::ChildUnderWay => (7, None),
+            Phase::Succeeded => (8, None),
+            Phase::Continued => (9, None),
+            Phase::Unusable => (10, None),
+            Phase::Skipped => (11, None),
+            Phase::Refused => (12, None),
+            Phase::Unresolved => (13, None),
+            Phase::NothingToUndo => (14, None),
+            Phase::Parked => (15, None),
+        };
+        self.byte(tag);
+        if let Some(time) = time {
+            self.time(time);
+        }
+        self.byte(u8::try_from(operation.round % 251).unwrap_or(0));
+        // One attempt in doubt can be settled by its own late result; of several, none by that alone.
+        let unclear = u8::try_from(operation.unclear.len().min(2)).unwrap_or(2);
+        self.byte(u8::from(operation.effect) | u8::from(operation.barrier) << 1 | unclear << 2);
+    }
+}

@@ -1,0 +1,328 @@
+//! Every way that a saga can go, breadth first: so the first way to a broken promise is a shortest one.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+
+use amends_core::Fact;
+use amends_core::journal::SagaState;
+use amends_core::key::Hash128;
+use amends_core::saga::OpenIncident;
+use amends_definitions::{Definition, Payload, Samples};
+
+use crate::digest::digest;
+use crate::event::Event;
+use crate::promise;
+use crate::words::Words;
+use crate::world::{Stage, World};
+
+/// How to explore.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Instead of made-up inputs.
+    pub input: Option<Payload>,
+    /// Instead of made-up outputs, by step.
+    pub outputs: BTreeMap<String, Payload>,
+    /// Every action stands behind a barrier; else none does.
+    pub barrier: bool,
+    /// The saga may be cancelled at every point.
+    pub cancel: bool,
+    /// No more states than this.
+    pub states_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            input: None,
+            outputs: BTreeMap::new(),
+            barrier: false,
+            cancel: true,
+            states_max: 5_000_000,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Exploration {
+    /// Different states that were reached.
+    pub states: usize,
+    /// Steps from one to another.
+    pub transitions: usize,
+    /// Not everything was looked at: there were too many states.
+    pub truncated: bool,
+    /// The ends that were reached, by their words.
+    pub ends: BTreeMap<String, End>,
+    /// Steps whose effect may be left behind, as far as the saga can know: a lost result that arrives after its step was
+    /// undone raises an alarm there. A barrier prevents it.
+    pub alarms: BTreeMap<String, Vec<String>>,
+    /// Broken promises, each by a shortest way.
+    pub violations: Vec<Violation>,
+}
+
+/// One kind of end.
+#[derive(Debug)]
+pub struct End {
+    /// In how many states.
+    pub states: usize,
+    /// A shortest way to one of them.
+    pub trace: Vec<String>,
+}
+
+/// A promise that does not hold.
+#[derive(Debug)]
+pub struct Violation {
+    /// Which, in words.
+    pub promise: String,
+    /// A shortest way to it.
+    pub trace: Vec<String>,
+}
+
+/// Explores a definition.
+///
+/// ```
+/// let source = "apiVersion: amends/v1\nname: greet\nsteps:\n  - {id: hello, kind: retriable, call: greeter.hello}\n";
+/// let definition = amends_definitions::check(source.as_bytes()).definition.expect("it is right");
+/// let found = amends_verify::explore(&definition.into(), &amends_verify::Options::default());
+/// assert!(found.violations.is_empty());
+/// assert!(found.ends.contains_key("completed"));
+/// ```
+#[must_use]
+pub fn explore(definition: &Arc<Definition>, options: &Options) -> Exploration {
+    let stage = stage(definition, options);
+    let mut search = Search {
+        words: Words::of(definition),
+        stage: &stage,
+        states_max: options.states_max,
+        known: HashSet::new(),
+        nodes: Vec::new(),
+        open: VecDeque::new(),
+        transitions: 0,
+        truncated: false,
+        ends: BTreeMap::new(),
+        alarms: BTreeMap::new(),
+        violations: BTreeMap::new(),
+    };
+    for (variant, input) in stage.samples.inputs.iter().enumerate() {
+        let (world, facts) = World::begin(&stage, input.clone());
+        search.reach(world, &facts, Step::Begins { variant }, None);
+    }
+    search.run();
+    Exploration {
+        states: search.nodes.len(),
+        transitions: search.transitions,
+        truncated: search.truncated,
+        ends: search.ends,
+        alarms: search.alarms,
+        violations: search.violations.into_values().collect(),
+    }
+}
+
+/// Samples and promises of a definition, as the options say.
+pub(crate) fn stage(definition: &Arc<Definition>, options: &Options) -> Stage {
+    let mut samples = Samples::of(definition);
+    if let Some(input) = &options.input {
+        samples.inputs = vec![input.clone()];
+    }
+    for (step, output) in &options.outputs {
+        if let Some(step) = definition.step_index(step) {
+            samples.outputs[step.index()] = vec![output.clone()];
+        }
+    }
+    Stage {
+        definition: Arc::clone(definition),
+        samples,
+        barrier: options.barrier,
+        cancel: options.cancel,
+    }
+}
+
+/// How a state was reached.
+enum Step {
+    /// With one of the inputs.
+    Begins { variant: usize },
+    /// From another state, by what happened.
+    Follows { from: usize, event: Event },
+}
+
+struct Search<'a> {
+    words: Words,
+    stage: &'a Stage,
+    states_max: usize,
+    known: HashSet<Hash128>,
+    nodes: Vec<Step>,
+    open: VecDeque<(usize, World)>,
+    transitions: usize,
+    truncated: bool,
+    ends: BTreeMap<String, End>,
+    alarms: BTreeMap<String, Vec<String>>,
+    violations: BTreeMap<String, Violation>,
+}
+
+impl Search<'_> {
+    fn run(&mut self) {
+        while let Some((node, world)) = self.open.pop_front() {
+            let events = world.events(self.stage);
+            if let Err(promise) = promise::check_end(self.stage, &world, &events) {
+                self.violated(node, promise);
+            }
+            self.note_end(node, &world, &events);
+            for event in events {
+                let mut next = world.clone();
+                let facts = next.apply(self.stage, &event);
+                self.transitions += 1;
+                self.note_parkings(node, &event, &next, &facts);
+                self.note_alarms(node, &event, &next);
+                let step = Step::Follows {
+                    from: node,
+                    event: event.clone(),
+                };
+                self.reach(next, &facts, step, Some(&event));
+            }
+        }
+    }
+
+    /// Takes note of a state, if it is new.
+    fn reach(&mut self, world: World, facts: &[Fact], step: Step, event: Option<&Event>) {
+        let digest = digest(&world);
+        let new = !self.known.contains(&digest);
+        let broken = promise::check(self.stage, &world, facts, new);
+        if !new && broken.is_ok() {
+            return;
+        }
+        if self.nodes.len() >= self.states_max {
+            self.truncated = true;
+            return;
+        }
+        let node = self.nodes.len();
+        self.nodes.push(step);
+        self.known.insert(digest);
+        match broken {
+            // What lies behind a broken promise says nothing more.
+            Err(promise) => self.violated(node, promise),
+            Ok(()) => {
+                let duplicate =
+                    event.map(|event| promise::check_duplicate(self.stage, &world, event));
+                if let Some(Err(promise)) = duplicate {
+                    self.violated(node, promise);
+                }
+                self.open.push_back((node, world));
+            }
+        }
+    }
+
+    fn violated(&mut self, node: usize, promise: String) {
+        if !self.violations.contains_key(&promise) {
+            let trace = self.trace(node);
+            let violation = Violation {
+                promise: promise.clone(),
+                trace,
+            };
+            self.violations.insert(promise, violation);
+        }
+    }
+
+    /// States do not tell apart why a compensation is parked: so each reason is noted when it comes up.
+    fn note_parkings(&mut self, from: usize, event: &Event, world: &World, facts: &[Fact]) {
+        let opened = facts
+            .iter()
+            .any(|fact| matches!(fact, Fact::IncidentOpened(_)));
+        if !opened || world.saga.terminal() {
+            return;
+        }
+        for words in self.ends_in_words(world) {
+            if !self.ends.contains_key(&words) {
+                let mut trace = self.trace(from);
+                trace.push(self.words.event(event));
+                self.ends.insert(words, End { states: 0, trace });
+            }
+        }
+    }
+
+    /// Nor do states tell what alarms a lost result could raise.
+    fn note_alarms(&mut self, from: usize, event: &Event, world: &World) {
+        for place in &world.alarms {
+            let step = self.words.step(*place);
+            if !self.alarms.contains_key(&step) {
+                let mut trace = self.trace(from);
+                trace.push(self.words.event(event));
+                trace.push(format!("the lost result of {step} arrives late"));
+                self.alarms.insert(step, trace);
+            }
+        }
+    }
+
+    fn note_end(&mut self, node: usize, world: &World, events: &[Event]) {
+        let settled = world.saga.terminal()
+            || events.iter().all(|event| {
+                matches!(
+                    event,
+                    Event::IsCancelled
+                        | Event::ArrivesLate { .. }
+                        | Event::DeadlinePasses
+                        | Event::SignalComes { .. }
+                )
+            });
+        if !settled {
+            return;
+        }
+        for words in self.ends_in_words(world) {
+            if let Some(end) = self.ends.get_mut(&words) {
+                end.states += 1;
+                continue;
+            }
+            let trace = self.trace(node);
+            self.ends.insert(words, End { states: 1, trace });
+        }
+    }
+
+    /// What kind of end it is. A saga that is parked at several places is of the kind of each.
+    fn ends_in_words(&self, world: &World) -> BTreeSet<String> {
+        let saga = &world.saga;
+        let kind = match saga.state() {
+            SagaState::Completed => "completed",
+            SagaState::Compensated => "compensated",
+            SagaState::Running | SagaState::Compensating => "waits for a signal",
+            SagaState::Terminated => "terminated",
+            SagaState::Parked => {
+                return saga
+                    .incidents()
+                    .iter()
+                    .map(|open| self.parked_in_words(open, saga.abort().is_some()))
+                    .collect();
+            }
+        };
+        BTreeSet::from([kind.to_owned()])
+    }
+
+    fn parked_in_words(&self, open: &OpenIncident, aborted: bool) -> String {
+        let direction = if aborted { "undoing" } else { "going forward" };
+        let reason = open.incident.reason.as_str();
+        match open.incident.place {
+            Some(place) => format!("parked {direction}: {reason} at {}", self.words.step(place)),
+            None => format!("parked {direction}: {reason}"),
+        }
+    }
+
+    /// What happened, from the start to a state.
+    fn trace(&self, node: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut at = Some(node);
+        while let Some(node) = at {
+            at = match &self.nodes[node] {
+                Step::Begins { variant } => {
+                    let input = &self.stage.samples.inputs[*variant];
+                    let text = String::from_utf8_lossy(input.as_bytes());
+                    lines.push(format!("a saga begins with {text}"));
+                    None
+                }
+                Step::Follows { from, event } => {
+                    lines.push(self.words.event(event));
+                    Some(*from)
+                }
+            };
+        }
+        lines.reverse();
+        lines
+    }
+}

@@ -1,0 +1,20 @@
+//! What can become of a saga, before anything runs: `explore` tries every outcome of every step, cancels, deadlines, signals
+//! and late results at every point, on the machine that runs in production; `simulate` plays one way through it.
+//!
+//! Read in this order: [`world`](crate) (a saga and the participants' books), then `explore` and `simulate`.
+//! Deliberately not here: shards, stores and nodes (the simulator in `tests/simulation`), and participants.
+
+mod bound;
+mod digest;
+mod event;
+mod explore;
+mod promise;
+mod simulate;
+mod words;
+mod world;
+
+pub use bound::{Bound, WorstCase, worst_case};
+pub use event::Event;
+pub use explore::{End, Exploration, Options, Violation, explore};
+pub use simulate::{Failure, Line, Script, Simulation, simulate};
+pub use words::{Words, fact_in_words};

@@ -1,0 +1,118 @@
+//! Explorations of whole definitions: their ends, their broken promises, and how many states there are.
+
+use std::sync::Arc;
+
+use amends_definitions::{Definition, check};
+use amends_verify::{Exploration, Options, explore};
+
+fn definition(source: &str) -> Arc<Definition> {
+    let checked = check(source.as_bytes());
+    let diagnostics = format!("{:?}", checked.diagnostics);
+    Arc::new(
+        checked
+            .definition
+            .unwrap_or_else(|| panic!("{diagnostics}")),
+    )
+}
+
+fn ends(found: &Exploration) -> Vec<&str> {
+    found.ends.keys().map(String::as_str).collect()
+}
+
+const ORDER: &str = "apiVersion: amends/v1
+name: place-order
+steps:
+  - id: reserve
+    call: inventory.reserve
+    input: {sku: \"${{ input.sku }}\"}
+    compensate: {call: inventory.release, input: {id: \"${{ input.sku }}\"}}
+  - {id: charge, kind: pivot, call: payments.charge}
+  - {id: ship, kind: retriable, call: shipping.create}
+";
+
+#[test]
+fn an_order_ends_done_undone_or_parked_with_its_reason() {
+    let found = explore(&definition(ORDER), &Options::default());
+    assert!(found.violations.is_empty(), "{:?}", found.violations);
+    assert_eq!(
+        ends(&found),
+        [
+            "compensated",
+            "completed",
+            "parked going forward: PIVOT_IN_DOUBT at charge",
+            "parked going forward: STEP_REFUSED at ship",
+            "parked undoing: COMPENSATION_EXHAUSTED at reserve",
+            "parked undoing: COMPENSATION_REFUSED at reserve",
+        ]
+    );
+}
+
+#[test]
+fn a_barrier_takes_the_alarm_away() {
+    let bare = explore(&definition(ORDER), &Options::default());
+    assert_eq!(bare.alarms.keys().collect::<Vec<_>>(), ["reserve"]);
+    let options = Options {
+        barrier: true,
+        ..Options::default()
+    };
+    let behind = explore(&definition(ORDER), &options);
+    assert!(behind.alarms.is_empty(), "{:?}", behind.alarms);
+    assert!(behind.violations.is_empty(), "{:?}", behind.violations);
+}
+
+#[test]
+fn a_compensation_that_needs_an_output_that_may_be_missing_is_found_by_the_shortest_way() {
+    let source = ORDER.replace("id: \"${{ input.sku }}\"", "id: \"${{ self.output.id }}\"");
+    let found = explore(&definition(&source), &Options::default());
+    let broken: Vec<_> = found
+        .violations
+        .iter()
+        .map(|broken| broken.promise.as_str())
+        .collect();
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert!(
+        broken[0].contains("the compensation of `reserve` cannot be called"),
+        "{broken:?}"
+    );
+    let trace = &found.violations[0].trace;
+    assert!(trace[0].starts_with("a saga begins"), "{trace:?}");
+    assert!(trace.len() <= 4, "{trace:?}");
+}
+
+fn branches(branches: usize, length: usize) -> String {
+    let mut source = String::from("apiVersion: amends/v1\nname: wide\nsteps:\n");
+    source.push_str("  - {id: first, call: p.first, compensate: {call: p.undo_first}}\n");
+    let mut lasts = Vec::new();
+    for branch in 0..branches {
+        let mut before = "first".to_owned();
+        for step in 0..length {
+            let id = format!("b{branch}_s{step}");
+            source.push_str(&format!(
+                "  - {{id: {id}, needs: [{before}], call: p.{id}, compensate: {{call: p.undo_{id}}}}}\n"
+            ));
+            before = id;
+        }
+        lasts.push(before);
+    }
+    source.push_str(&format!(
+        "  - {{id: pay, kind: pivot, needs: [{}], call: p.pay}}\n",
+        lasts.join(", ")
+    ));
+    source.push_str("  - {id: tell, kind: retriable, call: p.tell}\n");
+    source
+}
+
+#[test]
+fn twelve_steps_in_three_branches_are_explored_whole() {
+    let began = std::time::Instant::now();
+    let found = explore(&definition(&branches(3, 3)), &Options::default());
+    assert!(!found.truncated);
+    assert!(found.violations.is_empty(), "{:?}", found.violations);
+    eprintln!(
+        "{} states, {} transitions, {} ends in {:?}",
+        found.states,
+        found.transitions,
+        found.ends.len(),
+        began.elapsed()
+    );
+}

@@ -1,0 +1,271 @@
+//! A node's dispatcher: what waits for a participant, what was sent to whom. A sketch of
+//! `engine/orchestrator/src/dispatch/{book,attaching}.rs`: the same promises about *sent*, *withdrawn* and *sent again*,
+//! without the fairness.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use amends_core::id::{AttemptName, OperationName};
+use amends_core::shard::Command;
+use amends_core::{OperationKey, SagaId, ShardId};
+
+/// What has to be told once the book is in order.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Commands that leave: to whom, on which session, and whether an earlier session carried them.
+    pub commands: Vec<(usize, u64, Arc<Command>)>,
+    pub sent: Vec<AttemptName>,
+    pub withdrawn: Vec<AttemptName>,
+    /// Attempts of which nobody will tell.
+    pub lost: Vec<AttemptName>,
+}
+
+/// What one node knows of the participants, and what it has for them.
+#[derive(Debug, Default)]
+pub struct Book {
+    queued: BTreeMap<AttemptName, (u64, Box<Command>)>,
+    sent: BTreeMap<AttemptName, (Arc<Command>, usize)>,
+    instances: BTreeMap<usize, Instance>,
+    places: u64,
+    /// Commands with one participant at once, at most.
+    pub credit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Instance {
+    session: u64,
+    live: bool,
+    resend: VecDeque<AttemptName>,
+    held: BTreeSet<AttemptName>,
+}
+
+/// Names an attempt as the core does.
+pub fn name_of(key: &OperationKey, attempt: u32) -> AttemptName {
+    AttemptName {
+        saga: key.saga,
+        name: OperationName {
+            step: key.step.as_str().into(),
+            item: key.item,
+            round: key.round,
+            operation: key.operation,
+        },
+        attempt,
+    }
+}
+
+impl Book {
+    pub fn new(credit: usize) -> Self {
+        Self {
+            credit,
+            ..Self::default()
+        }
+    }
+
+    /// A command to be sent; `to` serves its action.
+    pub fn send(&mut self, command: Box<Command>, to: usize, outbox: &mut Outbox) {
+        let name = name_of(&command.key, command.attempt);
+        if self.sent.contains_key(&name) || self.queued.contains_key(&name) {
+            return;
+        }
+        let mut first = name.clone();
+        first.attempt = 0;
+        let older: Vec<AttemptName> = self
+            .sent
+            .range(first..name.clone())
+            .map(|(older, _)| older.clone())
+            .collect();
+        for older in older {
+            self.sent.remove(&older);
+        }
+        let holds = self.instances.get(&to);
+        if holds.is_some_and(|instance| instance.held.contains(&name)) {
+            outbox.sent.push(name.clone());
+            self.sent.insert(name, (command.into(), to));
+            return;
+        }
+        self.places += 1;
+        self.queued.insert(name, (self.places, command));
+    }
+
+    /// A command whose result no longer matters.
+    pub fn withdraw(&mut self, name: &AttemptName, outbox: &mut Outbox) {
+        if self.queued.remove(name).is_some() {
+            outbox.withdrawn.push(name.clone());
+        } else {
+            self.sent.remove(name);
+        }
+    }
+
+    pub fn forget_saga(&mut self, saga: SagaId) {
+        self.queued.retain(|name, _| name.saga != saga);
+        self.sent.retain(|name, _| name.saga != saga);
+    }
+
+    pub fn forget_shard(&mut self, shard: ShardId) {
+        self.queued.retain(|name, _| name.saga.shard() != shard);
+        self.sent.retain(|name, _| name.saga.shard() != shard);
+    }
+
+    /// What waits or is sent again carries the owner's new epoch.
+    pub fn raise_epoch(&mut self, shard: ShardId, epoch: u64) {
+        for (name, (_, command)) in &mut self.queued {
+            if name.saga.shard() == shard {
+                command.epoch = epoch;
+            }
+        }
+        for (name, (command, _)) in &mut self.sent {
+            if name.saga.shard() == shard {
+                Arc::make_mut(command).epoch = epoch;
+            }
+        }
+    }
+
+    /// An outcome arrived.
+    pub fn reported(&mut self, name: &AttemptName) {
+        self.sent.remove(name);
+        self.queued.remove(name);
+        for instance in self.instances.values_mut() {
+            instance.held.remove(name);
+        }
+    }
+
+    /// Everything that waits and has somewhere to go goes. `serves` tells who takes an action.
+    pub fn dispatch(&mut self, serves: impl Fn(&Command) -> Option<usize>, outbox: &mut Outbox) {
+        let ids: Vec<usize> = self.instances.keys().copied().collect();
+        for id in ids {
+            self.resend(id, outbox);
+        }
+        let mut waiting: Vec<(u64, AttemptName)> = self
+            .queued
+            .iter()
+            .map(|(name, (place, _))| (*place, name.clone()))
+            .collect();
+        waiting.sort_unstable();
+        for (_, name) in waiting {
+            let to = self
+                .queued
+                .get(&name)
+                .and_then(|(_, command)| serves(command));
+            let Some(to) = to.filter(|to| self.has_room(*to)) else {
+                continue;
+            };
+            let session = self
+                .instances
+                .get(&to)
+                .map_or(0, |instance| instance.session);
+            if let Some((_, command)) = self.queued.remove(&name) {
+                let command: Arc<Command> = command.into();
+                outbox.sent.push(name.clone());
+                outbox.commands.push((to, session, Arc::clone(&command)));
+                self.sent.insert(name, (command, to));
+            }
+        }
+    }
+
+    fn resend(&mut self, id: usize, outbox: &mut Outbox) {
+        let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.live) else {
+            return;
+        };
+        while let Some(name) = instance.resend.pop_front() {
+            // It may have been reported, or its saga may have ended, meanwhile.
+            if let Some((command, _)) = self.sent.get(&name) {
+                let again = Command {
+                    resent: true,
+                    ..Command::clone(command)
+                };
+                outbox.sent.push(name);
+                outbox.commands.push((id, instance.session, again.into()));
+            }
+        }
+    }
+
+    fn has_room(&self, to: usize) -> bool {
+        let live = self
+            .instances
+            .get(&to)
+            .is_some_and(|instance| instance.live);
+        live && self.sent.values().filter(|(_, by)| *by == to).count() < self.credit
+    }
+
+    /// A participant attaches, maybe again, and says what it has in hand.
+    pub fn attach(
+        &mut self,
+        id: usize,
+        session: u64,
+        in_hand: BTreeSet<AttemptName>,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let missing: Vec<AttemptName> = self
+            .sent
+            .iter()
+            .filter(|(name, (_, by))| *by == id && !in_hand.contains(*name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let again = !missing.is_empty();
+        for name in &in_hand {
+            if let Some((_, command)) = self.queued.remove(name) {
+                outbox.sent.push(name.clone());
+                self.sent.insert(name.clone(), (command.into(), id));
+            }
+        }
+        let instance = self.instances.entry(id).or_default();
+        instance.session = session;
+        instance.live = true;
+        instance.held = in_hand;
+        instance.resend = missing.into();
+        again
+    }
+
+    /// A stream ended.
+    pub fn detach(&mut self, id: usize, session: u64) {
+        if let Some(instance) = self.instances.get_mut(&id)
+            && instance.session == session
+        {
+            instance.live = false;
+        }
+    }
+
+    /// The participant did not return within its lease.
+    pub fn expire(&mut self, id: usize, session: u64, outbox: &mut Outbox) {
+        let gone = self
+            .instances
+            .get(&id)
+            .is_some_and(|instance| instance.session == session && !instance.live);
+        if !gone {
+            return;
+        }
+        self.instances.remove(&id);
+        let lost: Vec<AttemptName> = self
+            .sent
+            .iter()
+            .filter(|(_, (_, by))| *by == id)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in lost {
+            self.sent.remove(&name);
+            outbox.lost.push(name);
+        }
+    }
+
+    /// A participant is attached here.
+    pub fn is_attached(&self, id: usize) -> bool {
+        self.instances
+            .get(&id)
+            .is_some_and(|instance| instance.live)
+    }
+
+    pub fn waits(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// A compensation is on its way, of a saga with another that waits.
+    pub fn compensates(&self) -> bool {
+        self.sent
+            .keys()
+            .any(|name| name.name.operation == amends_core::OperationKind::Compensate)
+    }
+}

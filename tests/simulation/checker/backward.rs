@@ -1,0 +1,188 @@
+//! Going back: I17 to I21, I23. `before` is asked of each fact before it is taken in, `after` at the end of the saga.
+
+use amends_core::OperationKind;
+use amends_core::Outcome;
+use amends_core::fact::Fact;
+use amends_core::id::Place;
+use amends_definitions::{Compensation, CompensationOrder};
+
+use crate::checker::Found;
+use crate::checker::case::{Case, Seen};
+use crate::checker::model::{End, Model};
+use crate::generator::PARTICIPANTS;
+use crate::world::World;
+
+pub fn before(model: &Model, case: &Case<'_>, seen: &Seen<'_>, world: &World, found: &mut Found) {
+    if let Fact::Scheduled {
+        place,
+        operation: OperationKind::Compensate,
+        ..
+    } = seen.fact
+    {
+        only_what_may_have_effect(model, case, *place, found);
+        reverse_order(model, case, *place, found);
+        settle_time(model, case, seen, *place, world, found);
+    }
+    if matches!(seen.fact, Fact::Compensated) {
+        all_undone(model, case, found);
+    }
+    refused_is_said(case, seen, found);
+}
+
+/// I17, I23 at the end: a compensated saga owes nothing; one that owes something has not ended.
+pub fn after(model: &Model, case: &Case<'_>, found: &mut Found) {
+    let owes: Vec<&str> = case
+        .definition
+        .step_indices()
+        .filter(|step| model.owes(case, *step))
+        .map(|step| case.definition.step(step).id())
+        .collect();
+    let compensated = case.state == amends_core::journal::SagaState::Compensated;
+    // A success that came after the end is said aloud instead (F28).
+    let leak = |id: &str| {
+        case.facts.iter().any(|seen| {
+            matches!(seen.fact, Fact::LateResult { ended, leak: true }
+                if case.definition.step(ended.place.step).id() == id)
+        })
+    };
+    found.expect(
+        !compensated || owes.iter().all(|id| leak(id)),
+        "I23",
+        case.id,
+        || format!("it ended, and {owes:?} are owed"),
+    );
+}
+
+/// I17: everything that may have had an effect and can be undone was undone.
+fn all_undone(model: &Model, case: &Case<'_>, found: &mut Found) {
+    for step in case.definition.step_indices() {
+        found.expect(!model.owes(case, step), "I17", case.id, || {
+            format!(
+                "compensated, and {} is owed",
+                case.definition.step(step).id()
+            )
+        });
+        let open = model.forward(step).end == End::Open;
+        found.expect(!open, "I21", case.id, || {
+            format!(
+                "compensated, and {} is in flight",
+                case.definition.step(step).id()
+            )
+        });
+    }
+    found.expect(model.aborted_at.is_some(), "I2", case.id, || {
+        "compensated without an abort".to_owned()
+    });
+}
+
+/// I18: nothing is compensated that cannot have had an effect.
+fn only_what_may_have_effect(model: &Model, case: &Case<'_>, place: Place, found: &mut Found) {
+    let forward = model.course(place, OperationKind::Forward);
+    found.expect(model.aborted_at.is_some(), "I18", case.id, || {
+        format!("{} is compensated without an abort", case.name(place))
+    });
+    found.expect(model.may_have_effect(place), "I18", case.id, || {
+        let end = forward.end;
+        format!(
+            "{} is compensated and its action is {end:?}",
+            case.name(place)
+        )
+    });
+    let undoable = matches!(
+        case.definition.step(place.step).compensation(),
+        Compensation::Call(_)
+    );
+    found.expect(undoable, "I18", case.id, || {
+        format!(
+            "{} is compensated and has no compensation",
+            case.name(place)
+        )
+    });
+}
+
+/// I20, I21: all that depends on a step is undone, and nothing of it is in flight, before the step is.
+fn reverse_order(model: &Model, case: &Case<'_>, place: Place, found: &mut Found) {
+    if case.definition.compensation().order != CompensationOrder::Reverse {
+        return;
+    }
+    for later in case.definition.graph().descendants(place.step) {
+        let name = case.definition.step(*later).id();
+        found.expect(!model.owes(case, *later), "I20", case.id, || {
+            format!("{} is compensated before {name}", case.name(place))
+        });
+        let open = model.forward(*later).end == End::Open;
+        found.expect(!open, "I21", case.id, || {
+            format!(
+                "{} is compensated while {name} is in flight",
+                case.name(place)
+            )
+        });
+    }
+}
+
+/// I19: without a barrier an unknown action has an attempt's time to show itself before it is compensated.
+fn settle_time(
+    model: &Model,
+    case: &Case<'_>,
+    seen: &Seen<'_>,
+    place: Place,
+    world: &World,
+    found: &mut Found,
+) {
+    let step = case.definition.step(place.step);
+    let barrier = step
+        .action()
+        .is_some_and(|action| PARTICIPANTS.contains(&(action.participant(), true)));
+    let end = model.course(place, OperationKind::Forward).end;
+    let known = matches!(end, End::Succeeded | End::Unusable);
+    if barrier || known || !world.plan.bounded {
+        return;
+    }
+    let last = case
+        .sent
+        .iter()
+        .filter(|(index, _, sent)| {
+            *index < seen.index
+                && sent.key.step == step.id()
+                && sent.key.item == place.item
+                && sent.key.operation == OperationKind::Forward
+        })
+        .map(|(_, at, _)| *at)
+        .max();
+    let Some(last) = last else {
+        return;
+    };
+    // Clocks of nodes go wrong by the way of a message at most, in a world with bounds.
+    let settled = seen.at + std::time::Duration::from_millis(5) >= last + step.timeouts().attempt;
+    found.expect(settled, "I19", case.id, || {
+        let after = seen.at.since(last);
+        format!(
+            "{} is compensated {after:?} after its last sending",
+            case.name(place)
+        )
+    });
+}
+
+/// I23: a compensation that ended without success needs a person, and says so in the same row.
+fn refused_is_said(case: &Case<'_>, seen: &Seen<'_>, found: &mut Found) {
+    let Fact::AttemptEnded(ended) = seen.fact else {
+        return;
+    };
+    let done = matches!(
+        ended.outcome,
+        Outcome::Succeeded { .. } | Outcome::Unusable { .. } | Outcome::NothingToUndo
+    );
+    if ended.operation != OperationKind::Compensate || done || ended.retry_at.is_some() {
+        return;
+    }
+    let said = seen.row.facts.iter().any(|fact| {
+        matches!(fact, Fact::IncidentOpened(incident)
+            if incident.place == Some(ended.place) && incident.operation == Some(ended.operation))
+    });
+    found.expect(said, "I23", case.id, || {
+        format!(
+            "the compensation of {} ended, and nobody is told",
+            case.name(ended.place)
+        )
+    });
+}

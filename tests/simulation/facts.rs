@@ -1,0 +1,127 @@
+//! Which marks a world's committed facts meet: what sagas went through, seen from their journals. Deliberately not here: marks
+//! of faults, which those set who carry them out.
+
+use amends_core::fact::{Fact, IncidentReason};
+use amends_core::journal::SagaState;
+use amends_core::{OperationKind, Outcome};
+
+use crate::history::Event;
+use crate::marks::{Mark, Marks};
+use crate::world::World;
+
+/// Marks what happened to the world's sagas.
+pub fn mark(world: &mut World) {
+    let mut marks = std::mem::take(&mut world.marks);
+    for entry in world.history.entries() {
+        if let Event::Committed(row) = &entry.event {
+            for fact in row.facts.iter() {
+                mark_fact(world, row.saga, fact, &mut marks);
+            }
+        }
+    }
+    for saga in world.store.sagas() {
+        marks.hit_if(saga.state == SagaState::Completed, Mark::Completed);
+        marks.hit_if(saga.state == SagaState::Compensated, Mark::Compensated);
+        mark_course(world, saga.id, saga.state, &mut marks);
+    }
+    world.marks = marks;
+}
+
+fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut Marks) {
+    match fact {
+        Fact::Skipped { .. } => marks.hit(Mark::Skipped),
+        Fact::StepFailed { code, .. } => {
+            marks.hit_if(code == "PARK_AFTER", Mark::CompensationLate);
+            marks.hit_if(code != "PARK_AFTER", Mark::ExpressionFailed);
+        }
+        Fact::Withdrawn { code, .. } => match code.as_str() {
+            "SCHEDULE_TIMEOUT" => marks.hit(Mark::WithdrawnByScheduleTimeout),
+            "TOTAL_TIMEOUT" => marks.hit(Mark::WithdrawnByTotalTimeout),
+            "OVERTAKEN" => marks.hit(Mark::WithdrawnOvertaken),
+            _ => marks.hit(Mark::WithdrawnByAbort),
+        },
+        Fact::Settling { .. } => marks.hit(Mark::Settled),
+        Fact::CancelDropped => marks.hit(Mark::CancelDropped),
+        Fact::LateResult { leak, .. } => {
+            marks.hit_if(*leak, Mark::LeakSaid);
+            marks.hit_if(!*leak, Mark::LateResultWithoutLeak);
+        }
+        Fact::IncidentOpened(incident) => match incident.reason {
+            IncidentReason::PivotInDoubt => marks.hit(Mark::PivotInDoubt),
+            IncidentReason::CompensationRefused => marks.hit(Mark::CompensationRefused),
+            IncidentReason::StepRefused
+            | IncidentReason::StepExhausted
+            | IncidentReason::OutputUnusable => marks.hit(Mark::ParkedBehindPivot),
+            IncidentReason::RecordRefused => marks.hit(Mark::RecordRefused),
+            _ => {}
+        },
+        Fact::IncidentClosed { .. } => marks.hit(Mark::IncidentClosed),
+        Fact::AttemptEnded(ended) => {
+            let timeout = matches!(&ended.outcome, Outcome::Unknown { code, .. } if code == "ATTEMPT_TIMEOUT");
+            marks.hit_if(timeout, Mark::AttemptTimeout);
+            let failed = matches!(ended.outcome, Outcome::Failed { .. });
+            let never = matches!(&ended.outcome, Outcome::Failed { code, .. } if code == "NEVER");
+            let again = ended.retry_at.is_some();
+            let backward = ended.operation == OperationKind::Compensate;
+            marks.hit_if(failed && !again && !never, Mark::RetriesExhausted);
+            marks.hit_if(never && !again, Mark::CodeForbidsRetry);
+            marks.hit_if(backward && again, Mark::CompensationRetried);
+            let nothing = ended.outcome == Outcome::NothingToUndo;
+            marks.hit_if(nothing, Mark::CompensationNothingToUndo);
+            let folded = world.store.folded(saga);
+            let older = folded.is_some_and(|folded| {
+                let operation = folded.operation(ended.place.step, ended.operation);
+                operation.attempt > ended.attempt && !again && !failed
+            });
+            marks.hit_if(older, Mark::ResultOfOlderAttempt);
+        }
+        _ => {}
+    }
+}
+
+/// Marks that take more than one fact.
+fn mark_course(world: &World, id: amends_core::SagaId, state: SagaState, marks: &mut Marks) {
+    let (mut doubt, mut unknown) = (false, std::collections::BTreeSet::new());
+    let mut succeeded = std::collections::BTreeSet::new();
+    let facts = world.store.rows(id).iter().flat_map(|row| &row.facts);
+    for fact in facts {
+        match fact {
+            Fact::IncidentOpened(incident) => {
+                doubt |= incident.reason == IncidentReason::PivotInDoubt;
+            }
+            Fact::AttemptEnded(ended) if ended.operation == OperationKind::Forward => {
+                if matches!(ended.outcome, Outcome::Succeeded { .. }) {
+                    succeeded.insert(ended.place);
+                } else {
+                    unknown.insert(ended.place);
+                }
+            }
+            Fact::Scheduled {
+                operation: OperationKind::Compensate,
+                place,
+                ..
+            } => {
+                let success = succeeded.contains(place);
+                marks.hit_if(success, Mark::CompensationOfSuccess);
+                marks.hit_if(
+                    !success && unknown.contains(place),
+                    Mark::CompensationOfUnknown,
+                );
+            }
+            _ => {}
+        }
+    }
+    marks.hit_if(doubt && state.is_terminal(), Mark::PivotDoubtSettledLate);
+    if state == SagaState::Compensated
+        && let Some(definition) = world.store.definition_of(id)
+    {
+        let passed = definition.step_indices().any(|step| {
+            let reads = matches!(
+                definition.step(step).compensation(),
+                amends_definitions::Compensation::None { .. }
+            );
+            reads && succeeded.contains(&step.into())
+        });
+        marks.hit_if(passed, Mark::UncompensatedStepPassed);
+    }
+}

@@ -1,0 +1,541 @@
+//! One lane of a node: it takes messages, lets its shards decide, hands one batch at a time to the store, and lets out what is
+//! durable. A sketch of `engine/orchestrator/src/lane/{task,batch,verdict,lookup}.rs` in virtual time; its committer is in
+//! `committer`, its bisection in `suspect`. It is small on purpose: what is under test is the core behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amends_core::shard::{
+    Acknowledged, BatchLimits, CancelRefusal, Existing, History as SagaHistory, Input, LoadedSaga,
+    Output, Shard, Start, StartRefusal, Surroundings, Token,
+};
+use amends_core::{Incarnation, SagaId, ShardId, Time};
+
+use crate::committer::{Answer, Committer, Resolution, Verdict};
+use crate::history::{Event, History};
+use crate::marks::{Mark, Marks};
+use crate::plant::Plant;
+use crate::store::{Batch, Database, KeyName, Takeover};
+use crate::suspect::Suspect;
+
+/// What can reach a lane.
+#[derive(Debug)]
+pub enum Message {
+    Start(Token, Box<Start>),
+    Input(ShardId, Input),
+    LookedUp(Vec<(Token, Box<Start>)>, Option<Vec<Option<Existing>>>),
+    LookedUpAgain(ShardId, u64, BTreeMap<SagaId, Existing>),
+    /// A takeover record of this node stands at this position.
+    Opened(ShardId, u64),
+    /// A page of active sagas for the slot that was opened at this position, and whether more follow.
+    Recovered(ShardId, u64, Vec<SagaHistory>, bool),
+    Loaded(SagaId, u64, LoadedSaga),
+    Store(Answer),
+    /// The committer has waited long enough.
+    Again,
+    /// The lease of this shard is another node's.
+    GiveUp(ShardId),
+    /// Time has passed.
+    Tick,
+}
+
+/// What a lane asks of those around it.
+#[derive(Debug)]
+pub enum Ask {
+    Append(Batch),
+    TakeOver(Vec<Takeover>),
+    Tails(Vec<ShardId>),
+    Author(ShardId, u64),
+    Wait,
+    LookUp(Vec<(Token, Box<Start>)>),
+    LookUpAgain(ShardId, u64, Vec<(SagaId, KeyName)>),
+    Load(SagaId, u64),
+}
+
+/// What a lane sees and uses while it works.
+pub struct Around<'a> {
+    pub now: Time,
+    pub world: Time,
+    pub node: usize,
+    pub life: u32,
+    pub known: &'a dyn Surroundings,
+    /// For the comparison with what is committed alone: a lane reads nothing here.
+    pub store: &'a Database,
+    pub history: &'a mut History,
+    pub marks: &'a mut Marks,
+    pub plant: Option<Plant>,
+    pub fresh: &'a mut u64,
+    pub asks: Vec<Ask>,
+    pub outputs: Vec<Output>,
+    /// Shards that another node owns.
+    pub lost: Vec<ShardId>,
+    /// Shards that this node took anew, and their epochs.
+    pub raised: Vec<(ShardId, u64)>,
+}
+
+impl Around<'_> {
+    pub fn fresh(&mut self) -> u64 {
+        *self.fresh += 1;
+        *self.fresh
+    }
+}
+
+/// A shard as its lane holds it.
+#[derive(Debug)]
+pub struct Slot {
+    pub shard: Shard,
+    /// The position of the takeover record that opened it.
+    born: u64,
+    /// What waits until the active sagas are back; none once they are.
+    waiting: Option<Vec<Input>>,
+    looking_up: bool,
+    pub suspect: Option<Suspect>,
+}
+
+/// A lane.
+#[derive(Debug, Default)]
+pub struct Lane {
+    pub slots: BTreeMap<ShardId, Slot>,
+    pub suspects: BTreeSet<ShardId>,
+    pub committer: Committer,
+    /// The shard that comes first in the next batch.
+    rotor: u16,
+    unlooked: Vec<(Token, Box<Start>)>,
+    looking_up: bool,
+    /// Keyed starts that are not answered yet: what to ask for when their batch was rolled back.
+    keyed: BTreeMap<Token, (SagaId, KeyName)>,
+}
+
+impl Lane {
+    /// Takes one message, and does what follows from it.
+    pub fn take(&mut self, message: Message, around: &mut Around<'_>) {
+        match message {
+            Message::Start(token, start) => match key_name(&start) {
+                Some(name) => {
+                    self.keyed.insert(token, (start.id, name));
+                    self.unlooked.push((token, start));
+                }
+                None => self.input(start.id.shard(), Input::Start { token, start }, around),
+            },
+            Message::Input(shard, input) => self.input(shard, input, around),
+            Message::LookedUp(starts, found) => self.looked_up(starts, found, around),
+            Message::LookedUpAgain(shard, born, found) => self.looked_up_again(shard, born, &found),
+            Message::Loaded(saga, born, loaded) => {
+                if self.born(saga.shard()) == Some(born) {
+                    self.input(saga.shard(), Input::Loaded { saga, loaded }, around);
+                }
+            }
+            Message::Opened(shard, epoch) => self.opened(shard, epoch, around),
+            Message::Recovered(shard, born, histories, more) => {
+                if self.born(shard) == Some(born) {
+                    self.recovered(shard, histories, more, around);
+                }
+            }
+            Message::Store(answer) => {
+                if let Some(verdict) = self.committer.answered(answer, around) {
+                    self.written(verdict, around);
+                }
+            }
+            Message::Again => self.committer.again(around),
+            Message::GiveUp(shard) => {
+                let writes = self.committer.writes(shard);
+                if !writes && self.slots.contains_key(&shard) {
+                    self.lose(shard, around);
+                }
+            }
+            Message::Tick => {}
+        }
+        self.look_up_starts(around);
+        self.let_out(around);
+        self.decide(around);
+        self.let_out(around);
+    }
+
+    /// When the lane has something to do by itself, on the node's clock.
+    pub fn next_wake(&self) -> Option<Time> {
+        let slots = self.slots.values();
+        let slots = slots.filter(|slot| !slot.looking_up && slot.waiting.is_none());
+        slots.filter_map(|slot| slot.shard.next_wake()).min()
+    }
+
+    /// Nothing waits in it and nothing is under way.
+    pub fn is_idle(&self, now: Time) -> bool {
+        self.committer.is_idle()
+            && !self.looking_up
+            && self.unlooked.is_empty()
+            && self
+                .slots
+                .values()
+                .all(|slot| !slot.looking_up && slot.waiting.is_none() && !slot.shard.is_ready(now))
+    }
+
+    /// Inputs that wait for a decision or a commit.
+    pub fn queued(&self) -> usize {
+        self.slots.values().map(|slot| slot.shard.queued()).sum()
+    }
+
+    fn input(&mut self, shard: ShardId, input: Input, around: &mut Around<'_>) {
+        if let Input::Outcome {
+            token: Some(token), ..
+        } = &input
+            && matches!(
+                around.plant,
+                Some(Plant::AcknowledgeBeforeCommit | Plant::ShedResults)
+            )
+        {
+            around.outputs.push(Output::Acknowledge {
+                token: *token,
+                acknowledged: Acknowledged::Recorded,
+            });
+            if around.plant == Some(Plant::ShedResults) && !self.committer.is_idle() {
+                return;
+            }
+        }
+        match self.slots.get_mut(&shard) {
+            Some(slot) => match &mut slot.waiting {
+                Some(waiting) => waiting.push(input),
+                None => slot.shard.handle(input, around.now),
+            },
+            None => around.outputs.extend(refusal_of(&input)),
+        }
+    }
+
+    fn look_up_starts(&mut self, around: &mut Around<'_>) {
+        if !self.looking_up && !self.unlooked.is_empty() {
+            self.looking_up = true;
+            let starts = std::mem::take(&mut self.unlooked);
+            around.asks.push(Ask::LookUp(starts));
+        }
+    }
+
+    fn looked_up(
+        &mut self,
+        starts: Vec<(Token, Box<Start>)>,
+        found: Option<Vec<Option<Existing>>>,
+        around: &mut Around<'_>,
+    ) {
+        self.looking_up = false;
+        let Some(found) = found else {
+            for (token, _) in starts {
+                around.outputs.push(Output::Started {
+                    token,
+                    result: Err(StartRefusal::Unavailable),
+                });
+            }
+            return;
+        };
+        for ((token, mut start), existing) in starts.into_iter().zip(found) {
+            start.existing = existing;
+            self.input(start.id.shard(), Input::Start { token, start }, around);
+        }
+    }
+
+    fn look_up_again(&mut self, shard: ShardId, around: &mut Around<'_>) {
+        let questions: Vec<(SagaId, KeyName)> = self
+            .keyed
+            .values()
+            .filter(|(saga, _)| saga.shard() == shard)
+            .cloned()
+            .collect();
+        if let Some(slot) = self.slots.get_mut(&shard)
+            && !questions.is_empty()
+        {
+            slot.looking_up = true;
+            around
+                .asks
+                .push(Ask::LookUpAgain(shard, slot.born, questions));
+        }
+    }
+
+    fn looked_up_again(&mut self, shard: ShardId, born: u64, found: &BTreeMap<SagaId, Existing>) {
+        if let Some(slot) = self.slots.get_mut(&shard)
+            && slot.born == born
+        {
+            slot.looking_up = false;
+            for start in slot.shard.starts_to_look_up() {
+                start.existing = found.get(&start.id).copied();
+            }
+        }
+    }
+
+    fn opened(&mut self, shard: ShardId, epoch: u64, around: &mut Around<'_>) {
+        let event = Event::Owned {
+            shard: shard.0,
+            epoch,
+            node: around.node,
+            life: around.life,
+        };
+        around.history.record(around.world, event);
+        let slot = Slot {
+            shard: Shard::new(shard, INCARNATION, epoch),
+            born: epoch,
+            waiting: Some(Vec::new()),
+            looking_up: false,
+            suspect: None,
+        };
+        self.slots.insert(shard, slot);
+    }
+
+    /// Where a shard's slot was opened: what was asked for an earlier one is not for this.
+    pub fn born(&self, shard: ShardId) -> Option<u64> {
+        self.slots.get(&shard).map(|slot| slot.born)
+    }
+
+    fn recovered(
+        &mut self,
+        shard: ShardId,
+        histories: Vec<SagaHistory>,
+        more: bool,
+        around: &mut Around<'_>,
+    ) {
+        let Some(slot) = self.slots.get_mut(&shard) else {
+            return;
+        };
+        let now = match around.plant {
+            Some(Plant::ForgetResent) => Time::EPOCH,
+            _ => around.now,
+        };
+        for history in histories {
+            slot.shard.recover(history, now);
+        }
+        if !more {
+            for input in slot.waiting.take().unwrap_or_default() {
+                slot.shard.handle(input, around.now);
+            }
+        }
+    }
+
+    /// Makes a batch of what is ready, unless one is in flight.
+    fn decide(&mut self, around: &mut Around<'_>) {
+        if !self.committer.is_idle() {
+            return;
+        }
+        let batches = match self.ready_suspect(around.now) {
+            Some(suspect) => self.decide_suspect(suspect, around),
+            None => self.decide_ready(around),
+        };
+        if batches.is_empty() {
+            return;
+        }
+        let id = around.fresh();
+        let batch = Batch {
+            id,
+            node: around.node,
+            shards: batches,
+        };
+        self.committer.write(batch, around);
+    }
+
+    fn decide_ready(&mut self, around: &mut Around<'_>) -> Vec<amends_core::journal::ShardBatch> {
+        let turn = ShardId(self.rotor);
+        let ids: Vec<ShardId> = self
+            .slots
+            .range(turn..)
+            .chain(self.slots.range(..turn))
+            .filter(|(_, slot)| slot.is_ready(around))
+            .map(|(id, _)| *id)
+            .collect();
+        self.rotor = self.rotor.wrapping_add(1) % 8;
+        // Small limits, so that batches are cut in the middle of a queue.
+        let limits = BatchLimits {
+            inputs: usize::MAX,
+            rows: 6,
+            bytes: 64 * 1024,
+        };
+        ids.into_iter()
+            .filter_map(|id| self.prepare(id, limits, around))
+            .collect()
+    }
+
+    fn decide_suspect(
+        &mut self,
+        id: ShardId,
+        around: &mut Around<'_>,
+    ) -> Vec<amends_core::journal::ShardBatch> {
+        let Some(inputs) = self.slots.get(&id).and_then(|slot| slot.suspect) else {
+            return Vec::new();
+        };
+        let limits = BatchLimits {
+            inputs: inputs.inputs,
+            ..BatchLimits::default()
+        };
+        let batch = self.prepare(id, limits, around);
+        if batch.is_none() {
+            self.clear(id);
+        }
+        batch.into_iter().collect()
+    }
+
+    fn prepare(
+        &mut self,
+        id: ShardId,
+        limits: BatchLimits,
+        around: &mut Around<'_>,
+    ) -> Option<amends_core::journal::ShardBatch> {
+        let slot = self.slots.get_mut(&id)?;
+        let mut batch = slot.shard.prepare(around.now, limits, around.known)?;
+        match around.plant {
+            Some(Plant::ReleaseBeforeCommit) => slot.shard.committed(around.now),
+            Some(plant) => crate::planted::rewrite(&mut batch, plant),
+            None => {}
+        }
+        Some(batch)
+    }
+
+    fn written(&mut self, verdict: Verdict, around: &mut Around<'_>) {
+        match verdict {
+            Verdict::Committed(batch) => {
+                for of in &batch.shards {
+                    self.committed(of.shard, &batch, around);
+                }
+            }
+            Verdict::KeyTaken(shards) => {
+                shards
+                    .iter()
+                    .for_each(|id| self.roll_back(*id, None, around));
+            }
+            Verdict::Data(shards) => {
+                shards
+                    .iter()
+                    .for_each(|id| self.roll_back(*id, None, around));
+                self.suspects.extend(&shards);
+                self.narrow(&shards, around);
+            }
+            Verdict::Taken(shards, lost) => {
+                for id in shards {
+                    if lost.contains(&id) {
+                        self.lose(id, around);
+                    } else {
+                        self.roll_back(id, None, around);
+                    }
+                }
+            }
+            Verdict::Resolved(batch, resolutions) => {
+                for (id, resolution) in resolutions {
+                    match resolution {
+                        Resolution::Committed => {
+                            around.marks.hit(Mark::ResolvedCommitted);
+                            self.committed(id, &batch, around);
+                        }
+                        Resolution::Retaken(epoch) => {
+                            around.marks.hit(Mark::ResolvedRetaken);
+                            let event = Event::Owned {
+                                shard: id.0,
+                                epoch,
+                                node: around.node,
+                                life: around.life,
+                            };
+                            around.history.record(around.world, event);
+                            around.raised.push((id, epoch));
+                            self.roll_back(id, Some(epoch), around);
+                        }
+                        Resolution::Lost => {
+                            around.marks.hit(Mark::ResolvedLost);
+                            self.lose(id, around);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn committed(&mut self, id: ShardId, batch: &Batch, around: &mut Around<'_>) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if let Some(of) = batch.shards.iter().find(|of| of.shard == id) {
+            let event = Event::Settled {
+                batch: batch.id,
+                shard: id.0,
+                rows: of.rows.len(),
+            };
+            around.history.record(around.world, event);
+            crate::replay::compare(&slot.shard, of, around);
+        }
+        slot.shard.committed(around.now);
+        self.clear(id);
+    }
+
+    fn roll_back(&mut self, id: ShardId, retaken: Option<u64>, around: &mut Around<'_>) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.shard.rolled_back(retaken);
+            self.look_up_again(id, around);
+        }
+    }
+
+    /// What a suspect shard tried was not refused.
+    fn clear(&mut self, id: ShardId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.suspect = slot.suspect.and_then(Suspect::cleared);
+        }
+    }
+
+    /// Another node owns the shard: nothing of it leaves any more, and this node does not fight for it.
+    pub fn lose(&mut self, id: ShardId, around: &mut Around<'_>) {
+        around.lost.push(id);
+        if let Some(mut slot) = self.slots.remove(&id) {
+            slot.shard.depose();
+            for input in slot.waiting.take().unwrap_or_default() {
+                slot.shard.handle(input, around.now);
+            }
+            around.outputs.append(&mut slot.shard.take_outputs());
+        }
+    }
+
+    fn let_out(&mut self, around: &mut Around<'_>) {
+        for slot in self.slots.values_mut() {
+            around.outputs.append(&mut slot.shard.take_outputs());
+        }
+        for output in &around.outputs {
+            if let Output::Started { token, .. } = output {
+                self.keyed.remove(token);
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// It can decide, whatever it would be.
+    pub fn can_decide(&self, now: Time) -> bool {
+        !self.looking_up && self.waiting.is_none() && self.shard.is_ready(now)
+    }
+
+    fn is_ready(&self, around: &Around<'_>) -> bool {
+        let wanted = around.plant != Some(Plant::ForgetTimers) || self.shard.queued() > 0;
+        wanted && self.can_decide(around.now)
+    }
+}
+
+/// The life of the simulated database.
+pub const INCARNATION: Incarnation = Incarnation(uuid::Uuid::from_u128(1));
+
+/// What to ask the store for a start; nothing if it has no key.
+pub fn key_name(start: &Start) -> Option<KeyName> {
+    let key = start.key?;
+    let started = &start.started;
+    Some((
+        started.namespace.clone(),
+        started.definition.clone(),
+        key.key_hash,
+    ))
+}
+
+/// The answer to an input for a shard that this node does not serve.
+fn refusal_of(input: &Input) -> Option<Output> {
+    match input {
+        Input::Start { token, .. } => Some(Output::Started {
+            token: *token,
+            result: Err(StartRefusal::Unavailable),
+        }),
+        Input::Cancel { token, .. } => Some(Output::Cancelled {
+            token: *token,
+            result: Err(CancelRefusal::Unavailable),
+        }),
+        Input::Outcome {
+            token: Some(token), ..
+        } => Some(Output::Acknowledge {
+            token: *token,
+            acknowledged: Acknowledged::Unavailable,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,36 @@
+//! The simulator: the real saga and shard machines in a world of nodes, a store, participants and clients, on virtual time,
+//! with every fault that they have to survive; and a checker that reads what happened. One seed, one history.
+//!
+//! ```text
+//! generator ▸ definitions      plan ▸ what goes wrong       dice ▸ the only chance
+//! world ▸ time and events      node, lane, committer, suspect, book ▸ the pump around the core
+//! store, statements            participant, network          clients          members, disturbances
+//! history ▸ what happened      checker ▸ I1 … I49            marks ▸ it happened at all
+//! plant, planted ▸ bugs that the checker has to see          campaign ▸ many worlds
+//! ```
+
+mod book;
+mod campaign;
+mod clients;
+mod committer;
+mod dice;
+mod disturbances;
+mod facts;
+mod generator;
+mod history;
+mod lane;
+mod marks;
+mod members;
+mod network;
+mod node;
+mod participant;
+mod plan;
+mod plant;
+mod planted;
+mod replay;
+mod statements;
+mod store;
+mod suspect;
+mod world;
+
+mod checker;

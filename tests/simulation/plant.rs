@@ -1,0 +1,47 @@
+//! Bugs that are planted one at a time, to show that the checker sees each. They live in what stands around the core - the
+//! pump, the model of the store, the participants - or change what the pump hands on; the core has no code for them.
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// Compensations begin without regard to their order: the shard is handed a definition that says so.
+    CompensateInAnyOrder,
+    /// What a batch lets out leaves before the store has it.
+    ReleaseBeforeCommit,
+    /// A result is acknowledged when it arrives.
+    AcknowledgeBeforeCommit,
+    /// Timers are never looked at.
+    ForgetTimers,
+    /// The store loses a row of a batch now and then.
+    DropRow,
+    /// The store writes half of a batch.
+    TearBatch,
+    /// A second success is recorded as if it were the first.
+    AcceptLateResult,
+    /// A command that was taken back is sent all the same.
+    DeliverAfterAbort,
+    /// A new owner writes no takeover record.
+    SkipTakeoverRecord,
+    /// The store lets two rows have one position.
+    ForgetFence,
+    /// After a takeover, what an earlier owner may have sent counts as never sent.
+    ForgetResent,
+    /// A batch of unknown outcome is written again behind the tail.
+    ReinsertBlindly,
+    /// Keys are neither looked up nor unique.
+    ForgetKeys,
+    /// Retries do not wait for their time.
+    RetryTooEarly,
+    /// An incident is not recorded.
+    SwallowIncident,
+    /// The barrier leaves no tombstone.
+    ForgetTombstone,
+    /// Participants obey deposed owners.
+    ForgetEpochs,
+    /// A retry gets the number of the attempt before it.
+    RepeatAttemptNumber,
+    /// The state of a saga's row is not updated.
+    ForgetSagaRow,
+    /// A result of an undone saga's step is answered and forgotten before it is recorded, when the lane is busy.
+    ShedResults,
+}
