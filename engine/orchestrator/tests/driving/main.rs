@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
+mod language;
+mod operators;
 mod ownership;
 mod progress;
 mod sessions;
