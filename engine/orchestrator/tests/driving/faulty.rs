@@ -26,6 +26,7 @@ pub struct Faults {
     /// Sweeps of what has expired: when, of which shard, and how many at most.
     pub sweeps: Mutex<Vec<(Instant, ShardId, usize)>>,
     pub definitions_down: AtomicBool,
+    pub keys_down: AtomicBool,
     pub refuse_poison: AtomicBool,
     pub refused: AtomicUsize,
     pub broken: Mutex<Option<ShardId>>,
@@ -172,6 +173,12 @@ impl Sagas for World {
 
     async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error> {
         self.faults.lookups.fetch_add(1, Ordering::Relaxed);
+        if self.faults.keys_down.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable {
+                what: "looking keys up",
+                source: "a fault that was asked for".into(),
+            });
+        }
         self.memory.lookup_keys(keys).await
     }
 

@@ -135,6 +135,11 @@ impl World {
         self.faults.definitions_down.store(down, Ordering::Relaxed);
     }
 
+    /// From now on no key can be looked up; or again.
+    pub fn hide_keys(&self, down: bool) {
+        self.faults.keys_down.store(down, Ordering::Relaxed);
+    }
+
     pub async fn sagas(&self) -> Vec<SagaRecord> {
         let query = ListQuery {
             namespace: "default".into(),
