@@ -517,6 +517,9 @@ impl Wild {
                     }
                     (None, _) => self.order(Verb::Resume),
                     (Some(place), Some(operation)) => self.mend(place, operation),
+                    (Some(place), None) if !self.saga.terminal() => {
+                        self.mend(place, OperationKind::Compensate);
+                    }
                     (Some(_), None) => {}
                 }
             }
