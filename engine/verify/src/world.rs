@@ -299,7 +299,7 @@ impl World {
     }
 
     /// Its retries come to an end by themselves.
-    fn budget_ends(&self, command: &DueCommand) -> bool {
+    pub fn budget_ends(&self, command: &DueCommand) -> bool {
         let step = self.saga.definition().step(command.place.step);
         let (retry, timeouts) = (step.retry(), step.timeouts());
         self.saga.abort().is_some()

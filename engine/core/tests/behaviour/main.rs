@@ -3,6 +3,7 @@
 //! Each case is a definition, a script of what participants answer, and the facts that have to be recorded.
 
 mod pump;
+mod story;
 
 mod abort;
 mod children;
@@ -20,6 +21,7 @@ mod recovery;
 mod routes;
 mod shards;
 mod sleeping;
+mod story;
 mod turns;
 mod waiting;
 mod wild;
