@@ -1,7 +1,8 @@
 //! Definitions made at random over the whole language, each well formed: every one is accepted, its normal form reads back, is a
-//! document itself, and has the same hash on each way. Hashes of known definitions are pinned: a store keeps them for ever.
+//! document itself, and has the same hash on each way; and samples can be made up for it. Hashes of known definitions are
+//! pinned: a store keeps them for ever.
 
-use amends_definitions::{check, from_normal_form, render, to_normal_form};
+use amends_definitions::{Samples, check, from_normal_form, render, to_normal_form};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +17,9 @@ proptest! {
         let Some(definition) = &checked.definition else {
             return Err(TestCaseError::fail(text()));
         };
+        let samples = Samples::of(definition);
+        prop_assert!(!samples.inputs.is_empty());
+        prop_assert_eq!(samples.outputs.len(), definition.steps().len());
         let normal_form = to_normal_form(definition);
         let again = from_normal_form(normal_form.as_bytes()).expect("a normal form reads back");
         prop_assert_eq!(again.hash(), definition.hash());

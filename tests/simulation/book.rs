@@ -90,8 +90,9 @@ impl Book {
     }
 
     /// A command whose result no longer matters.
-    pub fn withdraw(&mut self, name: &AttemptName, outbox: &mut Outbox) {
-        if self.queued.remove(name).is_some() {
+    pub fn withdraw(&mut self, name: &AttemptName, forgets: bool, outbox: &mut Outbox) {
+        let forgotten = forgets && self.sent.remove(name).is_some();
+        if forgotten || self.queued.remove(name).is_some() {
             outbox.withdrawn.push(name.clone());
         } else {
             self.sent.remove(name);

@@ -335,12 +335,8 @@ impl Lane {
         let Some(slot) = self.slots.get_mut(&shard) else {
             return;
         };
-        let now = match around.plant {
-            Some(Plant::ForgetResent) => Time::EPOCH,
-            _ => around.now,
-        };
         for history in histories {
-            slot.shard.recover(history, now);
+            slot.shard.recover(history, around.now);
         }
         if !more {
             for input in slot.waiting.take().unwrap_or_default() {

@@ -371,7 +371,8 @@ impl World {
             }
             Output::Withdraw { attempt, .. } => {
                 if self.plant != Some(Plant::DeliverAfterAbort) {
-                    self.nodes[node].book.withdraw(&attempt, outbox);
+                    let forgets = self.plant == Some(Plant::ForgetSent);
+                    self.nodes[node].book.withdraw(&attempt, forgets, outbox);
                 }
             }
             Output::Started { token, result } => {
@@ -437,7 +438,8 @@ impl World {
                 .book
                 .dispatch(|command| participant_of(&command.action), &mut outbox);
         }
-        for attempt in outbox.sent {
+        let forgets = self.plant == Some(Plant::ForgetSent);
+        for attempt in outbox.sent.into_iter().filter(|_| !forgets) {
             let shard = attempt.saga.shard();
             let message = Message::Input(shard, Input::Sent { attempt });
             inbox.push_back((target.lane_of(shard), message));
@@ -465,7 +467,6 @@ impl World {
         session: u64,
         command: Arc<amends_core::shard::Command>,
     ) {
-        let command = crate::planted::command(command, self.plant);
         let target = &mut self.nodes[node];
         let shard = command.key.saga.shard();
         let zombie = self.store.owner(shard) != Some(node);

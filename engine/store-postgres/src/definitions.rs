@@ -12,6 +12,10 @@ impl Definitions for PostgresStore {
         definition: &NewDefinition,
     ) -> Result<(DefinitionRecord, bool), Error> {
         for _ in 0..PUT_TRIES {
+            // Before the newest is looked at: whoever stores one in between has this number, or is that newest.
+            let revision = self
+                .next_revision(&definition.namespace, &definition.name)
+                .await?;
             let newest = self
                 .newest_definition(&definition.namespace, &definition.name)
                 .await?;
@@ -21,9 +25,6 @@ impl Definitions for PostgresStore {
             {
                 return Ok((same.clone(), false));
             }
-            let revision = self
-                .next_revision(&definition.namespace, &definition.name)
-                .await?;
             let query = sqlx::query(sql::PUT_DEFINITION)
                 .bind(&definition.namespace)
                 .bind(&definition.name)

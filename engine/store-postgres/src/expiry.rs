@@ -79,6 +79,7 @@ async fn delete(
                 .map(|(it, _)| it.saga.as_uuid())
                 .collect::<Vec<_>>(),
         )
+        .bind(vec![shard_number(shard); expired.len()])
         .execute(connection)
         .await?;
     Ok(())

@@ -172,26 +172,30 @@ pub(crate) const EXPIRED: &str = "SELECT c.id, c.namespace, c.definition, c.key 
     SELECT p.state IN (2, 4, 6) AND p.parent_id IS NULL AND p.ended_at + (c.expires_at - c.ended_at) <= $2 \
     FROM amends.sagas AS p WHERE p.shard = ('x' || substr(c.parent_id::text, 16, 3))::bit(12)::integer \
     AND p.id = c.parent_id), true)) ORDER BY c.expires_at LIMIT $3";
-/// `ends` are the last batch of the journal and that before each takeover record: what a deposed owner may aim at.
+/// `$7` is the shard, once for each saga: a constant would look so selective on an empty schema that the plan kept for it
+/// walks the whole shard. `ends` are the last batch of the journal and that before each takeover record: what a deposed owner may aim at.
 pub(crate) const EXPIRE: &str = "\
 WITH RECURSIVE ends AS (
     (SELECT j.epoch, j.batch_id FROM amends.journal AS j WHERE j.shard = $1 ORDER BY j.position DESC LIMIT 1)
     UNION ALL
-    SELECT j.epoch, j.batch_id FROM ends AS e JOIN amends.journal AS j ON j.shard = $1 AND j.position = e.epoch - 1
+    SELECT j.epoch, j.batch_id FROM ends AS e CROSS JOIN LATERAL (SELECT j.epoch, j.batch_id FROM amends.journal AS j \
+        WHERE j.shard = $1 AND j.position = e.epoch - 1 LIMIT 1) AS j
 ), old AS (
-    SELECT j.position, j.batch_id IN (SELECT batch_id FROM ends) AS fences FROM UNNEST($2::uuid[]) AS n (id)
-    CROSS JOIN LATERAL (SELECT position, batch_id FROM amends.journal AS j WHERE j.shard = $1 AND j.saga_id = n.id \
-        OFFSET 0) AS j
+    SELECT n.shard, j.position, j.batch_id IN (SELECT batch_id FROM ends) AS fences
+    FROM UNNEST($7::int2[], $2::uuid[]) AS n (shard, id) CROSS JOIN LATERAL (SELECT position, batch_id \
+        FROM amends.journal AS j WHERE j.shard = n.shard AND j.saga_id = n.id OFFSET 0) AS j
 ), blanked AS (
     UPDATE amends.journal AS j SET kind = 3, saga_id = NULL, body = '' FROM old AS o
-    WHERE j.shard = $1 AND j.position = o.position AND o.fences
+    WHERE j.shard = o.shard AND j.position = o.position AND o.fences
 ), deleted AS (
-    DELETE FROM amends.journal AS j USING old AS o WHERE j.shard = $1 AND j.position = o.position AND NOT o.fences
-    RETURNING j.position
+    DELETE FROM amends.journal AS j USING old AS o
+    WHERE j.shard = o.shard AND j.position = o.position AND NOT o.fences RETURNING j.position
 ), gone AS (
-    DELETE FROM amends.sagas AS s USING UNNEST($2::uuid[]) AS n (id) WHERE s.shard = $1 AND s.id = n.id
+    DELETE FROM amends.sagas AS s USING UNNEST($7::int2[], $2::uuid[]) AS n (shard, id)
+    WHERE s.shard = n.shard AND s.id = n.id
 ), incidents AS (
-    DELETE FROM amends.incidents AS i USING UNNEST($2::uuid[]) AS n (id) WHERE i.shard = $1 AND i.saga_id = n.id
+    DELETE FROM amends.incidents AS i USING UNNEST($7::int2[], $2::uuid[]) AS n (shard, id)
+    WHERE i.shard = n.shard AND i.saga_id = n.id
 ), keys AS (
     DELETE FROM amends.saga_keys AS k USING UNNEST($3::text[], $4::text[], $5::bytea[], $6::uuid[]) \
         AS n (namespace, definition, key_hash, saga_id)

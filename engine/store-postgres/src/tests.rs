@@ -1,15 +1,15 @@
 //! What this store promises beyond the suite of all stores: its statements, its plans, its view, its refusals, and what it
 //! does when connections break or somebody holds a position.
 
+use amends_core::key::Hash128;
+use amends_core::{ShardId, Time};
 use amends_store::conformance::{STORY_STEPS, story};
-
+use amends_store::{AppendError, Batch, Definitions as _, KeyLookup, Sagas as _, Takeover};
 use amends_tests::postgres::Cluster;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
 };
 
-use amends_core::{SagaId, ShardId, Time};
-use amends_store::{AppendError, Batch, Takeover};
 use uuid::Uuid;
 
 use super::*;
@@ -73,7 +73,7 @@ async fn every_statement_prepares() {
         let prepared = connection.prepare(statement.into_sql_str()).await;
         assert!(prepared.is_ok(), "{statement}: {:?}", prepared.err());
     }
-    for session in [sql::LANE_SESSION, sql::READER_SESSION] {
+    for session in [sql::LANE_SESSION, sql::READER_SESSION, sql::EXPIRY_SESSION] {
         sqlx::raw_sql(session)
             .execute(&mut connection)
             .await
@@ -84,8 +84,8 @@ async fn every_statement_prepares() {
 #[test]
 fn every_statement_is_in_the_list() {
     let constants = include_str!("sql.rs").matches("pub(crate) const ").count();
-    // But for the list itself and the two texts of several statements.
-    assert_eq!(constants - 3, sql::ALL.len());
+    // But for the list itself and the three texts of several statements.
+    assert_eq!(constants - 4, sql::ALL.len());
 }
 
 /// The plan that a connection keeps for a statement: the generic one, made against empty tables.
@@ -123,6 +123,7 @@ async fn a_lane_plans_without_a_scan_on_an_empty_schema() {
         .unwrap();
     for statement in [
         sql::APPEND,
+        sql::APPEND_ALL,
         sql::TAKE_OVER,
         sql::TAILS,
         sql::TAKEN,
@@ -131,11 +132,12 @@ async fn a_lane_plans_without_a_scan_on_an_empty_schema() {
         let plan = generic_plan(&mut connection, statement).await;
         assert!(!plan.contains("Seq Scan"), "{plan}");
     }
-    let append = generic_plan(&mut connection, sql::APPEND).await;
-    assert!(
-        append.contains("Index Cond: ((shard = n_1.shard) AND (id = n_1.id))"),
-        "{append}"
-    );
+    for statement in [sql::APPEND, sql::APPEND_ALL] {
+        let append = generic_plan(&mut connection, statement).await;
+        assert!(append.contains(".shard) AND (id = n"), "{append}");
+    }
+    let append = generic_plan(&mut connection, sql::APPEND_ALL).await;
+    assert!(append.contains("using incidents_pkey"), "{append}");
     let tails = generic_plan(&mut connection, sql::TAILS).await;
     assert_eq!(tails.matches("using journal_pkey").count(), 2, "{tails}");
 }
@@ -152,16 +154,53 @@ async fn a_reader_plans_without_a_scan_on_an_empty_schema() {
         (sql::ACTIVE_ROWS, "journal_saga"),
         (sql::SAGA, "sagas_pkey"),
         (sql::HISTORY, "journal_saga"),
+        (sql::SAGAS, "sagas_pkey"),
+        (sql::HISTORIES, "journal_saga"),
+        (sql::SLEEPERS, "sagas_wake"),
+        (sql::TURNS, "sagas_turns"),
+        (sql::REVISIONS, "sagas_pkey"),
+        (sql::EXPIRED, "sagas_expiry"),
+        (sql::INCIDENTS, "incidents_oldest"),
+        (sql::INCIDENT_GROUPS, "incidents_oldest"),
         (sql::LOOKUP_KEYS, "saga_keys_pkey"),
         (sql::LIST, "sagas_pkey"),
         (sql::RENEW, "nodes_pkey"),
     ] {
         let plan = generic_plan(&mut connection, statement).await;
         assert!(
-            plan.contains(index) && !plan.contains("Seq Scan on sagas"),
+            plan.contains(index) && !plan.contains("Seq Scan on"),
             "{statement}:\n{plan}"
         );
     }
+}
+
+#[tokio::test]
+async fn retention_probes_on_an_empty_schema() {
+    let mut connection = connect(&migrated().await).await;
+    let session = AssertSqlSafe(sql::EXPIRY_SESSION.replace("LOCAL ", ""));
+    sqlx::raw_sql(session)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let plan = generic_plan(&mut connection, sql::EXPIRED).await;
+    assert!(plan.contains("Index Scan using sagas_expiry"), "{plan}");
+    assert!(plan.contains("Index Scan using sagas_pkey"), "{plan}");
+    let plan = generic_plan(&mut connection, sql::EXPIRE).await;
+    assert!(!plan.contains("Seq Scan"), "{plan}");
+    for index in [
+        "journal_saga",
+        "journal_pkey",
+        "sagas_pkey",
+        "saga_keys_pkey",
+        "incidents_pkey",
+        "shards_pkey",
+    ] {
+        assert!(plan.contains(&format!("using {index}")), "{index}: {plan}");
+    }
+    // Each row by its position, not the shard's whole journal for one; but for the shard's own row, and the backward scan
+    // that ends at once.
+    let whole = plan.matches("Index Cond: (shard = $1)\n").count();
+    assert_eq!(whole, 2, "{plan}");
 }
 
 #[tokio::test]
@@ -177,8 +216,9 @@ async fn the_steps_of_a_saga_are_read_in_sql() {
         .append(&batch)
         .await
         .unwrap();
-    let sql = "SELECT step, operation, state, attempts, last_code, output::text, began_at FROM amends.steps \
-        WHERE saga_id = $1 ORDER BY step_index, operation DESC";
+    let sql = "SELECT concat_ws(' ', step, item, operation, round, state, attempts, coalesce(last_code, '-'), \
+        coalesce(output::text, '-')), began_at FROM amends.steps WHERE saga_id = $1 \
+        ORDER BY step_index, item, array_position(ARRAY['forward', 'compensate', 'query'], operation)";
     let saga = batch.shards[0].inserts[0].id.as_uuid();
     let rows = sqlx::query(sql)
         .bind(saga)
@@ -188,17 +228,8 @@ async fn the_steps_of_a_saga_are_read_in_sql() {
     let rows: Vec<String> = rows
         .iter()
         .map(|row| {
-            let text = |column| row.get::<Option<String>, _>(column).unwrap_or("-".into());
-            assert_eq!(row.get::<Timestamp, _>(6).0, batch.shards[0].rows[0].at);
-            let attempts: i32 = row.get(3);
-            format!(
-                "{} {} {} {attempts} {} {}",
-                text(0),
-                text(1),
-                text(2),
-                text(4),
-                text(5)
-            )
+            assert_eq!(row.get::<Timestamp, _>(1).0, batch.shards[0].rows[0].at);
+            row.get(0)
         })
         .collect();
     assert_eq!(rows, STORY_STEPS);
@@ -254,7 +285,7 @@ async fn migrations_run_up_and_down_and_up() {
     let up = migrations::migrate(&url, SHARDS).await.unwrap();
     assert_eq!(
         (up.version, up.version, up.shard_count),
-        (1, up.known, Some(SHARDS))
+        (2, up.known, Some(SHARDS))
     );
     assert_eq!(migrations::migrate(&url, SHARDS).await.unwrap(), up);
     assert_eq!(migrations::status(&url).await.unwrap(), up);
@@ -301,6 +332,126 @@ async fn migrations_refuse_what_would_lose_sagas() {
             Err(Error::Schema(_))
         ));
     }
+}
+
+/// Everything that the schema consists of, as text.
+async fn schema(url: &str) -> Vec<String> {
+    let sql = "SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) \
+        FROM information_schema.columns WHERE table_schema = 'amends' AND table_name <> 'migrations' \
+        UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'amends' AND tablename <> 'migrations' \
+        UNION ALL SELECT definition FROM pg_views WHERE schemaname = 'amends' ORDER BY 1";
+    let rows = sqlx::query(sql).fetch_all(&mut connect(url).await).await;
+    rows.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn each_migration_down_undoes_its_up() {
+    let url = Cluster::shared().create_database().unwrap();
+    migrations::migrate(&url, SHARDS).await.unwrap();
+    let newest = schema(&url).await;
+    let down = migrations::migrate_down(&url, 1).await.unwrap();
+    assert_eq!((down.version, down.known), (1, 2));
+    let first = schema(&url).await;
+    assert!(
+        first != newest
+            && refusal(&url)
+                .await
+                .contains("has schema 1, and 2 is needed")
+    );
+    // A schema that came up to 1 alone.
+    let other = old_database().await;
+    assert_eq!(schema(&other).await, first);
+    migrations::migrate(&url, SHARDS).await.unwrap();
+    assert_eq!(schema(&url).await, newest);
+}
+
+/// A database as the first version made it.
+async fn old_database() -> String {
+    let url = Cluster::shared().create_database().unwrap();
+    migrations::migrate(&url, SHARDS).await.unwrap();
+    migrations::migrate_down(&url, 0).await.unwrap();
+    let mut connection = connect(&url).await;
+    for sql in [
+        include_str!("../migrations/0001_tables.up.sql"),
+        "INSERT INTO amends.migrations (version, name) VALUES (1, 'tables'); \
+            INSERT INTO amends.meta (incarnation, shard_count) VALUES (gen_random_uuid(), 16); \
+            INSERT INTO amends.shards (shard) SELECT generate_series(0, 15)",
+    ] {
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    }
+    url
+}
+
+/// A saga that runs and one that ended, each with its key, as the first version wrote them.
+const OLD_ROWS: &str = "\
+INSERT INTO amends.sagas (shard, id, namespace, definition, revision, hash, key, state, started_at, updated_at, ended_at) \
+VALUES (3, '019aa56d-607b-8003-8000-000000000001', 'default', 'place-order', 7, decode(repeat('ab', 32), 'hex'), 'A', 1, \
+    '2025-11-21 08:00Z', '2025-11-21 08:00Z', NULL), \
+    (3, '019aa56d-607b-8003-8000-000000000002', 'default', 'place-order', 7, decode(repeat('ab', 32), 'hex'), NULL, 4, \
+    '2025-11-21 08:00Z', '2025-11-21 09:00Z', '2025-11-21 09:00Z'); \
+INSERT INTO amends.saga_keys (namespace, definition, key_hash, saga_id, input_hash) \
+VALUES ('default', 'place-order', decode(repeat('01', 16), 'hex'), '019aa56d-607b-8003-8000-000000000001', \
+    decode(repeat('02', 16), 'hex')); \
+INSERT INTO amends.journal (shard, position, epoch, batch_id, saga_id, kind, at, body) VALUES \
+(3, 1, 1, gen_random_uuid(), NULL, 2, now(), '{\"v\":1,\"takeover\":{\"node\":\"n\"}}'), \
+(3, 2, 1, gen_random_uuid(), '019aa56d-607b-8003-8000-000000000001', 1, now(), \
+    '{\"v\":1,\"facts\":[{\"kind\":\"scheduled\",\"step\":1,\"operation\":\"forward\",\"input\":{}}]}'), \
+(3, 3, 1, gen_random_uuid(), '019aa56d-607b-8003-8000-000000000002', 1, now(), \
+    '{\"v\":1,\"facts\":[{\"kind\":\"compensated\"}]}')";
+
+#[tokio::test]
+async fn what_the_first_schema_held_is_read_and_goes_on() {
+    let url = old_database().await;
+    let write = sqlx::raw_sql(OLD_ROWS);
+    write.execute(&mut connect(&url).await).await.unwrap();
+    migrations::migrate(&url, SHARDS).await.unwrap();
+    let store = open(&url).await;
+    let (shard, now) = (ShardId(3), Time::from_micros(1_763_800_000_000_000));
+    let active = store.load_active(shard, None, now, 10).await.unwrap();
+    let [running] = &active[..] else {
+        panic!("{active:?}");
+    };
+    let saga = running.saga.id;
+    assert_eq!(
+        running.rows.as_ref().unwrap()[0].facts[0].kind(),
+        "scheduled"
+    );
+    assert_eq!((running.saga.parent, running.saga.expires_at), (None, None));
+    let key = KeyLookup {
+        namespace: "default".into(),
+        definition: "place-order".into(),
+        key_hash: Hash128([1; 16]),
+    };
+    let found = store.lookup_keys(&[key]).await.unwrap()[0].unwrap();
+    assert_eq!((found.saga, found.revision), (saga, 7));
+    assert!(store.turns(shard).await.unwrap().is_empty());
+    assert!(store.sleepers(shard, None, 10).await.unwrap().is_empty());
+    // What ended before there was an expiry stays.
+    assert_eq!(store.expire(shard, now, 10).await.unwrap(), 0);
+    let mut lane = store.open_lane().await.unwrap();
+    assert_eq!(lane.tails(&[shard]).await.unwrap(), [3]);
+    let step =
+        "SELECT concat_ws(' ', step, item, operation, state) FROM amends.steps WHERE saga_id = $1";
+    let step = sqlx::query(step).bind(saga.as_uuid());
+    let step = step.fetch_one(&mut connect(&url).await).await.unwrap();
+    assert_eq!(step.get::<&str, _>(0), "1 0 forward scheduled");
+    // Nothing was written in version 2 yet, so the way back is open; then it is not.
+    migrations::migrate_down(&url, 1).await.unwrap();
+    migrations::migrate(&url, SHARDS).await.unwrap();
+    let mut batch = story().1;
+    (batch.shards[0].epoch, batch.shards[0].inserts) = (1, vec![]);
+    for row in &mut batch.shards[0].rows {
+        (row.saga, row.position) = (saga, row.position + 3);
+    }
+    let mut lane = open(&url).await.open_lane().await.unwrap();
+    lane.append(&batch).await.unwrap();
+    let down = migrations::migrate_down(&url, 1).await;
+    assert!(
+        matches!(&down, Err(Error::Schema(message)) if message.contains("schema 1 cannot read")),
+        "{down:?}"
+    );
+    let history = store.histories(&[saga]).await.unwrap().pop().unwrap();
+    assert_eq!(history.rows.unwrap().len(), 1 + batch.shards[0].rows.len());
 }
 
 #[tokio::test]

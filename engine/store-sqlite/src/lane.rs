@@ -1,14 +1,13 @@
 //! A committer's connection: a batch is one transaction of a few statements of many rows each.
 
-use amends_core::journal::{JournalRow, KeyInsert, SagaInsert, SagaUpdate};
-use amends_core::{ShardId, Time};
-use amends_store::{AppendError, Author, Batch, Error, Lane, Tail, Takeover, record};
+use amends_core::ShardId;
+use amends_store::{AppendError, Author, Batch, Error, Lane, Tail, Takeover};
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use uuid::Uuid;
 
-use crate::rows::{self, definite, is_duplicate, of_commit, unavailable};
-use crate::sql::{self, Many};
+use crate::append::{Refusal, Row, write_rows};
+use crate::rows::{self, definite, of_commit, unavailable};
+use crate::sql;
 use crate::writer::Writer;
 
 pub(crate) struct SqliteLane {
@@ -53,12 +52,14 @@ impl Lane for SqliteLane {
                     last: 0,
                     epoch: 0,
                     rows: 0,
+                    expired: 0,
                 },
                 Some(row) => Tail {
                     shard,
                     last: rows::position(&row, 0)?,
                     epoch: rows::position(&row, 1)?,
                     rows: rows::position(&row, 2)?,
+                    expired: rows::position(&row, 3)?,
                 },
             };
             tails.push(tail.checked()?);
@@ -153,134 +154,7 @@ impl SqliteLane {
     }
 }
 
-enum Refusal {
-    PositionTaken(sqlx::Error),
-    Other(AppendError),
-}
-
-/// A journal row to be written.
-#[derive(Clone, Copy)]
-enum Row<'a> {
-    Transition(ShardId, u64, Uuid, &'a JournalRow),
-    Takeover(&'a Takeover),
-}
-
-async fn write_rows(
-    connection: &mut SqliteConnection,
-    rows: &[Row<'_>],
-    batch: &Batch,
-) -> Result<(), Refusal> {
-    insert(connection, &sql::INSERT_JOURNAL, rows, bind_row)
-        .await
-        .map_err(|error| {
-            if is_duplicate(&error) {
-                Refusal::PositionTaken(error)
-            } else {
-                Refusal::Other(definite(error))
-            }
-        })?;
-    let keys: Vec<&KeyInsert> = batch.shards.iter().flat_map(|b| &b.keys).collect();
-    insert(connection, &sql::INSERT_KEYS, &keys, bind_key)
-        .await
-        .map_err(|error| {
-            Refusal::Other(if is_duplicate(&error) {
-                AppendError::KeyTaken
-            } else {
-                definite(error)
-            })
-        })?;
-    let inserts: Vec<&SagaInsert> = batch.shards.iter().flat_map(|b| &b.inserts).collect();
-    let inserted = insert(connection, &sql::INSERT_SAGAS, &inserts, bind_insert).await;
-    inserted.map_err(|error| Refusal::Other(definite(error)))?;
-    let updates: Vec<&SagaUpdate> = batch.shards.iter().flat_map(|b| &b.updates).collect();
-    let updated = insert(connection, &sql::UPDATE_SAGAS, &updates, bind_update).await;
-    updated.map_err(|error| Refusal::Other(definite(error)))
-}
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
-
-async fn insert<T: Copy>(
-    connection: &mut SqliteConnection,
-    statement: &'static Many,
-    mut items: &[T],
-    bind: impl for<'q> Fn(Query<'q>, T) -> Query<'q>,
-) -> sqlx::Result<()> {
-    while !items.is_empty() {
-        let sized = statement.fit(items.len());
-        let (now, later) = items.split_at(sized.rows);
-        let query = now
-            .iter()
-            .fold(sqlx::query(sized.sql.as_str()), |query, item| {
-                bind(query, *item)
-            });
-        query.execute(&mut *connection).await?;
-        items = later;
-    }
-    Ok(())
-}
-
-fn bind_row<'q>(query: Query<'q>, row: Row<'_>) -> Query<'q> {
-    match row {
-        Row::Transition(shard, epoch, batch, row) => query
-            .bind(shard.0)
-            .bind(signed(row.position))
-            .bind(signed(epoch))
-            .bind(batch.as_bytes().to_vec())
-            .bind(Some(row.saga.to_string()))
-            .bind(KIND_TRANSITION)
-            .bind(row.at.as_micros())
-            .bind(record::encode(&row.facts)),
-        Row::Takeover(takeover) => query
-            .bind(takeover.shard.0)
-            .bind(signed(takeover.position))
-            .bind(signed(takeover.position))
-            .bind(takeover.batch.as_bytes().to_vec())
-            .bind(None::<String>)
-            .bind(KIND_TAKEOVER)
-            .bind(takeover.at.as_micros())
-            .bind(record::encode_takeover(&takeover.node)),
-    }
-}
-
-fn bind_insert<'q>(query: Query<'q>, saga: &SagaInsert) -> Query<'q> {
-    query
-        .bind(saga.id.shard().0)
-        .bind(saga.id.to_string())
-        .bind(saga.namespace.to_string())
-        .bind(saga.definition.to_string())
-        .bind(saga.revision)
-        .bind(saga.hash.0.to_vec())
-        .bind(saga.key.clone())
-        .bind(saga.state.code())
-        .bind(saga.wake_at.map(Time::as_micros))
-        .bind(saga.started_at.as_micros())
-        .bind(saga.updated_at.as_micros())
-        .bind(saga.ended_at.map(Time::as_micros))
-}
-
-fn bind_update<'q>(query: Query<'q>, saga: &SagaUpdate) -> Query<'q> {
-    query
-        .bind(saga.id.shard().0)
-        .bind(saga.id.to_string())
-        .bind(saga.state.code())
-        .bind(saga.wake_at.map(Time::as_micros))
-        .bind(saga.updated_at.as_micros())
-        .bind(saga.ended_at.map(Time::as_micros))
-}
-
-fn bind_key<'q>(query: Query<'q>, key: &KeyInsert) -> Query<'q> {
-    query
-        .bind(key.namespace.to_string())
-        .bind(key.definition.to_string())
-        .bind(key.key_hash.0.to_vec())
-        .bind(key.saga.to_string())
-        .bind(key.input_hash.0.to_vec())
-}
-
 /// SQLite's integers have a sign; a journal does not reach 2^63.
 pub(crate) fn signed(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
 }
-
-const KIND_TRANSITION: i16 = 1;
-const KIND_TAKEOVER: i16 = 2;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use amends_core::journal::SagaState;
+use amends_core::fact::IncidentReason;
+use amends_core::journal::{IncidentInsert, IncidentName, SagaState, Turn};
 use amends_core::key::Hash128;
-use amends_core::{SagaId, Time};
+use amends_core::{OperationKind, SagaId, Time};
 use amends_store::{
-    AppendError, DefinitionHash, DefinitionRecord, Error, KeyFound, SagaRecord, StoredRow,
+    AppendError, DefinitionHash, DefinitionRecord, Error, IncidentGroup, KeyFound, SagaRecord,
+    StoredRow, TurnRecord,
 };
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -25,7 +27,90 @@ pub(crate) fn saga(row: &SqliteRow) -> Result<SagaRecord, Error> {
         started_at: Time::from_micros(get(row, 8)?),
         updated_at: Time::from_micros(get(row, 9)?),
         ended_at: get::<Option<i64>>(row, 10)?.map(Time::from_micros),
+        parent: maybe_saga_id(row, 11)?,
+        expires_at: get::<Option<i64>>(row, 12)?.map(Time::from_micros),
     })
+}
+
+pub(crate) fn sleeper(row: &SqliteRow) -> Result<(SagaId, Time), Error> {
+    Ok((saga_id(row, 0)?, Time::from_micros(get(row, 1)?)))
+}
+
+pub(crate) fn turn(row: &SqliteRow) -> Result<TurnRecord, Error> {
+    let hash: Option<Vec<u8>> = get(row, 5)?;
+    Ok(TurnRecord {
+        saga: saga_id(row, 0)?,
+        namespace: Arc::from(get::<String>(row, 1)?),
+        definition: Arc::from(get::<String>(row, 2)?),
+        turn: Turn {
+            position: position(row, 3)?,
+            concurrency_max: get(row, 4)?,
+            ordering_hash: hash.map(|_| bytes(row, 5).map(Hash128)).transpose()?,
+            granted: get(row, 6)?,
+        },
+    })
+}
+
+/// An expired saga, with what names its key.
+pub(crate) fn expired(row: &SqliteRow) -> Result<Expired, Error> {
+    Ok(Expired {
+        saga: saga_id(row, 0)?,
+        namespace: get(row, 1)?,
+        definition: get(row, 2)?,
+        key: get(row, 3)?,
+    })
+}
+
+pub(crate) struct Expired {
+    pub(crate) saga: SagaId,
+    pub(crate) namespace: String,
+    pub(crate) definition: String,
+    pub(crate) key: Option<String>,
+}
+
+pub(crate) fn incident(row: &SqliteRow) -> Result<IncidentInsert, Error> {
+    let operation: Option<String> = get(row, 7)?;
+    let operation = operation
+        .map(|text| OperationKind::parse(&text).ok_or_else(|| corrupt("an operation", &text)));
+    Ok(IncidentInsert {
+        name: IncidentName {
+            saga: saga_id(row, 0)?,
+            number: get(row, 1)?,
+        },
+        namespace: Arc::from(get::<String>(row, 2)?),
+        definition: Arc::from(get::<String>(row, 3)?),
+        revision: get(row, 4)?,
+        step: get(row, 5)?,
+        item: get(row, 6)?,
+        operation: operation.transpose()?,
+        reason: reason(row, 8)?,
+        code: get(row, 9)?,
+        message: get(row, 10)?,
+        opened_at: Time::from_micros(get(row, 11)?),
+    })
+}
+
+pub(crate) fn incident_group(row: &SqliteRow) -> Result<IncidentGroup, Error> {
+    Ok(IncidentGroup {
+        definition: get(row, 0)?,
+        revision: get(row, 1)?,
+        step: get(row, 2)?,
+        code: get(row, 3)?,
+        reason: reason(row, 4)?,
+        count: position(row, 5)?,
+        oldest: Time::from_micros(get(row, 6)?),
+        newest: Time::from_micros(get(row, 7)?),
+    })
+}
+
+/// A revision and how many.
+pub(crate) fn count(row: &SqliteRow) -> Result<(u32, u64), Error> {
+    Ok((get(row, 0)?, position(row, 1)?))
+}
+
+/// A saga and its revision.
+pub(crate) fn revision_found(row: &SqliteRow) -> Result<(SagaId, u32), Error> {
+    Ok((saga_id(row, 0)?, get(row, 1)?))
 }
 
 pub(crate) fn stored_row(row: &SqliteRow) -> Result<StoredRow, Error> {
@@ -42,6 +127,8 @@ pub(crate) fn key_found(row: &SqliteRow) -> Result<(usize, KeyFound), Error> {
     let found = KeyFound {
         saga: saga_id(row, 1)?,
         input_hash: Hash128(bytes(row, 2)?),
+        // Another statement's.
+        revision: 0,
     };
     Ok((
         usize::try_from(index).map_err(|_| corrupt("an index", &index))?,
@@ -84,6 +171,17 @@ where
 fn saga_id(row: &SqliteRow, column: usize) -> Result<SagaId, Error> {
     let text: String = get(row, column)?;
     text.parse().map_err(|_| corrupt("a saga id", &text))
+}
+
+fn maybe_saga_id(row: &SqliteRow, column: usize) -> Result<Option<SagaId>, Error> {
+    let text: Option<String> = get(row, column)?;
+    text.map(|text| text.parse().map_err(|_| corrupt("a saga id", &text)))
+        .transpose()
+}
+
+fn reason(row: &SqliteRow, column: usize) -> Result<IncidentReason, Error> {
+    let text: String = get(row, column)?;
+    IncidentReason::parse(&text).ok_or_else(|| corrupt("an incident's reason", &text))
 }
 
 fn corrupt(what: &str, value: &dyn std::fmt::Debug) -> Error {

@@ -26,25 +26,94 @@ pub(crate) const RELEASE_SHARDS: &str = "UPDATE shards SET node = NULL \
 pub(crate) const RELEASE_NODE: &str = "DELETE FROM nodes WHERE name = ?1 AND process = ?2";
 
 pub(crate) const TAIL: &str = "SELECT position, epoch, \
-    (SELECT count(*) FROM journal AS c WHERE c.shard = j.shard AND c.position >= j.epoch) \
+    (SELECT count(*) FROM journal AS c WHERE c.shard = j.shard AND c.position >= j.epoch), \
+    coalesce((SELECT h.expired_rows FROM shards AS h WHERE h.shard = j.shard AND h.expired_epoch = j.epoch), 0) \
     FROM journal AS j WHERE j.shard = ?1 ORDER BY j.position DESC LIMIT 1";
 pub(crate) const TAKEN: &str = "SELECT 1 FROM journal WHERE shard = ?1 AND position >= ?2 LIMIT 1";
 pub(crate) const AUTHOR: &str =
     "SELECT epoch, batch_id FROM journal WHERE shard = ?1 AND position = ?2";
 
 pub(crate) const ACTIVE: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at_us, \
-    started_at_us, updated_at_us, ended_at_us FROM sagas \
+    started_at_us, updated_at_us, ended_at_us, parent_id, expires_at_us FROM sagas \
     WHERE shard = ?1 AND id > ?2 AND state NOT IN (2, 4, 6) AND (wake_at_us IS NULL OR wake_at_us <= ?3) \
     ORDER BY id LIMIT ?4";
 pub(crate) const ACTIVE_ROWS: &str = "SELECT saga_id, position, at_us, body FROM journal \
     WHERE shard = ?1 AND saga_id IN (SELECT value FROM json_each(?2)) ORDER BY saga_id, position";
 pub(crate) const SAGA: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at_us, \
-    started_at_us, updated_at_us, ended_at_us FROM sagas WHERE shard = ?1 AND id = ?2";
+    started_at_us, updated_at_us, ended_at_us, parent_id, expires_at_us FROM sagas WHERE shard = ?1 AND id = ?2";
 pub(crate) const HISTORY: &str = "SELECT saga_id, position, at_us, body FROM journal \
     WHERE shard = ?1 AND saga_id = ?2 AND position >= ?3 ORDER BY position LIMIT ?4";
+/// Several whole histories: `?1` is a JSON list of shards and ids, here and below.
+pub(crate) const SAGAS: &str = "SELECT s.id, s.namespace, s.definition, s.revision, s.hash, s.key, s.state, s.wake_at_us, \
+    s.started_at_us, s.updated_at_us, s.ended_at_us, s.parent_id, s.expires_at_us FROM json_each(?1) AS n \
+    CROSS JOIN sagas AS s ON s.shard = n.value ->> '$[0]' AND s.id = n.value ->> '$[1]' ORDER BY n.key";
+pub(crate) const HISTORIES: &str = "SELECT j.saga_id, j.position, j.at_us, j.body FROM json_each(?1) AS n \
+    CROSS JOIN journal AS j ON j.shard = n.value ->> '$[0]' AND j.saga_id = n.value ->> '$[1]' \
+    ORDER BY j.saga_id, j.position";
+/// Which revisions the sagas of keys that were found are pinned to: asked for those alone.
+pub(crate) const REVISIONS: &str = "SELECT s.id, s.revision FROM json_each(?1) AS n \
+    CROSS JOIN sagas AS s ON s.shard = n.value ->> '$[0]' AND s.id = n.value ->> '$[1]'";
+pub(crate) const SLEEPERS: &str = "SELECT id, wake_at_us FROM sagas WHERE shard = ?1 \
+    AND wake_at_us < 9223372036854775807 AND (wake_at_us, id) > (?2, ?3) ORDER BY wake_at_us, id LIMIT ?4";
+pub(crate) const TURNS: &str = "SELECT id, namespace, definition, turn_position, concurrency_max, ordering_hash, \
+    turn_granted FROM sagas WHERE shard = ?1 AND turn_position IS NOT NULL ORDER BY turn_position";
+/// A parent is of its child's namespace, so the index of the newest finds it without its shard.
+pub(crate) const COUNT_ACTIVE: &str = "SELECT s.revision, count(*) FROM sagas AS s \
+    WHERE s.namespace = ?1 AND s.definition = ?2 AND (s.state NOT IN (2, 4, 6) OR EXISTS (\
+    SELECT 1 FROM sagas AS p WHERE p.namespace = s.namespace AND p.id = s.parent_id \
+    AND NOT (p.state IN (2, 4, 6) AND p.parent_id IS NULL))) GROUP BY s.revision ORDER BY s.revision";
+
+/// Retention, in one transaction. Those whose time has come, and no end above them is provisional.
+pub(crate) const EXPIRED: &str = "SELECT c.id, c.namespace, c.definition, c.key FROM sagas AS c \
+    WHERE c.shard = ?1 AND c.expires_at_us <= ?2 AND c.state IN (2, 4, 6) AND NOT EXISTS (\
+    SELECT 1 FROM sagas AS p WHERE p.namespace = c.namespace AND p.id = c.parent_id \
+    AND NOT (p.state IN (2, 4, 6) AND p.parent_id IS NULL \
+    AND p.ended_at_us + (c.expires_at_us - c.ended_at_us) <= ?2)) ORDER BY c.expires_at_us LIMIT ?3";
+/// Where the rows of those stand (`?2` is a JSON list of ids), and which of them are of the last batch of the journal or
+/// of that before a takeover record: what a deposed owner may aim at.
+pub(crate) const EXPIRED_ROWS: &str = "WITH RECURSIVE ends (epoch, batch_id) AS (\
+    SELECT * FROM (SELECT epoch, batch_id FROM journal WHERE shard = ?1 ORDER BY position DESC LIMIT 1) \
+    UNION ALL SELECT j.epoch, j.batch_id FROM ends AS e CROSS JOIN journal AS j \
+    ON j.shard = ?1 AND j.position = e.epoch - 1) \
+    SELECT j.position, j.batch_id IN (SELECT batch_id FROM ends) FROM json_each(?2) AS n \
+    CROSS JOIN journal AS j ON j.shard = ?1 AND j.saga_id = n.value";
+/// `?2` is a JSON list of positions, here and below.
+pub(crate) const BLANK_ROWS: &str = "UPDATE journal SET kind = 3, saga_id = NULL, body = x'' \
+    WHERE shard = ?1 AND position IN (SELECT value FROM json_each(?2))";
+pub(crate) const DELETE_ROWS: &str =
+    "DELETE FROM journal WHERE shard = ?1 AND position IN (SELECT value FROM json_each(?2))";
+/// Only those from the latest takeover record on count; an older record's count is no count. The last row stays, so
+/// that it tells the epoch after the rows are gone as before.
+pub(crate) const COUNT_EXPIRED: &str = "UPDATE shards SET expired_epoch = t.epoch, \
+    expired_rows = iif(expired_epoch = t.epoch, expired_rows, 0) \
+    + (SELECT count(*) FROM json_each(?2) WHERE value >= t.epoch) \
+    FROM (SELECT epoch FROM journal WHERE shard = ?1 ORDER BY position DESC LIMIT 1) AS t WHERE shard = ?1";
+/// `?2` is a JSON list of ids, here and below.
+pub(crate) const DELETE_SAGAS: &str =
+    "DELETE FROM sagas WHERE shard = ?1 AND id IN (SELECT value FROM json_each(?2))";
+pub(crate) const DELETE_INCIDENTS: &str =
+    "DELETE FROM incidents WHERE shard = ?1 AND saga_id IN (SELECT value FROM json_each(?2))";
+pub(crate) const DELETE_KEY: &str = "DELETE FROM saga_keys \
+    WHERE namespace = ?1 AND definition = ?2 AND key_hash = ?3 AND saga_id = ?4";
+
+/// `?2` and on are a filter, NULL for all; `?7` to `?10` are a fingerprint.
+pub(crate) const INCIDENTS: &str = "SELECT saga_id, number, namespace, definition, revision, step, item, operation, \
+    reason, code, message, opened_at_us FROM incidents WHERE namespace = ?1 \
+    AND (?2 IS NULL OR definition = ?2) AND (?3 IS NULL OR revision = ?3) \
+    AND (?4 IS NULL OR step = ?4) AND (?5 IS NULL OR code = ?5) AND (?6 IS NULL OR reason = ?6) \
+    AND (?7 IS NULL OR (definition = ?7 AND revision = ?8 AND step IS ?9 AND coalesce(code, reason) = ?10)) \
+    AND (opened_at_us, saga_id, number) > (?11, ?12, ?13) ORDER BY opened_at_us, saga_id, number LIMIT ?14";
+pub(crate) const INCIDENT_GROUPS: &str = "SELECT definition, revision, step, code, reason, count(*), \
+    min(opened_at_us), max(opened_at_us) FROM incidents WHERE namespace = ?1 \
+    AND (?2 IS NULL OR definition = ?2) AND (?3 IS NULL OR revision = ?3) \
+    AND (?4 IS NULL OR step = ?4) AND (?5 IS NULL OR code = ?5) AND (?6 IS NULL OR reason = ?6) \
+    AND (?7 IS NULL OR (definition = ?7 AND revision = ?8 AND step IS ?9 AND coalesce(code, reason) = ?10)) \
+    GROUP BY definition, revision, step, code, reason \
+    ORDER BY count(*) DESC, definition, revision, step, code, reason LIMIT ?11";
+
 /// `?2` is a JSON list of state codes; empty for all.
 pub(crate) const LIST: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at_us, \
-    started_at_us, updated_at_us, ended_at_us FROM sagas WHERE namespace = ?1 \
+    started_at_us, updated_at_us, ended_at_us, parent_id, expires_at_us FROM sagas WHERE namespace = ?1 \
     AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2))) AND (?3 IS NULL OR definition = ?3) \
     AND (?4 IS NULL OR key = ?4) AND (?5 IS NULL OR id < ?5) ORDER BY id DESC LIMIT ?6";
 
@@ -52,13 +121,19 @@ pub(crate) const PUT_DEFINITION: &str = "INSERT INTO definitions \
     (namespace, name, revision, hash, source, normal_form, applied_at_us) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) RETURNING applied_at_us";
 pub(crate) const DEFINITION_NEWEST: &str = "SELECT namespace, name, revision, hash, source, normal_form, applied_at_us \
-    FROM definitions WHERE namespace = ?1 AND name = ?2 ORDER BY revision DESC LIMIT 1";
+    FROM definitions WHERE namespace = ?1 AND name = ?2 AND deleted_at_us IS NULL ORDER BY revision DESC LIMIT 1";
+/// Deleted ones included: a number is given once.
+pub(crate) const DEFINITION_LAST: &str =
+    "SELECT coalesce(max(revision), 0) FROM definitions WHERE namespace = ?1 AND name = ?2";
+pub(crate) const DELETE_DEFINITION: &str = "UPDATE definitions \
+    SET deleted_at_us = CAST(unixepoch('subsec') * 1000000 AS INTEGER) \
+    WHERE namespace = ?1 AND name = ?2 AND revision = ?3 AND deleted_at_us IS NULL RETURNING revision";
 pub(crate) const DEFINITION_REVISION: &str = "SELECT namespace, name, revision, hash, source, normal_form, \
-    applied_at_us FROM definitions WHERE namespace = ?1 AND name = ?2 AND revision = ?3";
+    applied_at_us FROM definitions WHERE namespace = ?1 AND name = ?2 AND revision = ?3 AND deleted_at_us IS NULL";
 pub(crate) const DEFINITION_HASH: &str = "SELECT namespace, name, revision, hash, source, normal_form, applied_at_us \
     FROM definitions WHERE hash = ?1 LIMIT 1";
 pub(crate) const DEFINITIONS: &str = "SELECT namespace, name, max(revision), hash, source, normal_form, applied_at_us \
-    FROM definitions WHERE namespace = ?1 AND (?2 IS NULL OR name > ?2) GROUP BY name ORDER BY name LIMIT ?3";
+    FROM definitions WHERE namespace = ?1 AND deleted_at_us IS NULL AND (?2 IS NULL OR name > ?2) GROUP BY name ORDER BY name LIMIT ?3";
 
 /// The statements that stand alone, for the test that prepares each.
 #[cfg(test)]
@@ -80,9 +155,27 @@ pub(crate) const ALL: &[&str] = &[
     ACTIVE_ROWS,
     SAGA,
     HISTORY,
+    SAGAS,
+    HISTORIES,
+    REVISIONS,
+    SLEEPERS,
+    TURNS,
+    COUNT_ACTIVE,
+    EXPIRED,
+    EXPIRED_ROWS,
+    BLANK_ROWS,
+    DELETE_ROWS,
+    COUNT_EXPIRED,
+    DELETE_SAGAS,
+    DELETE_INCIDENTS,
+    DELETE_KEY,
+    INCIDENTS,
+    INCIDENT_GROUPS,
     LIST,
     PUT_DEFINITION,
     DEFINITION_NEWEST,
+    DEFINITION_LAST,
+    DELETE_DEFINITION,
     DEFINITION_REVISION,
     DEFINITION_HASH,
     DEFINITIONS,
@@ -128,7 +221,7 @@ impl Many {
     }
 }
 
-/// SQLite's bound is 32,766 parameters; twelve columns of so many rows stay far below it.
+/// SQLite's bound is 32,766 parameters; eighteen columns of so many rows stay far below it.
 const ROWS_LARGE: usize = 128;
 const ROWS_SMALL: usize = 8;
 
@@ -136,16 +229,37 @@ pub(crate) static INSERT_JOURNAL: LazyLock<Many> = LazyLock::new(|| {
     let into = "INSERT INTO journal (shard, position, epoch, batch_id, saga_id, kind, at_us, body)";
     Many::new(into, 8, "")
 });
+/// Of batches that have nothing but calls in them.
 pub(crate) static INSERT_SAGAS: LazyLock<Many> = LazyLock::new(|| {
     let into = "INSERT INTO sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at_us, \
         started_at_us, updated_at_us, ended_at_us)";
     Many::new(into, 12, "")
 });
+/// Of those that have turns, parents, or sagas that end as they begin.
+pub(crate) static INSERT_SAGAS_ALL: LazyLock<Many> = LazyLock::new(|| {
+    let into = "INSERT INTO sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at_us, \
+        started_at_us, updated_at_us, ended_at_us, turn_position, concurrency_max, ordering_hash, turn_granted, \
+        parent_id, expires_at_us)";
+    Many::new(into, 18, "")
+});
+/// An end gives its turn back: no row of an ended saga is in the index of turns.
 pub(crate) static UPDATE_SAGAS: LazyLock<Many> = LazyLock::new(|| {
-    let with = "WITH n (shard, id, state, wake_at_us, updated_at_us, ended_at_us) AS (";
+    let with = "WITH n (shard, id, state, wake_at_us, updated_at_us, ended_at_us, expires_at_us, turn_granted) AS (";
     let update = ") UPDATE sagas SET state = n.state, wake_at_us = n.wake_at_us, updated_at_us = n.updated_at_us, \
-        ended_at_us = n.ended_at_us FROM n WHERE sagas.shard = n.shard AND sagas.id = n.id";
-    Many::new(with, 6, update)
+        ended_at_us = n.ended_at_us, expires_at_us = n.expires_at_us, turn_granted = n.turn_granted, \
+        turn_position = iif(n.state IN (2, 4, 6), NULL, turn_position) \
+        FROM n WHERE sagas.shard = n.shard AND sagas.id = n.id";
+    Many::new(with, 8, update)
+});
+pub(crate) static INSERT_INCIDENTS: LazyLock<Many> = LazyLock::new(|| {
+    let into = "INSERT INTO incidents (shard, saga_id, number, namespace, definition, revision, step, item, operation, \
+        reason, code, message, opened_at_us)";
+    Many::new(into, 13, "")
+});
+pub(crate) static CLOSE_INCIDENTS: LazyLock<Many> = LazyLock::new(|| {
+    let with = "WITH n (shard, saga_id, number) AS (";
+    let delete = ") DELETE FROM incidents WHERE (shard, saga_id, number) IN (SELECT shard, saga_id, number FROM n)";
+    Many::new(with, 3, delete)
 });
 pub(crate) static INSERT_KEYS: LazyLock<Many> = LazyLock::new(|| {
     Many::new(
@@ -166,12 +280,15 @@ pub(crate) static LOOKUP_KEYS: LazyLock<Many> = LazyLock::new(|| {
 
 /// All of them, for the tests.
 #[cfg(test)]
-pub(crate) fn many() -> [&'static Many; 5] {
+pub(crate) fn many() -> [&'static Many; 8] {
     [
         &*INSERT_JOURNAL,
         &*INSERT_SAGAS,
+        &*INSERT_SAGAS_ALL,
         &*UPDATE_SAGAS,
         &*INSERT_KEYS,
+        &*INSERT_INCIDENTS,
+        &*CLOSE_INCIDENTS,
         &*LOOKUP_KEYS,
     ]
 }

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use amends_core::key::Hash128;
+use amends_core::{ShardId, Time};
 use amends_store::conformance::{STORY_STEPS, story};
+use amends_store::{Definitions as _, KeyLookup, Sagas as _};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _};
 use tempfile::TempDir;
 
@@ -79,9 +83,8 @@ async fn no_statement_of_the_hot_path_scans_a_table() {
     let file = File::new();
     file.store().await;
     let mut connection = file.connect().await;
-    // Lists, and definitions by their hash, may: they are rare, and an index would cost every start. So may `shards`,
-    // which is small.
-    let may_scan = [sql::IDENTITY, sql::LIST, sql::DEFINITION_HASH];
+    // Definitions by their hash may: they are rare, and few. So may `shards`, which is small.
+    let may_scan = [sql::IDENTITY, sql::DEFINITION_HASH];
     for statement in every_statement().filter(|statement| !may_scan.contains(statement)) {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let Ok(rows) = sqlx::query(explain).fetch_all(&mut connection).await else {
@@ -95,7 +98,10 @@ async fn no_statement_of_the_hot_path_scans_a_table() {
                 "saga_keys",
                 "definitions",
                 "nodes",
+                "incidents",
+                "c",
                 "j",
+                "p",
                 "s",
             ];
             let scans = tables.iter().any(|table| detail == format!("SCAN {table}"));
@@ -115,8 +121,9 @@ async fn the_steps_of_a_saga_are_read_in_sql() {
     lane.append(&batch).await.unwrap();
     let saga = batch.shards[0].inserts[0].id;
     let mut connection = file.connect().await;
-    let sql = "SELECT step, operation, state, attempts, last_code, output, began_at FROM steps WHERE saga_id = ? \
-        ORDER BY step_index, operation DESC";
+    let sql = "SELECT concat_ws(' ', step, item, operation, round, state, attempts, coalesce(last_code, '-'), \
+        coalesce(output, '-')), began_at FROM steps WHERE saga_id = ? \
+        ORDER BY step_index, item, instr('forward compensate query', operation)";
     let rows = sqlx::query(sql)
         .bind(saga.to_string())
         .fetch_all(&mut connection)
@@ -125,17 +132,8 @@ async fn the_steps_of_a_saga_are_read_in_sql() {
     let rows: Vec<String> = rows
         .iter()
         .map(|row| {
-            let text = |column| row.get::<Option<String>, _>(column).unwrap_or("-".into());
-            assert_eq!(text(6), "2025-11-21T08:00:00.000Z");
-            let attempts: i64 = row.get(3);
-            format!(
-                "{} {} {} {attempts} {} {}",
-                text(0),
-                text(1),
-                text(2),
-                text(4),
-                text(5)
-            )
+            assert_eq!(row.get::<&str, _>(1), "2025-11-21T08:00:00.000Z");
+            row.get(0)
         })
         .collect();
     assert_eq!(rows, STORY_STEPS);
@@ -158,6 +156,107 @@ async fn the_steps_of_one_saga_are_probed_for() {
         probes("SEARCH j USING INDEX journal_saga (shard=? AND saga_id=?)"),
         "{plan:#?}"
     );
+}
+
+#[tokio::test]
+async fn a_list_reads_the_newest_from_an_index() {
+    let file = File::new();
+    file.store().await;
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql::LIST));
+    let mut connection = file.connect().await;
+    let rows = sqlx::query(explain)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get(3)).collect();
+    let plan = plan.join("\n");
+    assert!(
+        plan.contains("SEARCH sagas USING INDEX sagas_newest (namespace=?)"),
+        "{plan}"
+    );
+    assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+}
+
+/// Everything that the schema consists of, as text without the spaces that altering leaves behind.
+async fn schema(connection: &mut SqliteConnection) -> Vec<String> {
+    let sql = "SELECT concat_ws(' ', m.type, m.name, c.name, c.type, c.\"notnull\", c.dflt_value, \
+        iif(m.type = 'table', NULL, m.sql)) \
+        FROM sqlite_schema AS m LEFT JOIN pragma_table_info(iif(m.type = 'table', m.name, NULL)) AS c ORDER BY 1";
+    let rows = sqlx::query(sql).fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+const UP_1: &str = include_str!("../migrations/0001_tables.up.sql");
+const UP_2: &str = include_str!("../migrations/0002_language.up.sql");
+const DOWN_2: &str = include_str!("../migrations/0002_language.down.sql");
+
+#[tokio::test]
+async fn the_second_migration_down_undoes_its_up() {
+    let file = File::new();
+    let mut connection = file.connect().await;
+    let run = |sql: &'static str| sqlx::raw_sql(sql);
+    run(UP_1).execute(&mut connection).await.unwrap();
+    let first = schema(&mut connection).await;
+    run(UP_2).execute(&mut connection).await.unwrap();
+    let second = schema(&mut connection).await;
+    run(DOWN_2).execute(&mut connection).await.unwrap();
+    assert_eq!(schema(&mut connection).await, first);
+    run(UP_2).execute(&mut connection).await.unwrap();
+    assert_eq!(schema(&mut connection).await, second);
+    assert!(second.len() > first.len() + 20, "{second:#?}");
+}
+
+/// A saga that runs and one that ended, one of them with its key, as the first version wrote them.
+const OLD_ROWS: &str = "\
+PRAGMA application_id = 1095585348; PRAGMA user_version = 1; \
+INSERT INTO meta (only_row, incarnation, shard_count) VALUES (1, randomblob(16), 16); \
+INSERT INTO shards (shard) SELECT value FROM json_each('[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]'); \
+INSERT INTO sagas (shard, id, namespace, definition, revision, hash, key, state, started_at_us, updated_at_us, ended_at_us) \
+VALUES (3, '019aa56d-607b-8003-8000-000000000001', 'default', 'place-order', 7, zeroblob(32), 'A', 1, 5, 5, NULL), \
+    (3, '019aa56d-607b-8003-8000-000000000002', 'default', 'place-order', 7, zeroblob(32), NULL, 4, 5, 6, 6); \
+INSERT INTO saga_keys (namespace, definition, key_hash, saga_id, input_hash) \
+VALUES ('default', 'place-order', zeroblob(16), '019aa56d-607b-8003-8000-000000000001', zeroblob(16)); \
+INSERT INTO journal (shard, position, epoch, batch_id, saga_id, kind, at_us, body) VALUES \
+(3, 1, 1, zeroblob(16), NULL, 2, 5, CAST('{\"v\":1,\"takeover\":{\"node\":\"n\"}}' AS BLOB)), \
+(3, 2, 1, zeroblob(16), '019aa56d-607b-8003-8000-000000000001', 1, 5, CAST( \
+    '{\"v\":1,\"facts\":[{\"kind\":\"scheduled\",\"step\":1,\"operation\":\"forward\",\"input\":{}}]}' AS BLOB)), \
+(3, 3, 1, zeroblob(16), '019aa56d-607b-8003-8000-000000000002', 1, 5, CAST( \
+    '{\"v\":1,\"facts\":[{\"kind\":\"compensated\"}]}' AS BLOB))";
+
+#[tokio::test]
+async fn what_the_first_schema_held_is_read_and_goes_on() {
+    let file = File::new();
+    let mut connection = file.connect().await;
+    for sql in [UP_1, OLD_ROWS] {
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    }
+    let store = file.store().await;
+    let (shard, now) = (ShardId(3), Time::from_micros(1_763_800_000_000_000));
+    let active = store.load_active(shard, None, now, 10).await.unwrap();
+    let [running] = &active[..] else {
+        panic!("{active:?}");
+    };
+    assert_eq!(
+        running.rows.as_ref().unwrap()[0].facts[0].kind(),
+        "scheduled"
+    );
+    assert_eq!((running.saga.parent, running.saga.expires_at), (None, None));
+    let key = KeyLookup {
+        namespace: "default".into(),
+        definition: "place-order".into(),
+        key_hash: Hash128([0; 16]),
+    };
+    let found = store.lookup_keys(&[key]).await.unwrap()[0].unwrap();
+    assert_eq!((found.saga, found.revision), (running.saga.id, 7));
+    assert!(store.turns(shard).await.unwrap().is_empty());
+    // What ended before there was an expiry stays.
+    assert_eq!(store.expire(shard, now, 10).await.unwrap(), 0);
+    let mut lane = store.open_lane().await.unwrap();
+    assert_eq!(lane.tails(&[shard]).await.unwrap(), [3]);
+    let sql = "SELECT concat_ws(' ', step, item, operation, state) FROM steps WHERE saga_id = ?";
+    let step = sqlx::query(sql).bind(running.saga.id.to_string());
+    let step = step.fetch_one(&mut connection).await.unwrap();
+    assert_eq!(step.get::<&str, _>(0), "1 0 forward scheduled");
 }
 
 #[tokio::test]
