@@ -167,7 +167,7 @@ impl World {
                     .and_then(|beginning| beginning.home);
                 if home.is_none() {
                     let up = |node: &usize| self.nodes[*node].process != Process::Down;
-                    return (0..self.nodes.len()).filter(up).last().unwrap_or(any);
+                    return (0..self.nodes.len()).rfind(up).unwrap_or(any);
                 }
                 home
             }

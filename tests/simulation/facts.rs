@@ -33,6 +33,10 @@ pub fn mark(world: &mut World) {
     world.marks = marks;
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm for each fact, most of them one line"
+)]
 fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut Marks) {
     match fact {
         Fact::Skipped { .. } => marks.hit(Mark::Skipped),

@@ -2,14 +2,11 @@
 //! back, or gets lost; the asking shard asks again. Follows `engine/orchestrator/src/children.rs`. Deliberately not here: what
 //! parents and children decide (the core).
 
-use std::sync::Arc;
-
 use amends_core::fact::ChildOutcome;
 use amends_core::shard::{ChildAnswer, ChildRequest, ChildState, ChildWish, Input};
 use amends_core::{SagaId, ShardId};
 
 use crate::beginning::Beginning;
-use crate::history::Event as Happened;
 use crate::lane::Message;
 use crate::marks::Mark;
 use crate::node::Process;
@@ -91,7 +88,7 @@ impl World {
     }
 
     /// It arrives at the owner of this time.
-    pub fn to_owner(&mut self, shard: ShardId, message: Message) {
+    pub fn reach_owner(&mut self, shard: ShardId, message: Message) {
         let Some(owner) = self.store.owner(shard) else {
             return;
         };
@@ -145,21 +142,5 @@ impl World {
                 self.order(saga, crate::history::Wish::Terminate);
             }
         }
-    }
-
-    /// What is known of a document by its name.
-    pub fn definition_named(&self, name: &str) -> Option<Arc<amends_definitions::Definition>> {
-        let mut documents = self.documents.iter();
-        let document = documents.find(|document| document.definition.name() == name)?;
-        Some(Arc::clone(&document.definition))
-    }
-
-    /// Something that is worth a line in the history, and is nobody's fault.
-    pub fn note(&mut self, what: &'static str) {
-        self.happened(Happened::Fault {
-            what,
-            whom: 0,
-            life: 0,
-        });
     }
 }

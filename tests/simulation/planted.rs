@@ -33,11 +33,9 @@ pub fn rewrite(batch: &mut ShardBatch, plant: Plant) {
                     }
                 }
             }
-            Plant::SwallowIncident => {
-                if row.facts.len() > 1 {
-                    row.facts
-                        .retain(|fact| !matches!(fact, Fact::IncidentOpened(_)));
-                }
+            Plant::SwallowIncident if row.facts.len() > 1 => {
+                row.facts
+                    .retain(|fact| !matches!(fact, Fact::IncidentOpened(_)));
             }
             _ => {}
         }

@@ -416,7 +416,7 @@ impl Database {
         for shard in wanted {
             let owner = self.owners.get(shard).filter(|owner| **owner != node);
             let lease = owner.and_then(|owner| self.leases.get(owner));
-            if !lease.is_some_and(|(_, until)| *until > time) {
+            if lease.is_none_or(|(_, until)| *until <= time) {
                 self.owners.insert(*shard, node);
                 held.push(*shard);
             }

@@ -246,7 +246,7 @@ impl World {
             Event::Renew(node, _) => self.renew(node),
             Event::TakeOver(node, _, shard) => self.take_over(node, shard),
             Event::Page(node, _, shard, born, after) => self.page(node, shard, born, after),
-            Event::ToOwner(shard, message) => self.to_owner(shard, *message),
+            Event::ToOwner(shard, message) => self.reach_owner(shard, *message),
             Event::Boot(node) => self.boot(node),
             Event::Resume(node, life) => self.resume(node, life),
             Event::Attach(node, _, participant) => self.attach(node, participant),

@@ -66,12 +66,6 @@ impl Case<'_> {
             .sum()
     }
 
-    pub fn skipped(&self, step: StepIndex) -> bool {
-        self.facts
-            .iter()
-            .any(|seen| matches!(seen.fact, Fact::Skipped { step: of } if *of == step))
-    }
-
     /// Every attempt that ended, late ones not included.
     pub fn ended(&self) -> impl Iterator<Item = (&Seen<'_>, &AttemptEnded)> {
         self.facts.iter().filter_map(|seen| match seen.fact {
