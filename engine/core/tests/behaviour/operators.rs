@@ -431,6 +431,23 @@ fn a_terminated_saga_is_as_it_is_and_takes_nothing_more() {
 }
 
 #[test]
+fn what_leaked_is_undone_by_hand_and_said_to_be_also_when_the_saga_has_ended() {
+    let (mut pump, saga) = shop();
+    pump.barrier.0 = false;
+    let action = pump.send("hold");
+    pump.reply(&action, rejected("NO"), None);
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+    let undone = || resolve(undoing("hold"));
+    assert_eq!(refused(&mut pump, saga, undone()), "NOT_PARKED");
+    pump.reply(&action, succeeded(), None);
+    let leaks = pump.incidents.values().map(|open| open.reason.as_str());
+    assert_eq!(leaks.collect::<Vec<_>>(), ["POSSIBLE_LEAKED_EFFECT"]);
+    assert_eq!(accepted(&mut pump, saga, undone()), SagaState::Compensated);
+    assert!(pump.incidents.is_empty());
+    assert_eq!(refused(&mut pump, saga, undone()), "NOT_PARKED");
+}
+
+#[test]
 fn a_rehearsal_answers_and_changes_nothing() {
     let (mut pump, saga) = shop();
     let rows = pump.journal.len();

@@ -123,6 +123,10 @@ pub(super) fn resolved(saga: &mut Saga, place: Place, operation: OperationKind, 
     let Some(target) = operation_mut(saga, place, operation) else {
         return;
     };
+    // A compensation that is not parked goes its way: what was undone by hand is a leak.
+    if operation == OperationKind::Compensate && target.phase != Phase::Parked {
+        return;
+    }
     target.effect = true;
     succeeded(target, Some(output.clone()));
     if operation == OperationKind::Forward
