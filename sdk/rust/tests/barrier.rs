@@ -460,6 +460,24 @@ async fn an_action_racing_its_compensation_never_leaves_an_effect() {
     .await;
 }
 
+/// The case `dtm/barrier-disorder`: a try hangs, its cancel comes twice at once, then the try arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_try_after_two_cancels_at_once_has_no_effect() {
+    on_both(async |shop| {
+        let cancel = async |attempt| {
+            let call = Call::compensate("cancel", "try").attempt(attempt);
+            shop.run("give", call, "").await
+        };
+        let (first, second) = tokio::join!(cancel(1), cancel(2));
+        assert_eq!(first.outcome, Outcome::NothingToUndo);
+        assert_eq!(second.outcome, Outcome::NothingToUndo);
+        let late = shop.run("take", Call::forward("try"), "").await;
+        assert_eq!(said(&late), ("superseded", Verdict::Superseded));
+        assert_eq!(shop.stock().await, 10);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_intent_is_performed_again_until_its_outcome_is_recorded() {
     on_both(async |shop| {
