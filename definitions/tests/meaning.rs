@@ -279,6 +279,40 @@ fn a_sleep_is_for_a_while_or_until_a_time() {
 }
 
 #[test]
+fn bad_input_of_the_language_is_refused_by_its_number() {
+    let call =
+        |rest: &str| format!("  - {{id: one, call: a.one, compensate: {{none: x}}, {rest}}}");
+    let cycle = "  - {id: one, needs: [two], sleep: 1s}\n  - {id: two, needs: [one], sleep: 1s}";
+    let second = "\n  - {id: two, kind: pivot, call: a.two}";
+    for (number, top, steps, code) in [
+        ("B28", "", cycle.to_owned(), "CYCLE"),
+        ("B28", "", call("needs: [one]"), "CYCLE"),
+        ("B28", "", call("needs: [two]"), "UNKNOWN_STEP"),
+        ("B28", "", format!("{}\n{}", call(""), call("")), "DUPLICATE_STEP"),
+        ("B28", "", "  - {id: one, fail: {code: GONE}}\n  - {id: two, sleep: 1s}".into(), "UNREACHABLE_STEP"),
+        ("B29", "", format!("  - {{id: one, kind: pivot, call: a.one}}{second}"), "NOT_WELL_FORMED"),
+        ("B29", "", format!("  - {{id: one, kind: retriable, call: a.one}}{second}"), "NOT_WELL_FORMED"),
+        ("B29", "", "  - {id: one, kind: pivot, foreach: {in: input}, call: a.one}".into(), "NOT_WELL_FORMED"),
+        ("B29", "", "  - {id: one, kind: retriable, call: a.one, onError: [{codes: [EXHAUSTED], then: compensate}]}".into(), "NOT_WELL_FORMED"),
+        ("B30", "", "  - {id: one, call: a.one}".into(), "COMPENSATION_MISSING"),
+        ("B31", "", call("retry: {maxAttempts: -1}"), "RETRY_BOUNDS"),
+        ("B31", "", call("retry: {backoff: .nan}"), "RETRY_BOUNDS"),
+        ("B31", "", call("retry: {initialInterval: 2m, maxInterval: 1m}"), "RETRY_BOUNDS"),
+        ("B32", "", call("timeout: 0s"), "DURATION"),
+        ("B32", "timeout: 1m", call("timeout: 2m"), "TIMEOUT_ABOVE_DEADLINE"),
+        ("B32", "", call("timeout: {attempt: 5s, heartbeat: 6s}"), "HEARTBEAT_ABOVE_ATTEMPT"),
+        ("B33", "", call("when: input +"), "EXPRESSION_SYNTAX"),
+        ("B33", "", call("when: order.id == 1"), "UNKNOWN_ROOT"),
+        ("B33", "", call("when: size(input)"), "EXPRESSION_TYPE"),
+        ("B33", "", format!("{}{second}", call("when: steps.two.output")), "NOT_AN_ANCESTOR"),
+        ("B34", "", call("when: \"input.matches('(a{64}){64}')\""), "EXPRESSION_PATTERN"),
+    ] {
+        let found = codes(&with_steps(top, &steps));
+        assert!(found.contains(&code), "{number}: {steps}: {found:?}");
+    }
+}
+
+#[test]
 fn whole_numbers_are_taken_at_n_and_not_at_n_plus_1() {
     let items = |max: u32| {
         let foreach = format!("foreach: {{in: input, maxParallel: {max}, maxItems: {max}}}");

@@ -1,7 +1,7 @@
 //! Many worlds, on all cores: each is checked, and together they have to meet every mark. A failure says how to see it again.
 //!
-//! `AMENDS_SIMULATION_SAGAS=1000000 cargo test -p amends-tests --test simulation campaign` is a long one;
-//! `AMENDS_SIMULATION_FROM` chooses the first seed. `AMENDS_SEED=… cargo test … campaign` replays one world and tells its story.
+//! `AMENDS_SIMULATION_SAGAS=1000000 cargo test -p amends-tests --test simulation a_campaign` is a long one;
+//! `AMENDS_SIMULATION_FROM` chooses the first seed. `AMENDS_SEED=… cargo test … a_campaign` replays one world and tells its story.
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -143,7 +143,7 @@ fn replay(seed: u64) {
 /// What is wrong with a world, and how to see it again.
 pub fn report(seed: u64, lived: &Lived) -> String {
     let mut text = format!(
-        "seed {seed} at {}: {} violations\nAMENDS_SEED={seed} cargo test -p amends-tests --test simulation campaign\n",
+        "seed {seed} at {}: {} violations\nAMENDS_SEED={seed} cargo test -p amends-tests --test simulation a_campaign\n",
         commit(),
         lived.violations.len()
     );

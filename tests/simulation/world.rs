@@ -34,6 +34,9 @@ pub const BEGINNING: Time = Time::from_micros(1_763_712_000_000_000);
 /// How long after the last fault everything must have come to rest (I47).
 pub const REST_WITHIN: Duration = Duration::from_secs(4 * 3_600);
 
+/// More than this happens in no world that comes to rest.
+const EVENTS_MAX: u64 = 400_000;
+
 /// What is going to happen.
 #[derive(Debug)]
 pub enum Event {
@@ -173,7 +176,10 @@ impl World {
         self.schedule_clients();
         self.schedule_disturbances();
         self.after(self.plan.span, Event::Calm);
-        while let Some(Reverse(Scheduled { at, event, .. })) = self.queue.pop() {
+        for _ in 0..EVENTS_MAX {
+            let Some(Reverse(Scheduled { at, event, .. })) = self.queue.pop() else {
+                return;
+            };
             self.now = self.now.max(at);
             self.happen(event);
             let late = self

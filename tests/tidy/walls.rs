@@ -20,10 +20,11 @@ pub struct Dependency {
 }
 
 /// What each room may import of the others, in what it ships.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("amends-definitions", &[]),
     ("amends-proto", &[]),
     ("amends-core", &["amends-definitions"]),
+    ("amends-verify", &["amends-core", "amends-definitions"]),
     ("amends-store", &["amends-core", "amends-definitions"]),
     // Payloads and hashes of definitions are stored as they are.
     (
@@ -63,6 +64,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
         "amends",
         &[
             "amends-server",
+            "amends-verify",
             "amends-sdk",
             "amends-definitions",
             "amends-proto",

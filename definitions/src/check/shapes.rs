@@ -1,13 +1,16 @@
-//! Shapes: what schemas say of the values that expressions read, and the fields that they read held against it.
+//! Shapes: what schemas say of the values that expressions read and yield, and the fields that they read held against it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::Value;
 
+use super::expressions::Checker;
+use crate::Expression;
 use crate::diagnostic::Report;
 use crate::document::draft::{StepDraft, WorkDraft};
 use crate::expression::reference::Reference;
+use crate::expression::sort::Sort;
 use crate::json::shortened;
 use crate::suggestion::nearest;
 
@@ -17,6 +20,66 @@ pub(super) struct Shapes {
     /// Of each step, under `foreach` each item's.
     pub(super) outputs: Vec<Option<Value>>,
     pub(super) signals: BTreeMap<String, Value>,
+}
+
+impl<'a> Checker<'a, '_> {
+    /// Looks up what a schema says of the items of a list.
+    pub(super) fn learn_items(&mut self, step: usize, list: &Expression) {
+        let list = list.path().and_then(|path| self.shape_at(path));
+        let list = list.filter(|shape| is_closed_form(shape));
+        if let Some(items) = list.and_then(|list| list.get("items")) {
+            self.item_shapes.insert(step, items);
+        }
+    }
+
+    /// Checks that an expression may yield what its field takes.
+    pub(super) fn check_sort(
+        &mut self,
+        expression: &Expression,
+        what: &str,
+        takes: &[Sort],
+        span: Range<usize>,
+    ) {
+        let of_schema = || {
+            let shape = self.shape_at(expression.path()?)?;
+            Sort::of_schema_type(shape.get("type")?.as_str()?)
+        };
+        let Some(sort) = expression.sort().or_else(of_schema) else {
+            return;
+        };
+        if takes.contains(&sort) {
+            return;
+        }
+        let takes: Vec<&str> = takes.iter().map(|sort| sort.name()).collect();
+        let message = format!(
+            "{what} takes {}, and this is {}",
+            takes.join(" or "),
+            sort.name()
+        );
+        self.report.error("EXPRESSION_TYPE", message, span);
+    }
+
+    /// What a schema says of the value at a path.
+    fn shape_at(&self, path: &Reference) -> Option<&'a Value> {
+        let shapes: &'a Shapes = self.shapes;
+        let (shape, fields) = match (path.root.as_str(), path.fields.as_slice()) {
+            ("input", fields) => (shapes.input.as_ref(), fields),
+            ("signals", [id, fields @ ..]) => (shapes.signals.get(id), fields),
+            ("steps", [id, output, fields @ ..]) if output == "output" => {
+                let mut steps = self.draft.steps.iter().enumerate();
+                let found = steps.find(|(_, draft)| draft.id.value == *id);
+                let shape =
+                    found.and_then(|(place, draft)| shape_of(draft, place, shapes).schema());
+                (shape, fields)
+            }
+            _ => return None,
+        };
+        let shape = fields.iter().try_fold(shape, |shape, field| {
+            let shape = shape.filter(|shape| is_closed_form(shape))?;
+            Some(shape.get("properties")?.get(field))
+        });
+        shape.flatten()
+    }
 }
 
 pub(super) const OUTPUT_SCHEMA: &str = "the step's `outputSchema`";

@@ -1,10 +1,13 @@
 //! The command line, as clap reads it. Deliberately not here: doing anything.
 
+pub mod exploring;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::arguments::exploring::{SimulateArguments, VerifyArguments};
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -61,6 +64,10 @@ pub enum Command {
     Lint(LintArguments),
     /// Draw a definition: its steps, what undoes them, and in which order
     Graph(GraphArguments),
+    /// Play one way through a saga, without a server
+    Simulate(SimulateArguments),
+    /// Explore every way that a saga can go, without a server
+    Verify(VerifyArguments),
     /// Print the language's JSON Schema (draft 7), for editors
     #[command(after_help = SCHEMA_HELP)]
     Schema,

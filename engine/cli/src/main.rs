@@ -49,6 +49,8 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Saga(command) => verbs::saga::run(global, command).await,
         Command::Lint(arguments) => verbs::lint::run(arguments),
         Command::Graph(arguments) => verbs::graph::run(arguments),
+        Command::Simulate(arguments) => verbs::exploring::simulated(global, arguments),
+        Command::Verify(arguments) => verbs::exploring::verified(global, arguments),
         Command::Schema => verbs::schema::run(),
         Command::Dev(arguments) => verbs::serve::dev(arguments).await.map(done),
         Command::Server(arguments) => verbs::serve::server(arguments).await.map(done),

@@ -249,3 +249,72 @@ fn a_reader_that_goes_away_is_no_panic() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(!said.contains("panicked"), "{said}");
 }
+
+const REFUND: &str = "apiVersion: amends/v1
+name: refund
+steps:
+  - {id: hold, call: p.hold, compensate: {call: p.release, input: {hold: \"${{ self.output.id }}\"}}}
+  - {id: pay, kind: pivot, call: p.pay}
+";
+
+#[test]
+fn a_simulation_plays_what_the_script_says_through_a_crash() {
+    let arguments = ["simulate", "-", "--fail", "pay:NO", "--crash-after", "2"];
+    let output = run(&arguments, REFUND);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    let order = [
+        "hold, attempt 1: succeeded",
+        "the server crashes, and recovers from 2 rows",
+        "pay, attempt 1: rejected: NO",
+        "the saga aborts: STEP_FAILED (NO",
+        "the compensation of hold is sent",
+        "compensated",
+    ];
+    let places: Vec<_> = order.iter().map(|part| told.find(part)).collect();
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{told}"
+    );
+    let json = run(&[&arguments[..], &["-o", "json"]].concat(), REFUND);
+    let played: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(played["state"], "compensated");
+    for (wrong, why) in [
+        (&["--fail", "nowhere"][..], "there is no step `nowhere`"),
+        (&["--unknown", "pay:maybe"], "`maybe` is not `effect`"),
+        (&["--answer", "hold"], "there is no `=`"),
+        (&["--signal", "go=1"], "declares no signal `go`"),
+    ] {
+        let output = run(&[&["simulate", "-"], wrong].concat(), REFUND);
+        assert_eq!(code(&output), 2, "{wrong:?}");
+        assert!(
+            text(&output.stderr).contains(why),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn verify_finds_the_shortest_way_to_a_compensation_that_cannot_be_called() {
+    let output = run(&["verify", "-"], REFUND);
+    assert_eq!(code(&output), 1);
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("BROKEN: the compensation of `hold` cannot be called"),
+        "{told}"
+    );
+    assert!(told.contains("    1. a saga begins with"), "{told}");
+    assert!(
+        told.contains("parked going forward: PIVOT_IN_DOUBT at pay"),
+        "{told}"
+    );
+    let mended = REFUND.replace("self.output.id", "input.hold");
+    let output = run(&["verify", "-"], &mended);
+    assert_eq!(code(&output), 0, "{}", text(&output.stdout));
+    assert!(text(&output.stdout).ends_with("Every promise holds.\n"));
+    let cut = run(&["verify", "-", "--states", "3"], &mended);
+    assert_eq!(code(&cut), 1);
+    assert!(text(&cut.stdout).contains("NOT all of them"));
+    assert_eq!(code(&run(&["verify", "-"], "name: x\n")), 3);
+}

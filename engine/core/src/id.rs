@@ -22,8 +22,21 @@ impl fmt::Display for ShardId {
 }
 
 /// A saga's id: UUIDv8 of 48 bits Unix milliseconds, 12 bits shard, 62 random bits. So an id tells its shard and sorts by time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SagaId(Uuid);
+
+impl Ord for SagaId {
+    /// As numbers: shards look sagas up all the time, and comparing bytes one by one shows.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.as_u128().cmp(&other.0.as_u128())
+    }
+}
+
+impl PartialOrd for SagaId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl SagaId {
     /// Builds an id from its parts; of `random`, the low 62 bits are used.

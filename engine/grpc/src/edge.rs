@@ -95,6 +95,7 @@ impl Class {
             "SagaService/WaitSaga"
             | "SagaService/WatchSaga"
             | "SagaService/FollowSagaHistory"
+            | "OperatorService/OperateIncidents"
             | "ParticipantService/Attach" => Self::Long,
             _ => Self::Short,
         }

@@ -61,8 +61,16 @@ pub const DEFINITIONS_AT_ONCE: usize = 32;
 pub const FOLLOW_ROWS: usize = 128;
 /// A page token's text.
 pub const PAGE_TOKEN_BYTES_MAX: usize = 256;
-/// A cancel's reason.
-pub const CANCEL_REASON_BYTES_MAX: usize = 1_024;
+/// Why somebody does something about a saga.
+pub const REASON_BYTES_MAX: usize = 1_024;
+/// The text of what incidents have in common; the longest one that a node makes has 267 bytes.
+pub const FINGERPRINT_BYTES_MAX: usize = 512;
+/// Incidents that one request reads while it looks for a page of those that fit.
+pub const INCIDENTS_READ_MAX: usize = 5_000;
+/// Groups of incidents that are listed.
+pub const INCIDENT_GROUPS_MAX: usize = 1_000;
+/// Sagas in a second that an act on a group reaches, if the request does not say.
+pub const GROUP_RATE_DEFAULT: u32 = 10;
 /// The longest wait for a saga.
 pub const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 /// The wait for a saga, if the request does not say.

@@ -2,6 +2,7 @@
 //! that nothing behind this wall sees a namespace that is not a DNS label. Deliberately not here: whether they exist.
 
 use amends_core::SagaId;
+use amends_definitions::limits::ID_BYTES_MAX;
 use amends_orchestrator::{Kind, Refusal};
 
 use crate::limits::{LABEL_BYTES_MAX, RESOURCE_NAME_BYTES_MAX};
@@ -103,6 +104,13 @@ pub fn is_label(text: &str) -> bool {
         && bytes.first().is_some_and(edge)
         && bytes.last().is_some_and(edge)
         && bytes.iter().all(|byte| edge(byte) || *byte == b'-')
+}
+
+/// A step's or a signal's id: 1 to 63 of letters, digits, `_` and `-`, and not a `-` alone.
+#[must_use]
+pub fn is_step_id(text: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text != "-" && text.bytes().all(word)
 }
 
 fn label<'a>(field: &str, what: &str, text: &'a str) -> Result<&'a str, Refusal> {

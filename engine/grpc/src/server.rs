@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use amends_orchestrator::Orchestrator;
 use amends_proto::v1::definition_service_server::DefinitionServiceServer;
+use amends_proto::v1::operator_service_server::OperatorServiceServer;
 use amends_proto::v1::participant_service_server::ParticipantServiceServer;
 use amends_proto::v1::saga_service_server::SagaServiceServer;
 use tokio::net::TcpListener;
@@ -17,7 +18,7 @@ use crate::attach::Participants;
 use crate::connection;
 use crate::edge::{Admission, EdgeLayer};
 use crate::limits;
-use crate::service::{Definitions, Sagas};
+use crate::service::{Definitions, Operators, Sagas};
 
 /// How the edge behaves.
 #[derive(Clone, Debug)]
@@ -81,6 +82,7 @@ pub async fn serve(
         admission.clone(),
         closed.clone(),
     );
+    let operators = Operators::new(orchestrator.clone(), admission.clone(), closed.clone());
     let sagas = Sagas::new(orchestrator.clone(), admission, closed.clone());
     let router = limited()
         .layer(edge)
@@ -90,6 +92,10 @@ pub async fn serve(
         )
         .add_service(
             SagaServiceServer::new(sagas).max_decoding_message_size(limits::REQUEST_BYTES_MAX),
+        )
+        .add_service(
+            OperatorServiceServer::new(operators)
+                .max_decoding_message_size(limits::REQUEST_BYTES_MAX),
         )
         .add_service(
             ParticipantServiceServer::new(participants)
@@ -155,6 +161,7 @@ async fn follow_health(reporter: HealthReporter, mut health: watch::Receiver<boo
             "",
             "amends.v1.DefinitionService",
             "amends.v1.SagaService",
+            "amends.v1.OperatorService",
             "amends.v1.ParticipantService",
         ] {
             reporter.set_service_status(service, status).await;

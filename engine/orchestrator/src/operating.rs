@@ -210,6 +210,11 @@ fn not_done(namespace: &str, id: SagaId, refusal: OrderRefusal) -> Refusal {
             Refusal::new(Kind::InvalidArgument, "STEP_UNKNOWN", message)
                 .with_violation("target", "name a step of the saga's own revision")
         }
+        // One reason for one thing, whatever was asked.
+        OrderRefusal::Refused {
+            code: "ENDED",
+            message,
+        } => precondition("SAGA_ENDED", message),
         OrderRefusal::Refused { code, message } => precondition(code, message),
         OrderRefusal::Unreadable => unreadable(id),
         OrderRefusal::Unavailable => undecided(),

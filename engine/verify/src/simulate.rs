@@ -11,7 +11,8 @@ use amends_definitions::{Definition, Payload};
 
 use crate::event::Event;
 use crate::explore::{Options, stage};
-use crate::words::{Words, fact_in_words};
+use crate::telling::fact_in_words;
+use crate::words::Words;
 use crate::world::{Stage, World};
 
 /// What happens.
@@ -40,9 +41,9 @@ pub struct Script {
 pub enum Failure {
     /// Its participant says no, with this code.
     Rejected(String),
-    /// Every attempt fails.
+    /// Every attempt fails; of a step that is retried without bound, the first three.
     Exhausted,
-    /// Nobody hears of it again; it had its effect, or it had not.
+    /// Nobody hears of it again, and the same holds of its attempts; it had its effect, or it had not.
     Unknown {
         /// It had its effect.
         effect: bool,
@@ -108,6 +109,8 @@ pub fn simulate(definition: &Arc<Definition>, script: &Script) -> Result<Simulat
 
 /// A script that goes on for longer goes round in circles.
 const ROWS_MAX: usize = 10_000;
+/// Attempts that fail of a step that is retried without bound.
+const ENDLESS_FAILURES: u32 = 3;
 
 fn check_names(definition: &Definition, script: &Script) -> Result<(), String> {
     let named = script
@@ -239,7 +242,12 @@ impl Play<'_> {
             operation,
             variant: 0,
         };
-        let event = match (operation, self.script.failures.get(id)) {
+        // What is retried without bound fails a few times: else nothing would ever come of it.
+        let endless = operation == OperationKind::Forward
+            && command.attempt > ENDLESS_FAILURES
+            && !self.world.budget_ends(command);
+        let failure = self.script.failures.get(id).filter(|_| !endless);
+        let event = match (operation, failure) {
             (OperationKind::Forward, Some(Failure::Rejected(code))) => Event::Rejects {
                 place,
                 operation,

@@ -27,6 +27,7 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Found) {
     for case in evidence.cases.values() {
         write_ahead(case, found);
         one_input(case, found);
+        withdrawn_never_left(case, found);
     }
     no_send_after_abort(evidence, found);
     acknowledged(evidence, found);
@@ -318,6 +319,31 @@ fn one_input(case: &Case<'_>, found: &mut Found) {
                 "{} is sent another input than was recorded",
                 case.name(place)
             )
+        });
+    }
+}
+
+/// I17, the wire's half: what is recorded as never sent was never sent, by whichever owner.
+fn withdrawn_never_left(case: &Case<'_>, found: &mut Found) {
+    for seen in &case.facts {
+        let Fact::Withdrawn {
+            place,
+            operation,
+            round,
+            attempt,
+            ..
+        } = seen.fact
+        else {
+            continue;
+        };
+        let step = case.definition.step(place.step).id();
+        let left = case.sent.iter().any(|(_, _, sent)| {
+            sent.key.step == step
+                && (sent.key.item, sent.key.round) == (place.item, *round)
+                && (sent.key.operation, sent.attempt) == (*operation, *attempt)
+        });
+        found.expect(!left, "I17", case.id, || {
+            format!("{} #{attempt} is withdrawn, and it left", case.name(*place))
         });
     }
 }

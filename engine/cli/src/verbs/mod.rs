@@ -1,6 +1,7 @@
 //! What each command does. Deliberately not here: how its data looks (`view`).
 
 pub mod definition;
+pub mod exploring;
 pub mod graph;
 pub mod lint;
 pub mod migrate;

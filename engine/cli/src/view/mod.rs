@@ -2,6 +2,7 @@
 //! words of the documentation. Deliberately not here: asking (`verbs`) and writing (`output`).
 
 pub mod definition;
+pub mod exploring;
 pub mod history;
 pub mod saga;
 

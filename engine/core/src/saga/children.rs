@@ -33,7 +33,9 @@ impl Decision<'_> {
                 child,
                 revision,
                 hash,
-            } if status.forward.phase == Phase::ChildRequested => {
+            } if status.forward.phase == Phase::ChildRequested
+                && self.saga.held_since().is_none() =>
+            {
                 self.record(Fact::ChildPinned {
                     place,
                     round,

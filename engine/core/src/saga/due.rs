@@ -129,6 +129,8 @@ fn ask_forward(due: &mut Due, saga: &Saga, place: Place, forward: &Operation, no
                 due.wake(until);
             }
         }
+        // One that has no revision yet has not begun.
+        Phase::ChildRequested if saga.held_since().is_some() => {}
         Phase::ChildRequested => {
             if let Some(child) = &saga.place(place).child {
                 due.children.push(resolve(saga, place, child));

@@ -151,7 +151,7 @@ impl Decision<'_> {
         Acknowledged::Late
     }
 
-    fn leak_is_known(&self, place: Place) -> bool {
+    pub(super) fn leak_is_known(&self, place: Place) -> bool {
         self.saga.incidents.iter().any(|open| {
             open.incident.place == Some(place)
                 && open.incident.reason == IncidentReason::PossibleLeakedEffect

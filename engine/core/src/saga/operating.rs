@@ -22,8 +22,8 @@ impl Decision<'_> {
     /// Why it is refused; nothing is recorded then.
     pub fn order(&mut self, order: &Order) -> Result<SagaState, OrderRefusal> {
         if self.saga.end.is_some() {
-            let state = self.saga.state().as_str();
-            return Err(refused("ENDED", format!("the saga has {state}")));
+            self.tidy_up(order)?;
+            return Ok(self.saga.state());
         }
         match &order.verb {
             Verb::Retry { target, input } => {
@@ -58,6 +58,42 @@ impl Decision<'_> {
             Verb::Terminate => self.terminate(order),
         }?;
         Ok(self.saga.state())
+    }
+
+    /// Of a saga that has ended, nothing changes but what it left behind for a person to look at.
+    fn tidy_up(&mut self, order: &Order) -> Verdict {
+        match &order.verb {
+            Verb::Resume
+                if self
+                    .saga
+                    .incidents
+                    .iter()
+                    .any(|open| open.is_about(None, None)) =>
+            {
+                self.operated(order, Act::Resume);
+                self.close_incidents(None, None);
+                Ok(())
+            }
+            Verb::Resolve { target, output } if target.operation == OperationKind::Compensate => {
+                let place = self.find(target)?;
+                if self.leak_is_known(place) {
+                    self.resolve_compensation(order, place, output)
+                } else {
+                    Err(not_parked())
+                }
+            }
+            Verb::Retry { .. }
+            | Verb::Skip { .. }
+            | Verb::Resolve { .. }
+            | Verb::ResolveAbsent { .. }
+            | Verb::Compensate
+            | Verb::Pause
+            | Verb::Resume
+            | Verb::Terminate => {
+                let state = self.saga.state().as_str();
+                Err(refused("ENDED", format!("the saga is {state}")))
+            }
+        }
     }
 
     fn operated(&mut self, order: &Order, act: Act) {
@@ -277,8 +313,11 @@ impl Decision<'_> {
         Ok(())
     }
 
+    /// Also what leaked: a person has undone it by hand.
     fn resolve_compensation(&mut self, order: &Order, place: Place, output: &Payload) -> Verdict {
-        self.parked_compensation(place)?;
+        if !self.leak_is_known(place) {
+            self.parked_compensation(place)?;
+        }
         let operation = OperationKind::Compensate;
         self.operated(
             order,
@@ -289,6 +328,7 @@ impl Decision<'_> {
             },
         );
         self.close_incidents(Some(place), Some(operation));
+        self.close_incidents(Some(place), None);
         self.advance_backward();
         Ok(())
     }

@@ -127,7 +127,8 @@ impl Saga {
 
     /// The step runs a child saga.
     pub(crate) fn runs_child(&self, place: Place) -> bool {
-        matches!(self.definition.step(place.step).work(), Work::Saga(_))
+        let step = self.definition.steps().get(place.step.index());
+        step.is_some_and(|step| matches!(step.work(), Work::Saga(_)))
     }
 
     /// How many parents are above it.

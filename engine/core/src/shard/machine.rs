@@ -111,7 +111,7 @@ impl Shard {
             turn,
         } in turns
         {
-            let group = (namespace, definition);
+            let group = self.turns.shared((namespace, definition));
             self.turns.set(saga, Some(Held { group, turn }));
         }
         // The owner before may have ended between an end and the turn that it freed.

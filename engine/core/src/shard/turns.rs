@@ -77,6 +77,12 @@ impl Turns {
         self.sagas.get(&saga)
     }
 
+    /// The same name, in the memory that all sagas of the definition share.
+    pub fn shared(&self, name: GroupName) -> GroupName {
+        let known = self.groups.get_key_value(&name);
+        known.map_or(name, |(known, _)| known.clone())
+    }
+
     /// Puts a saga where it is now, or takes it away; returns where it was: to go back, put it there again.
     pub fn set(&mut self, saga: SagaId, held: Option<Held>) -> Option<Held> {
         let before = match held.clone() {

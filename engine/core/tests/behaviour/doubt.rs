@@ -7,7 +7,7 @@ use amends_core::shard::Acknowledged;
 use amends_core::{Outcome, Verdict};
 
 use crate::forward::ORDER;
-use crate::pump::{Pump, definition, failed, rejected, succeeded};
+use crate::pump::{Pump, definition, failed, fatal, rejected, succeeded};
 
 /// A pivot whose two attempts both failed.
 fn in_doubt() -> (Pump, amends_core::SagaId, amends_core::shard::Command) {
@@ -66,6 +66,30 @@ fn the_barriers_recorded_refusal_proves_absence_for_all_attempts() {
     pump.reply(&first, rejected("NO"), Some(Verdict::Duplicate));
     assert_eq!(pump.state(saga), SagaState::Compensating);
 }
+
+#[test]
+fn a_fatal_outcome_behind_a_barrier_says_nothing_about_a_later_attempt() {
+    // The barrier runs a later attempt again: it may have had the effect that its compensation has to undo.
+    let mut pump = Pump::new();
+    pump.barrier.0 = true;
+    let saga = pump.start(&definition(TWICE), "{}");
+    let first = pump.send("a");
+    pump.commands.clear();
+    pump.pass(Duration::from_secs(12));
+    let second = pump.send("a");
+    assert_eq!(second.attempt, 2);
+    pump.reply(&first, fatal(), Some(Verdict::First));
+    assert_eq!(pump.state(saga), SagaState::Compensating);
+    assert!(pump.out().contains(&"a:compensate:1".to_owned()));
+}
+
+const TWICE: &str = r#"
+apiVersion: amends/v1
+name: twice
+defaults: {retry: {initialInterval: 1s, maxAttempts: 2}, timeout: 10s}
+steps:
+  - {id: a, call: p.a, compensate: {call: p.undo_a}}
+"#;
 
 #[test]
 fn an_unusable_answer_of_a_pivot_is_a_success_that_a_person_has_to_look_at() {

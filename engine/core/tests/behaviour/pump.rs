@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::fact::{Act, Fact, Started};
+use amends_core::fact::{Fact, Started};
 use amends_core::invariants;
 use amends_core::journal::{
     IncidentInsert, IncidentName, JournalRow, SagaInsert, SagaState, ShardBatch,
@@ -18,8 +18,7 @@ use amends_core::shard::{
     StartAnswer, StartKey, StartRefusal, Surroundings, Token, TurnRecovered, Verb,
 };
 use amends_core::{
-    AttemptName, Incarnation, OperationKind, OperationName, Outcome, Place, SagaId, ShardId, Time,
-    Verdict,
+    AttemptName, Incarnation, OperationKind, OperationName, Outcome, SagaId, ShardId, Time, Verdict,
 };
 use amends_definitions::{ActionName, Definition, Payload};
 
@@ -497,70 +496,6 @@ impl Pump {
         }
     }
 
-    /// I7, I9, I10: a command leaves only if the journal asks for this very attempt, at this time, and no abort forbids it.
-    fn check_send(&self, command: &Command) {
-        let mut due = BTreeMap::new();
-        let mut last: BTreeMap<(Place, OperationKind), (u32, u32)> = BTreeMap::new();
-        let mut aborted = false;
-        for row in self
-            .journal
-            .iter()
-            .filter(|row| row.saga == command.key.saga)
-        {
-            let definition = &self.definitions[&row.saga];
-            let mut plan = |place: Place, operation, round, attempt, at| {
-                let step = definition.step(place.step).id();
-                due.insert((step, place.item, operation, round, attempt), at);
-            };
-            for fact in &row.facts {
-                match fact {
-                    Fact::Scheduled {
-                        place,
-                        operation,
-                        round,
-                        ..
-                    } => {
-                        plan(*place, *operation, *round, 1, row.at);
-                        last.insert((*place, *operation), (*round, 1));
-                    }
-                    Fact::AttemptEnded(ended) => {
-                        if let Some(at) = ended.retry_at {
-                            let next = (ended.round, ended.attempt + 1);
-                            plan(ended.place, ended.operation, next.0, next.1, at);
-                            last.insert((ended.place, ended.operation), next);
-                        }
-                    }
-                    Fact::Operated(operated) => {
-                        if let Act::Retry {
-                            place,
-                            operation,
-                            input: None,
-                        } = &operated.act
-                        {
-                            let known = last.entry((*place, *operation)).or_default();
-                            known.1 += 1;
-                            plan(*place, *operation, known.0, known.1, row.at);
-                        }
-                    }
-                    Fact::AbortDecided(_) => aborted = true,
-                    _ => {}
-                }
-            }
-        }
-        let AttemptName { name, attempt, .. } = attempt_of(command);
-        let step = &*name.step;
-        let at = due.get(&(step, name.item, name.operation, name.round, attempt));
-        assert!(
-            at.is_some_and(|at| *at <= self.now),
-            "{step}:{attempt} left without a durable intent"
-        );
-        let forward = name.operation == OperationKind::Forward;
-        assert!(
-            !(aborted && forward),
-            "{step}:{attempt} left after the abort"
-        );
-    }
-
     /// I13: what is acknowledged as recorded is in the journal.
     fn check_recorded(&self, token: u64) {
         let Some(AttemptName {
@@ -716,51 +651,6 @@ impl Pump {
 
     pub fn state(&self, saga: SagaId) -> SagaState {
         self.states[&saga]
-    }
-
-    /// A saga's facts, one short line each.
-    pub fn facts(&self, saga: SagaId) -> Vec<String> {
-        let definition = &self.definitions[&saga];
-        let id = |place: &Place| match place.item {
-            0 => definition.step(place.step).id().to_owned(),
-            item => format!("{}[{item}]", definition.step(place.step).id()),
-        };
-        self.journal
-            .iter()
-            .filter(|row| row.saga == saga)
-            .flat_map(|row| &row.facts)
-            .map(|fact| match fact {
-                Fact::Scheduled {
-                    place, operation, ..
-                } => format!("scheduled {} {}", operation.as_str(), id(place)),
-                Fact::Skipped { step } => format!("skipped {}", id(&Place::from(*step))),
-                Fact::AttemptEnded(ended) => format!(
-                    "{} {} {}:{}{}",
-                    ended.outcome.as_str(),
-                    ended.operation.as_str(),
-                    id(&ended.place),
-                    ended.attempt,
-                    if ended.retry_at.is_some() {
-                        " again"
-                    } else {
-                        ""
-                    }
-                ),
-                Fact::Withdrawn { place, code, .. } => format!("withdrawn {} {code}", id(place)),
-                Fact::Settling { place, .. } => format!("settling {}", id(place)),
-                Fact::StepFailed { place, code, .. } => {
-                    format!("step_failed {} {code}", id(place))
-                }
-                Fact::AbortDecided(reason) => format!("abort {} {}", reason.kind(), reason.code()),
-                Fact::IncidentOpened(incident) => format!("incident {}", incident.reason.as_str()),
-                Fact::LateResult { leak, .. } => format!("late_result leak={leak}"),
-                Fact::Operated(operated) => format!("operated {}", operated.act.as_str()),
-                other => match other.place() {
-                    Some(place) => format!("{} {}", other.kind(), id(&place)),
-                    None => other.kind().to_owned(),
-                },
-            })
-            .collect()
     }
 
     fn token(&mut self) -> u64 {

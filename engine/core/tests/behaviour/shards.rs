@@ -3,7 +3,8 @@
 use amends_core::fact::IncidentReason;
 use amends_core::journal::SagaState;
 use amends_core::shard::{
-    Acknowledged, BatchLimits, Existing, History, Input, LoadedSaga, Output, Shard, StartRefusal,
+    Acknowledged, BatchLimits, Existing, History, Input, LoadedSaga, OrderRefusal, Output, Shard,
+    SignalRefusal, StartRefusal, Verb,
 };
 use amends_core::{ShardId, Time};
 
@@ -206,6 +207,14 @@ fn a_lost_shard_answers_everything_as_unavailable_and_decides_nothing() {
     assert_eq!(
         pump.cancel(saga),
         Err(amends_core::shard::CancelRefusal::Unavailable)
+    );
+    assert_eq!(
+        pump.order(saga, Verb::Pause, false),
+        Err(OrderRefusal::Unavailable)
+    );
+    assert_eq!(
+        pump.signal(saga, "go", "{}"),
+        Err(SignalRefusal::Unavailable)
     );
     assert!(
         pump.shard

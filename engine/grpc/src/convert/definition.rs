@@ -1,7 +1,7 @@
 //! Definitions and diagnostics.
 
 use amends_definitions::{Diagnostic, Severity};
-use amends_orchestrator::DefinitionRecord;
+use amends_orchestrator::{DefinitionRecord, Impact};
 use amends_proto::v1;
 use serde::Deserialize;
 
@@ -55,6 +55,25 @@ struct Outline {
 #[serde(default)]
 struct OutlineStep {
     id: String,
+}
+
+/// What a new revision means for sagas in flight.
+#[must_use]
+pub fn impact(impact: &Impact) -> v1::Impact {
+    let in_flight = impact.in_flight.iter();
+    let changed = impact.changed.iter();
+    v1::Impact {
+        in_flight: in_flight
+            .map(|&(revision, sagas)| v1::RevisionInFlight { revision, sagas })
+            .collect(),
+        changed: changed
+            .map(|changed| v1::ChangedIncidents {
+                fingerprint: changed.fingerprint.to_string(),
+                incidents: changed.incidents,
+                changes: changed.changes.clone(),
+            })
+            .collect(),
+    }
 }
 
 /// What a check found.

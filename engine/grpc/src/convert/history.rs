@@ -2,7 +2,7 @@
 
 use amends_core::fact::{AbortReason, Act, AttemptEnded, ChildOutcome, Fact};
 use amends_core::journal::JournalRow;
-use amends_core::{OperationKind, Outcome, Place};
+use amends_core::{OperationKind, Outcome};
 use amends_definitions::StepIndex;
 use amends_proto::v1;
 use bytes::Bytes;
@@ -29,168 +29,127 @@ pub fn entries(row: &JournalRow, bodies: &[String], step_ids: &[String]) -> Vec<
 
 /// What a fact says, as columns.
 fn describe(fact: &Fact, named: impl Fn(StepIndex) -> String) -> v1::HistoryEntry {
-    let plain = v1::HistoryEntry {
+    let place = fact.place();
+    let (round, attempt) = numbers(fact);
+    let (code, message) = words(fact);
+    let entry = v1::HistoryEntry {
         kind: fact.kind().to_owned(),
-        ..v1::HistoryEntry::default()
-    };
-    let at = |place: Option<Place>, which: Option<OperationKind>| v1::HistoryEntry {
         step: place.map(|place| named(place.step)).unwrap_or_default(),
         item: place.map_or(0, |place| place.item),
-        operation: which.map(operation).unwrap_or_default(),
-        ..plain.clone()
+        operation: operation(fact).unwrap_or_default(),
+        round,
+        attempt,
+        by: by(fact).unwrap_or_default().to_owned(),
+        code,
+        message,
+        ..v1::HistoryEntry::default()
     };
-    // Where a fact is about a place, its columns say so; an operation only where the fact names one.
-    let there = || at(fact.place(), None);
     match fact {
-        Fact::Started(_)
-        | Fact::TurnGranted
-        | Fact::SignalUnconsumed { .. }
-        | Fact::DeadlinePassed
-        | Fact::CancelDropped
-        | Fact::Completed { .. }
-        | Fact::Compensated => plain,
-        Fact::Skipped { .. }
-        | Fact::ItemsListed { .. }
-        | Fact::SignalAwaited { .. }
-        | Fact::SignalConsumed { .. }
-        | Fact::Sleeping { .. }
-        | Fact::Slept { .. }
-        | Fact::Continued { .. } => there(),
-        Fact::Emitted { event_type, .. } => because(there(), "", event_type),
-        Fact::SignalReceived(signal) => v1::HistoryEntry {
-            by: signal.by.clone(),
-            ..because(plain, "", &signal.signal)
+        Fact::AttemptEnded(ended) | Fact::LateResult { ended, .. } => came_to(entry, ended),
+        Fact::ChildEnded { outcome, .. } => v1::HistoryEntry {
+            outcome: child(outcome).to_owned(),
+            ..entry
         },
-        Fact::ChildRequested(request) => v1::HistoryEntry {
-            round: request.round,
-            ..because(there(), "", &request.name)
+        _ => entry,
+    }
+}
+
+/// The operation that a fact names.
+fn operation(fact: &Fact) -> Option<String> {
+    let operation = match fact {
+        Fact::Scheduled { operation, .. }
+        | Fact::StepFailed { operation, .. }
+        | Fact::Withdrawn { operation, .. }
+        | Fact::ChildEnded { operation, .. } => *operation,
+        Fact::AttemptEnded(ended) | Fact::LateResult { ended, .. } => ended.operation,
+        Fact::Settling { .. } => OperationKind::Compensate,
+        Fact::IncidentOpened(incident) => incident.operation?,
+        Fact::IncidentClosed { operation, .. } => (*operation)?,
+        Fact::Operated(operated) => match &operated.act {
+            Act::Retry { operation, .. } | Act::Resolve { operation, .. } => *operation,
+            Act::Skip { .. } | Act::ResolveAbsent { .. } => OperationKind::Forward,
+            Act::Compensate | Act::Pause | Act::Resume | Act::Terminate => return None,
         },
-        Fact::ChildPinned { round, child, .. } => v1::HistoryEntry {
-            round: *round,
-            ..because(there(), "", &child.to_string())
-        },
-        Fact::ChildEnded {
-            place,
-            round,
-            operation,
-            outcome,
-        } => child_ended(at(Some(*place), Some(*operation)), *round, outcome),
-        Fact::Settling { place, .. } => at(Some(*place), Some(OperationKind::Compensate)),
-        Fact::Scheduled {
-            place,
-            operation,
-            round,
-            ..
-        } => v1::HistoryEntry {
-            attempt: 1,
-            round: *round,
-            ..at(Some(*place), Some(*operation))
-        },
-        Fact::StepFailed {
-            place,
-            operation,
-            code,
-            message,
-        } => because(at(Some(*place), Some(*operation)), code, message),
-        Fact::Withdrawn {
-            place,
-            operation,
-            round,
-            attempt,
-            code,
-        } => v1::HistoryEntry {
-            attempt: *attempt,
-            round: *round,
-            ..because(at(Some(*place), Some(*operation)), code, "")
-        },
+        _ => return None,
+    };
+    Some(operation.as_str().to_owned())
+}
+
+/// The round and the attempt that a fact names; 0 for none.
+fn numbers(fact: &Fact) -> (u32, u32) {
+    match fact {
+        Fact::Scheduled { round, .. } => (*round, 1),
+        Fact::Withdrawn { round, attempt, .. } => (*round, *attempt),
+        Fact::AttemptEnded(ended) | Fact::LateResult { ended, .. } => (ended.round, ended.attempt),
+        Fact::ChildRequested(request) => (request.round, 0),
+        Fact::ChildPinned { round, .. } | Fact::ChildEnded { round, .. } => (*round, 0),
+        _ => (0, 0),
+    }
+}
+
+/// Who did it.
+fn by(fact: &Fact) -> Option<&str> {
+    match fact {
+        Fact::SignalReceived(signal) => Some(&signal.by),
+        Fact::CancelPending { by, .. }
+        | Fact::AbortDecided(
+            AbortReason::Cancelled { by, .. } | AbortReason::Operator { by, .. },
+        ) => Some(by),
+        Fact::Operated(operated) => Some(&operated.by),
+        _ => None,
+    }
+}
+
+/// A code, and words: a failure's, or whatever tells most of the fact in a line.
+fn words(fact: &Fact) -> (String, String) {
+    let (code, message) = match fact {
+        Fact::StepFailed { code, message, .. } => (&**code, &**message),
+        Fact::Withdrawn { code, .. } => (&**code, ""),
         Fact::AttemptEnded(ended) | Fact::LateResult { ended, .. } => {
-            attempt(at(Some(ended.place), Some(ended.operation)), ended)
+            ended.outcome.error().unwrap_or_default()
         }
-        Fact::AbortDecided(reason) => v1::HistoryEntry {
-            by: aborted_by(reason),
-            ..because(there(), reason.code(), reason.message())
+        Fact::SignalReceived(signal) => ("", &*signal.signal),
+        Fact::ChildRequested(request) => ("", &*request.name),
+        Fact::ChildPinned { child, .. } => return (String::new(), child.to_string()),
+        Fact::ChildEnded { outcome, .. } => match outcome {
+            ChildOutcome::Completed { .. } => ("", ""),
+            ChildOutcome::Compensated { code, message }
+            | ChildOutcome::Refused { code, message } => (&**code, &**message),
+            ChildOutcome::Terminated { message } => ("", &**message),
         },
-        Fact::CancelPending { by, reason } => v1::HistoryEntry {
-            by: by.clone(),
-            ..because(plain, "", reason)
-        },
-        Fact::IncidentOpened(incident) => {
-            let about = at(incident.place, incident.operation);
-            because(about, incident.reason.as_str(), &incident.message)
-        }
-        Fact::IncidentClosed { place, operation } => at(*place, *operation),
-        Fact::Operated(operated) => v1::HistoryEntry {
-            by: operated.by.clone(),
-            ..because(
-                at(fact.place(), operated_on(&operated.act)),
-                operated.act.as_str(),
-                &operated.reason,
-            )
-        },
+        Fact::Emitted { event_type, .. } => ("", &**event_type),
+        Fact::AbortDecided(reason) => (reason.code(), reason.message()),
+        Fact::CancelPending { reason, .. } => ("", &**reason),
+        Fact::IncidentOpened(incident) => (incident.reason.as_str(), &*incident.message),
+        Fact::Operated(operated) => (operated.act.as_str(), &*operated.reason),
+        _ => ("", ""),
+    };
+    (code.to_owned(), message.to_owned())
+}
+
+fn child(outcome: &ChildOutcome) -> &'static str {
+    match outcome {
+        ChildOutcome::Completed { .. } => "completed",
+        ChildOutcome::Compensated { .. } => "compensated",
+        ChildOutcome::Refused { .. } => "refused",
+        ChildOutcome::Terminated { .. } => "terminated",
     }
 }
 
-fn because(entry: v1::HistoryEntry, code: &str, message: &str) -> v1::HistoryEntry {
-    v1::HistoryEntry {
-        code: code.to_owned(),
-        message: message.to_owned(),
-        ..entry
-    }
-}
-
-fn attempt(entry: v1::HistoryEntry, ended: &AttemptEnded) -> v1::HistoryEntry {
-    let (code, message) = ended.outcome.error().unwrap_or_default();
+fn came_to(entry: v1::HistoryEntry, ended: &AttemptEnded) -> v1::HistoryEntry {
     let verdict = ended.verdict.map(|verdict| verdict.as_str().to_owned());
     v1::HistoryEntry {
-        attempt: ended.attempt,
-        round: ended.round,
         outcome: Outcome::as_str(&ended.outcome).to_owned(),
         verdict: verdict.unwrap_or_default(),
         instance: ended.instance.clone().unwrap_or_default(),
-        ..because(entry, code, message)
+        ..entry
     }
-}
-
-fn child_ended(entry: v1::HistoryEntry, round: u32, outcome: &ChildOutcome) -> v1::HistoryEntry {
-    let (came_to, code, message) = match outcome {
-        ChildOutcome::Completed { .. } => ("completed", "", ""),
-        ChildOutcome::Compensated { code, message } => ("compensated", &**code, &**message),
-        ChildOutcome::Refused { code, message } => ("refused", &**code, &**message),
-        ChildOutcome::Terminated { message } => ("terminated", "", &**message),
-    };
-    v1::HistoryEntry {
-        outcome: came_to.to_owned(),
-        round,
-        ..because(entry, code, message)
-    }
-}
-
-fn aborted_by(reason: &AbortReason) -> String {
-    match reason {
-        AbortReason::Cancelled { by, .. } | AbortReason::Operator { by, .. } => by.clone(),
-        AbortReason::StepFailed { .. }
-        | AbortReason::DeadlineExceeded
-        | AbortReason::ParentAborted { .. }
-        | AbortReason::OutputInvalid { .. } => String::new(),
-    }
-}
-
-fn operated_on(act: &Act) -> Option<OperationKind> {
-    match act {
-        Act::Retry { operation, .. } | Act::Resolve { operation, .. } => Some(*operation),
-        Act::Skip { .. } | Act::ResolveAbsent { .. } => Some(OperationKind::Forward),
-        Act::Compensate | Act::Pause | Act::Resume | Act::Terminate => None,
-    }
-}
-
-fn operation(operation: OperationKind) -> String {
-    operation.as_str().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use amends_core::fact::Operated;
-    use amends_core::{SagaId, ShardId, Time, Verdict};
+    use amends_core::{Place, SagaId, ShardId, Time, Verdict};
 
     use super::*;
 

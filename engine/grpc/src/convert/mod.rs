@@ -3,8 +3,12 @@
 
 pub mod command;
 pub mod definition;
+pub mod explanation;
+pub mod fingerprint;
 pub mod history;
+pub mod operator;
 pub mod outcome;
+pub mod payload;
 pub mod saga;
 pub mod step;
 pub mod time;

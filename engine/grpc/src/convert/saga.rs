@@ -39,6 +39,10 @@ pub fn record(record: &SagaRecord) -> v1::Saga {
         start_time: timestamp(record.started_at),
         end_time: record.ended_at.and_then(timestamp),
         update_time: timestamp(record.updated_at),
+        parent: (record.parent)
+            .map(|parent| name::of_saga(&record.namespace, parent))
+            .unwrap_or_default(),
+        expire_time: record.expires_at.and_then(timestamp),
         ..v1::Saga::default()
     }
 }
@@ -186,7 +190,8 @@ fn unreadable(why: &str, since: Time) -> v1::Incident {
     }
 }
 
-fn actions(reason: IncidentReason) -> Vec<String> {
+/// What can be done about an incident, most likely first.
+pub(super) fn actions(reason: IncidentReason) -> Vec<String> {
     reason
         .suggested_actions()
         .iter()

@@ -49,6 +49,13 @@ pub fn view(saga: &Saga, index: StepIndex, now: Time) -> v1::Step {
     }
 }
 
+/// Where a place's compensation is; none if nothing ever undoes it.
+#[must_use]
+pub fn compensation_state(saga: &Saga, place: Place, now: Time) -> Option<v1::StepState> {
+    let shown = At::new(saga, place, now).compensation();
+    shown.map(|operation| operation.state())
+}
+
 fn work(work: &Work) -> &'static str {
     match work {
         Work::Call(_) => "call",

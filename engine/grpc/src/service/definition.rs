@@ -10,7 +10,7 @@ use super::page;
 use crate::convert::definition as convert;
 use crate::limits::{DEFINITIONS_AT_ONCE, DEFINITIONS_PAGE_BYTES, PAGE_SIZE_DEFAULT};
 use crate::name;
-use crate::status::status_of;
+use crate::status::{invalid, status_of};
 use crate::token::Query;
 
 /// The service.
@@ -45,7 +45,7 @@ impl Definitions {
                 .iter()
                 .map(convert::diagnostic)
                 .collect(),
-            impact: None,
+            impact: applied.impact.as_ref().map(convert::impact),
         })
     }
 
@@ -106,6 +106,21 @@ impl Definitions {
         }
     }
 
+    async fn delete(
+        &self,
+        request: &v1::DeleteDefinitionRequest,
+    ) -> Result<v1::DeleteDefinitionResponse, Refusal> {
+        let name = name::definition("name", &request.name)?;
+        if request.revision == 0 {
+            let description = "it is the number of the revision to delete, from 1";
+            return Err(invalid("REVISION_INVALID", "revision", description));
+        }
+        self.orchestrator
+            .delete_definition(&name.namespace, &name.id, request.revision)
+            .await?;
+        Ok(v1::DeleteDefinitionResponse {})
+    }
+
     fn lint(
         &self,
         request: &v1::LintDefinitionRequest,
@@ -152,11 +167,9 @@ impl DefinitionService for Definitions {
 
     async fn delete_definition(
         &self,
-        _request: Request<v1::DeleteDefinitionRequest>,
+        request: Request<v1::DeleteDefinitionRequest>,
     ) -> Result<Response<v1::DeleteDefinitionResponse>, Status> {
-        let message = "this server does not delete definitions yet";
-        let kind = amends_orchestrator::Kind::Unimplemented;
-        answer(Err(Refusal::new(kind, "UNIMPLEMENTED", message)))
+        answer(self.delete(request.get_ref()).await)
     }
 
     async fn get_definition_schema(

@@ -2,10 +2,13 @@
 
 mod definition;
 mod follow;
+mod operator;
 mod page;
+mod person;
 mod saga;
 
 pub(crate) use definition::Definitions;
+pub(crate) use operator::Operators;
 pub(crate) use saga::Sagas;
 
 pub(crate) use follow::ended;

@@ -4,6 +4,7 @@ use amends_orchestrator::Refusal;
 
 use crate::limits::PAGE_SIZE_MAX;
 use crate::status::invalid;
+use crate::token::Query;
 
 /// The size of a page: what was asked for, or the default for 0.
 pub(super) fn size(asked: u32, default: u32) -> Result<usize, Refusal> {
@@ -13,6 +14,24 @@ pub(super) fn size(asked: u32, default: u32) -> Result<usize, Refusal> {
     }
     let size = if asked == 0 { default } else { asked };
     Ok(usize::try_from(size).unwrap_or(usize::MAX))
+}
+
+/// Where the token's page begins; none for the first page.
+pub(super) fn position<T>(
+    query: &Query,
+    token: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Refusal> {
+    let last = query.open(token)?;
+    let unreadable = || {
+        invalid(
+            "PAGE_TOKEN_INVALID",
+            "page_token",
+            "it is not from an earlier answer to this query",
+        )
+    };
+    last.map(|last| read(&last).ok_or_else(unreadable))
+        .transpose()
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! SagaService: starting, reading, waiting, cancelling. Its streams are in `follow`.
+//! SagaService: starting, reading, waiting, signalling, cancelling. Its streams are in `follow`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use amends_core::journal::SagaState;
 use amends_core::shard::CancelDisposition;
 use amends_core::{SagaId, Time};
+use amends_definitions::Payload;
 use amends_definitions::limits::KEY_BYTES_MAX;
-use amends_definitions::{Payload, PayloadError};
 use amends_orchestrator::{
-    Kind, ListQuery, Orchestrator, Refusal, SagaView, SignalRequest, StartRequest,
+    ListQuery, Orchestrator, Refusal, SagaView, SignalRequest, StartRequest,
 };
 use amends_proto::v1;
 use amends_proto::v1::saga_service_server::SagaService;
@@ -20,20 +20,19 @@ use tracing::Span;
 use super::definition::answer;
 use super::follow::{self, Following};
 use super::page;
+use super::person::{self, ANONYMOUS};
+use crate::convert::explanation::explanation;
+use crate::convert::payload::payload;
 use crate::convert::time::checked_duration;
 use crate::convert::{history, saga as convert};
 use crate::edge::Admission;
 use crate::limits::{
-    CANCEL_REASON_BYTES_MAX, HISTORY_PAGE_BYTES, HISTORY_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT,
-    WAIT_DEFAULT, WAIT_MAX,
+    HISTORY_PAGE_BYTES, HISTORY_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT, WAIT_DEFAULT, WAIT_MAX,
 };
 use crate::name::{self, SagaName};
 use crate::status::{invalid, status_of};
 use crate::token::Query;
 use crate::trace_context::TraceContext;
-
-/// Who cancels, as long as nobody is asked for a name.
-const ANONYMOUS: &str = "anonymous";
 
 /// The service.
 #[derive(Clone)]
@@ -98,7 +97,7 @@ impl Sagas {
         for state in &states {
             query = query.with(state.as_str().as_bytes());
         }
-        let before = position(&query, &request.page_token, |last| {
+        let before = page::position(&query, &request.page_token, |last| {
             last.parse::<SagaId>().ok()
         })?;
         let question = ListQuery {
@@ -161,7 +160,7 @@ impl Sagas {
             "ListSagaHistory",
             &request.name,
         );
-        let last = position(&query, &request.page_token, |last| last.parse::<u64>().ok())?;
+        let last = page::position(&query, &request.page_token, |last| last.parse::<u64>().ok())?;
         let from = last.map_or(1, |last| last.saturating_add(1));
         // A row has a fact at least, so as many rows as facts are enough; one more tells whether there is another page.
         let page = self
@@ -197,18 +196,10 @@ impl Sagas {
         request: &v1::CancelSagaRequest,
     ) -> Result<v1::CancelSagaResponse, Refusal> {
         let name = saga_name(&request.name)?;
-        let reason = &request.reason;
-        if reason.trim().is_empty()
-            || reason.len() > CANCEL_REASON_BYTES_MAX
-            || reason.contains('\0')
-        {
-            let description =
-                format!("it says why, in 1 to {CANCEL_REASON_BYTES_MAX} bytes without NUL");
-            return Err(invalid("REASON_INVALID", "reason", description));
-        }
+        person::reason(&request.reason)?;
         let disposition = self
             .orchestrator
-            .cancel(&name.namespace, name.id, ANONYMOUS, reason)
+            .cancel(&name.namespace, name.id, ANONYMOUS, &request.reason)
             .await?;
         let disposition = match disposition {
             CancelDisposition::Aborted => v1::cancel_saga_response::Disposition::Aborted,
@@ -226,22 +217,18 @@ impl Sagas {
         &self,
         request: v1::SignalSagaRequest,
     ) -> Result<v1::SignalSagaResponse, Refusal> {
-        let name = saga_name(&request.name)?;
-        let payload = if request.payload.is_empty() {
-            Payload::null()
-        } else {
-            payload("payload", request.payload)?
-        };
-        let request = SignalRequest {
-            namespace: name.namespace,
-            saga: name.id,
-            signal: request.signal,
-            payload,
-            by: ANONYMOUS.to_owned(),
-            dedupe_id: request.dedupe_id,
-        };
+        let request = signal_request(request)?;
         let accepted = self.orchestrator.signal(request).await?;
         Ok(v1::SignalSagaResponse { accepted })
+    }
+
+    async fn explain(
+        &self,
+        request: &v1::ExplainSagaRequest,
+    ) -> Result<v1::ExplainSagaResponse, Refusal> {
+        let name = saga_name(&request.name)?;
+        let explained = self.orchestrator.explain(&name.namespace, name.id).await?;
+        Ok(explanation(&explained, clock()))
     }
 
     /// The saga to follow; refused before the stream begins if it does not exist.
@@ -340,14 +327,9 @@ impl SagaService for Sagas {
 
     async fn explain_saga(
         &self,
-        _request: Request<v1::ExplainSagaRequest>,
+        request: Request<v1::ExplainSagaRequest>,
     ) -> Result<Response<v1::ExplainSagaResponse>, Status> {
-        let message = "this server does not explain sagas yet";
-        answer(Err(Refusal::new(
-            Kind::Unimplemented,
-            "UNIMPLEMENTED",
-            message,
-        )))
+        answer(self.explain(request.get_ref()).await)
     }
 }
 
@@ -394,24 +376,6 @@ fn saga_name(text: &str) -> Result<SagaName, Refusal> {
     Ok(name)
 }
 
-/// Where the token's page begins.
-fn position<T>(
-    query: &Query,
-    token: &str,
-    read: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, Refusal> {
-    let last = query.open(token)?;
-    let unreadable = || {
-        invalid(
-            "PAGE_TOKEN_INVALID",
-            "page_token",
-            "it is not from an earlier answer to this query",
-        )
-    };
-    last.map(|last| read(&last).ok_or_else(unreadable))
-        .transpose()
-}
-
 fn start_request(
     request: v1::StartSagaRequest,
     context: TraceContext,
@@ -425,7 +389,7 @@ fn start_request(
     }
     request.key.as_deref().map(check_key).transpose()?;
     Ok(StartRequest {
-        input: payload("input", request.input)?,
+        input: input(request.input)?,
         namespace,
         definition: definition.id,
         revision: request.revision,
@@ -446,17 +410,31 @@ fn check_key(key: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn payload(field: &str, bytes: Bytes) -> Result<Payload, Refusal> {
+fn input(bytes: Bytes) -> Result<Payload, Refusal> {
     if bytes.is_empty() {
         return Ok(Payload::empty_object());
     }
-    Payload::check(bytes).map_err(|error| match error {
-        PayloadError::TooLarge { .. } => {
-            let kind = Kind::ResourceExhausted { retry_after: None };
-            Refusal::new(kind, "PAYLOAD_TOO_LARGE", format!("{field}: {error}"))
-                .with_violation(field, error.to_string())
-        }
-        PayloadError::Syntax(message) => invalid("PAYLOAD_INVALID", field, message),
+    payload("input", bytes)
+}
+
+fn signal_request(request: v1::SignalSagaRequest) -> Result<SignalRequest, Refusal> {
+    let name = saga_name(&request.name)?;
+    if !name::is_step_id(&request.signal) {
+        let description = "it is the id of a signal that the saga's definition declares";
+        return Err(invalid("SIGNAL_UNDECLARED", "signal", description));
+    }
+    let payload = if request.payload.is_empty() {
+        Payload::null()
+    } else {
+        payload("payload", request.payload)?
+    };
+    Ok(SignalRequest {
+        namespace: name.namespace,
+        saga: name.id,
+        signal: request.signal,
+        payload,
+        by: ANONYMOUS.to_owned(),
+        dedupe_id: request.dedupe_id,
     })
 }
 

@@ -84,7 +84,9 @@ pub(super) struct Live {
 pub(super) struct Sent {
     pub(super) command: Box<Command>,
     pub(super) instance: InstanceId,
-    /// When it was sent, or was found in the instance's hand.
+    /// When it was first sent, or was found in the instance's hand.
+    first: Instant,
+    /// When it was last sent.
     pub(super) since: Instant,
     /// When its shard was last told that it is still under way.
     beat_at: Option<Instant>,
@@ -340,6 +342,10 @@ impl Book {
             };
             // It may have been reported, or its saga may have ended, meanwhile.
             if let Some(sent) = self.sent.get_mut(&attempt) {
+                // Its time runs from its first sending: what is over by now may have been decided already.
+                if sent.first.elapsed() >= sent.command.timeout {
+                    continue;
+                }
                 sent.since = Instant::now();
                 live.credit -= 1;
                 outbox.sent.push(attempt);
@@ -394,6 +400,7 @@ impl Book {
             Sent {
                 command,
                 instance: id,
+                first: Instant::now(),
                 since: Instant::now(),
                 beat_at: None,
                 _span: span,

@@ -124,6 +124,10 @@ fn named(at: &At) -> String {
     }
 }
 
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Nothing can be told but that it cannot be read.
 fn unreadable(record: amends_store::SagaRecord, why: String) -> Explanation {
     Explanation {

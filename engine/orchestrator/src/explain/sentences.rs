@@ -5,7 +5,7 @@ use amends_core::journal::SagaState;
 use amends_core::saga::{Abort, OpenIncident, Phase};
 use amends_core::shard::ChildState;
 
-use super::{Known, named};
+use super::{Known, counted, named};
 use crate::explanation::{Awaited, Owed, Sentence, Topic, WaitsFor};
 
 /// The most important first.
@@ -77,20 +77,25 @@ fn state(known: &Known, owed: usize) -> Sentence {
     let text = match saga.state() {
         SagaState::Running => {
             let done = saga.steps().iter().filter(|step| step.lets_go_on()).count();
-            let (all, since) = (saga.steps().len(), saga.started_at());
-            format!("It runs since {since}: {done} of {all} steps are done.")
+            let steps = counted(saga.steps().len(), "step is", "steps are");
+            format!(
+                "It runs since {}: {done} of {steps} done.",
+                saga.started_at()
+            )
         }
         SagaState::Completed => format!("It completed at {over}."),
         SagaState::Compensating => {
             let since = saga.abort().map_or(saga.updated_at(), |abort| abort.at);
-            format!("It is being undone since {since}: {owed} compensations are owed.")
+            let owed = counted(owed, "compensation is", "compensations are");
+            format!("It is being undone since {since}: {owed} owed.")
         }
         SagaState::Compensated => format!("It was undone at {over}."),
         SagaState::Parked => {
             let open = saga.incidents().len();
             let since = saga.incidents().iter().map(|open| open.opened_at).min();
             let since = since.unwrap_or(saga.updated_at());
-            format!("It is parked since {since}: {open} incidents wait for a person.")
+            let open = counted(open, "incident waits", "incidents wait");
+            format!("It is parked since {since}: {open} for a person.")
         }
         SagaState::Terminated => match saga.child_state() {
             ChildState::Ended(ChildOutcome::Terminated { message }) => {

@@ -221,16 +221,7 @@ fn attempt(
         return None;
     }
     let (number, what) = (operation.attempt, described(kind, &known.named(place)));
-    let waits = |awaited, since, until, text| {
-        Some(WaitsFor {
-            at: Some(known.at(place)),
-            what: awaited,
-            since: Some(since),
-            until,
-            text,
-        })
-    };
-    if due_at > known.now {
+    let (awaited, since, until, text) = if due_at > known.now {
         let last = match &operation.error {
             Some((code, message)) if message.is_empty() => format!(", after {code}"),
             Some((code, message)) => format!(", after {code}: {message}"),
@@ -238,24 +229,49 @@ fn attempt(
         };
         let text = format!("attempt {number} of {what} ({action}) is due at {due_at}{last}");
         let since = known.last_at(place).unwrap_or(due_at);
-        return waits(Awaited::Retry(action.clone()), since, Some(due_at), text);
-    }
+        (Awaited::Retry(action.clone()), since, Some(due_at), text)
+    } else {
+        let text = format!("attempt {number} of {what}");
+        under_way(known, (place, kind), due_at, action, &text)
+    };
+    Some(WaitsFor {
+        at: Some(known.at(place)),
+        what: awaited,
+        since: Some(since),
+        until,
+        text,
+    })
+}
+
+/// What an attempt waits for that is due.
+fn under_way(
+    known: &Known,
+    (place, kind): (Place, OperationKind),
+    due_at: Time,
+    action: &ActionName,
+    attempt: &str,
+) -> (Awaited, Time, Option<Time>, String) {
+    let participant = || Awaited::Participant(action.clone());
+    let outcome = || Awaited::Outcome(action.clone());
     match known.whereabouts(place, kind) {
         Some(Whereabouts::Queued {
             server: Server::Nobody { since },
         }) => {
             let text = format!(
-                "no participant serves {action} since {since}: attempt {number} of {what} waits for one since {due_at}"
+                "no participant serves {action} since {since}: {attempt} waits for one since {due_at}"
             );
-            waits(Awaited::Participant(action.clone()), *since, None, text)
+            (participant(), *since, None, text)
         }
         Some(Whereabouts::Queued {
             server: Server::Busy { instances },
         }) => {
-            let text = format!(
-                "{instances} instances serve {action} and none takes more commands: attempt {number} of {what} waits since {due_at}"
+            let busy = super::counted(
+                *instances,
+                "instance serves it, and takes no more commands",
+                "instances serve it, and none takes more commands",
             );
-            waits(Awaited::Participant(action.clone()), due_at, None, text)
+            let text = format!("{attempt} ({action}) waits since {due_at}: {busy}");
+            (participant(), due_at, None, text)
         }
         Some(Whereabouts::Sent {
             instance,
@@ -267,22 +283,19 @@ fn attempt(
             } else {
                 ", whose stream is lost: it may return"
             };
-            let text = format!(
-                "attempt {number} of {what} ({action}) is with instance {instance} since {since}{lost}"
-            );
-            let outcome = Awaited::Outcome(action.clone());
-            waits(
-                outcome,
+            let text =
+                format!("{attempt} ({action}) is with instance {instance} since {since}{lost}");
+            (
+                outcome(),
                 *since,
                 timeout_of(known, place, kind, *since),
                 text,
             )
         }
         None => {
-            let text = format!(
-                "attempt {number} of {what} ({action}) is due since {due_at}, and its outcome not known"
-            );
-            waits(Awaited::Outcome(action.clone()), due_at, None, text)
+            let text =
+                format!("{attempt} ({action}) is due since {due_at}, and its outcome is not known");
+            (outcome(), due_at, None, text)
         }
     }
 }
@@ -328,9 +341,9 @@ fn turn(known: &Known) -> Option<WaitsFor> {
         (Some(first), _) => {
             let key = saga.started().ordering_key.as_deref().unwrap_or_default();
             format!(
-                "it is not its turn: saga {} with the ordering key {key:?} runs first, and {} sagas stand before it",
+                "it is not its turn: saga {} with the ordering key {key:?} runs first, and {} before it",
                 first.saga,
-                before.len()
+                super::counted(before.len(), "saga stands", "sagas stand")
             )
         }
         (None, Some(max)) => {

@@ -219,9 +219,14 @@ fn apply(target: &mut Operation, ended: &AttemptEnded, at: Time) {
             target.phase = Phase::NothingToUndo;
         }
         Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded => {
-            if ended.verdict.is_some() {
+            let fatal = matches!(ended.outcome, Outcome::Fatal { .. });
+            if ended.verdict.is_some() && !fatal {
                 // The barrier's recorded "no" speaks for the operation: no attempt had, or will have, an effect.
                 target.unclear.clear();
+            } else if ended.verdict.is_some() {
+                // A recorded *fatal* speaks for its attempt and those before it: a later one runs again.
+                target.unclear.retain(|attempt| *attempt > ended.attempt);
+                abandon_pending_retry(target, at);
             } else {
                 target.unclear.remove(&ended.attempt);
                 abandon_pending_retry(target, at);

@@ -123,6 +123,10 @@ pub(super) fn resolved(saga: &mut Saga, place: Place, operation: OperationKind, 
     let Some(target) = operation_mut(saga, place, operation) else {
         return;
     };
+    // A compensation that is not parked goes its way: what was undone by hand is a leak.
+    if operation == OperationKind::Compensate && target.phase != Phase::Parked {
+        return;
+    }
     target.effect = true;
     succeeded(target, Some(output.clone()));
     if operation == OperationKind::Forward
@@ -161,10 +165,11 @@ pub(super) fn set_forward(saga: &mut Saga, place: Place, phase: Phase) {
 }
 
 fn step_failed(saga: &mut Saga, place: Place, operation: OperationKind, code: &str, message: &str) {
-    let on_purpose = match saga.definition.step(place.step).work() {
+    let step = saga.definition.steps().get(place.step.index());
+    let on_purpose = step.is_some_and(|step| match step.work() {
         Work::Fail(fail) => fail.code() == code,
         Work::Call(_) | Work::Wait(_) | Work::Sleep(_) | Work::Saga(_) | Work::Emit(_) => false,
-    };
+    });
     let Some(target) = operation_mut(saga, place, operation) else {
         return;
     };
