@@ -56,7 +56,7 @@ fn data() -> PathBuf {
 }
 
 /// Every case, by the path of its file below `data`.
-pub fn cases() -> Vec<Case> {
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut open = vec![data()];
     while let Some(directory) = open.pop() {
