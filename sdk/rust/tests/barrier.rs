@@ -235,6 +235,7 @@ fn said(answer: &Answer) -> (&str, Verdict) {
         Outcome::NotSucceeded(fail) => fail.code(),
         Outcome::NothingToUndo => "nothing to undo",
         Outcome::Superseded => "superseded",
+        Outcome::Absent => "absent",
     };
     (outcome, answer.verdict)
 }
