@@ -46,7 +46,11 @@ fn one(case: &Case, definition: &Definition, failing: &str, run: &Run) -> Result
     let straight = play(case, run, None);
     let mut crashes: Vec<_> = vec![None];
     // A command that comes twice is what a crash leads to anyway.
-    let rows = if run.deliveries == 1 { straight.rows } else { 0 };
+    let rows = if run.deliveries == 1 {
+        straight.rows
+    } else {
+        0
+    };
     for row in 1..=rows {
         crashes.extend(Strikes::ALL.map(|strikes| Some(CrashAt { row, strikes })));
     }
