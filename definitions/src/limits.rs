@@ -87,5 +87,7 @@ pub const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 pub const ATTEMPTS_MAX: u32 = 1_000_000;
 /// A policy's factor between two intervals.
 pub const BACKOFF_MAX: f64 = 1000.0;
+/// The parts of a schema times the values of a payload that is held against it: what one check may cost.
+pub const SCHEMA_WORK_MAX: u64 = 10_000_000;
 /// Violations that a schema reports on one payload.
 pub const SCHEMA_VIOLATIONS_MAX: usize = 20;

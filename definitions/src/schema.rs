@@ -1,10 +1,10 @@
 //! JSON Schema, with the crate behind a wall. A schema refers to nothing outside itself, and its patterns run in linear time.
 
-use crate::limits::SCHEMA_VIOLATIONS_MAX;
 #[cfg(feature = "document")]
 use crate::limits::{
     SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX, SCHEMA_PATTERN_BYTES_MAX, SCHEMA_PATTERNS_MAX,
 };
+use crate::limits::{SCHEMA_VIOLATIONS_MAX, SCHEMA_WORK_MAX};
 use crate::payload::Payload;
 #[cfg(feature = "document")]
 use serde_json::Value;
@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub struct Schema {
     source: String,
     validator: jsonschema::Validator,
+    /// Its parts, with its references followed: a value may be held against as many.
+    parts: u64,
 }
 
 impl std::fmt::Debug for Schema {
@@ -47,7 +49,7 @@ impl Schema {
             return Err((String::new(), message));
         };
         *patterns_left = left;
-        Measure::of(&schema)?;
+        let parts = Measure::of(&schema)?;
         let patterns = jsonschema::PatternOptions::regex().size_limit(SCHEMA_PATTERN_BYTES_MAX);
         let validator = jsonschema::options()
             .with_pattern_options(patterns)
@@ -65,14 +67,27 @@ impl Schema {
                     crate::json::shortened_to(&message, 300).into_owned(),
                 )
             })?;
-        Ok(Self { source, validator })
+        Ok(Self {
+            source,
+            validator,
+            parts,
+        })
     }
 
-    /// Checks a payload.
+    /// Checks a payload. What a check may cost is bounded by the schema's parts and the payload's values, not by time: the
+    /// same payload is checked on every machine, or on none.
     ///
     /// # Errors
     /// Each violation, as (JSON pointer, message); 20 at most.
     pub fn check(&self, payload: &Payload) -> Result<(), Vec<(String, String)>> {
+        let values_max = SCHEMA_WORK_MAX / self.parts.max(1);
+        if values(payload.as_bytes()) > values_max {
+            let message = format!(
+                "it has more than {values_max} values, the most that are held against a schema of {} parts",
+                self.parts
+            );
+            return Err(vec![(String::new(), message)]);
+        }
         let instance: serde_json::Value = serde_json::from_slice(payload.as_bytes())
             .map_err(|error| vec![(String::new(), error.to_string())])?;
         if self.validator.is_valid(&instance) {
@@ -93,6 +108,12 @@ impl Schema {
     }
 }
 
+/// How many values and keys a JSON text has, at most.
+fn values(json: &[u8]) -> u64 {
+    let opens = |byte: &&u8| matches!(byte, b',' | b':' | b'[' | b'{');
+    1 + u64::try_from(json.iter().filter(opens).count()).unwrap_or(u64::MAX)
+}
+
 /// How much a schema grows when its references are followed: a check of a payload does as much.
 #[cfg(feature = "document")]
 struct Measure<'s> {
@@ -110,7 +131,7 @@ struct Size {
 
 #[cfg(feature = "document")]
 impl<'s> Measure<'s> {
-    fn of(root: &'s Value) -> Result<(), (String, String)> {
+    fn of(root: &'s Value) -> Result<u64, (String, String)> {
         let known = BTreeMap::from([("#", None)]);
         let size = Self { root, known }.measure(root, &mut String::new(), 0)?;
         if size.nodes > SCHEMA_NODES_MAX {
@@ -118,7 +139,7 @@ impl<'s> Measure<'s> {
                 format!("with its references followed it has more than {SCHEMA_NODES_MAX} parts");
             return Err((String::new(), message));
         }
-        Ok(())
+        Ok(size.nodes)
     }
 
     fn measure(

@@ -431,3 +431,29 @@ fn brackets_behind_strings_and_comments_are_counted() {
         }
     }
 }
+
+/// A schema with many alternatives against a list with many items takes as many comparisons as both multiply to.
+#[test]
+fn a_schema_that_multiplies_with_a_payload_refuses_it_unseen() {
+    let alternatives: Vec<String> = (0..3_000).map(|n| format!("{{const: {n}}}")).collect();
+    let source = format!(
+        "apiVersion: amends/v1\nname: costly\ninputSchema: {{items: {{oneOf: [{}]}}}}\nsteps:\n  - {{id: a, kind: retriable, call: p.a}}\n",
+        alternatives.join(", ")
+    );
+    let definition = amends_definitions::check(source.as_bytes())
+        .definition
+        .expect("within the bounds of a schema");
+    let schema = definition.input_schema().expect("it has one");
+    let list = |items: usize| {
+        let text = format!("[{}]", vec!["1"; items].join(","));
+        amends_definitions::Payload::check(text.into_bytes().into()).expect("JSON")
+    };
+    assert_eq!(schema.check(&list(100)), Ok(()));
+    let refused = schema.check(&list(100_000)).expect_err("too much work");
+    assert!(
+        refused[0]
+            .1
+            .contains("the most that are held against a schema of"),
+        "{refused:?}"
+    );
+}

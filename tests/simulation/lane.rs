@@ -374,7 +374,7 @@ impl Lane {
         let slot = self.slots.get_mut(&id)?;
         let mut batch = slot.shard.prepare(around.now, limits, around.known)?;
         match around.plant {
-            Some(Plant::ReleaseBeforeCommit) => slot.shard.committed(around.now),
+            Some(Plant::ReleaseBeforeCommit) => slot.shard.committed(),
             Some(plant) => crate::planted::rewrite(&mut batch, plant),
             None => {}
         }
@@ -451,7 +451,7 @@ impl Lane {
             around.history.record(around.world, event);
             crate::replay::compare(&slot.shard, of, around);
         }
-        slot.shard.committed(around.now);
+        slot.shard.committed();
         self.clear(id);
     }
 

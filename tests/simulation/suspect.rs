@@ -67,7 +67,7 @@ impl Lane {
             } else {
                 around.marks.hit(Mark::StoreInputFoundByHalving);
                 slot.shard
-                    .refuse_first("the model of the store refuses it", around.now);
+                    .refuse_first("the model of the store refuses it");
             }
         }
         for id in unservable {

@@ -17,7 +17,7 @@ const EMPTY_NAMES: [&str; 9] = [
 ];
 
 /// Where product code may sleep, and why. A test may not, but for the harnesses that watch other processes.
-const SLEEPERS: [(&str, &str); 15] = [
+const SLEEPERS: [(&str, &str); 18] = [
     ("engine/cli/src/bench/", "keeps a pace"),
     ("engine/cli/src/children.rs", "watches another process"),
     (
@@ -34,10 +34,22 @@ const SLEEPERS: [(&str, &str); 15] = [
         "a session's lease",
     ),
     (
+        "engine/orchestrator/src/incidents.rs",
+        "keeps the rate of an act on a group",
+    ),
+    (
         "engine/orchestrator/src/lane/task.rs",
         "the shard's next timer",
     ),
     ("engine/orchestrator/src/lease.rs", "renews the lease"),
+    (
+        "engine/orchestrator/src/loading.rs",
+        "keeps the rate of sagas that wake",
+    ),
+    (
+        "engine/orchestrator/src/retention.rs",
+        "rests between sweeps",
+    ),
     (
         "engine/orchestrator/tests/",
         "runs on tokio's virtual clock",

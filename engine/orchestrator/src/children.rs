@@ -6,26 +6,31 @@
 use std::sync::Arc;
 
 use amends_core::fact::ChildOutcome;
-use amends_core::limits::CHILD_ASKED_AGAIN_AFTER;
+use amends_core::limits::CHILD_ASKED_AT_REST_AFTER;
 use amends_core::shard::{ChildAnswer, ChildRequest, ChildState, ChildWish, Start};
 use amends_core::{SagaId, ShardId};
 
 use crate::backoff::Backoff;
 use crate::lane::Message;
 use crate::node::Node;
-use crate::reads::{not_answered, revision};
+use crate::reads::{newest_revision, not_answered};
 use crate::refusal::{Kind, Refusal};
 use crate::starts::{Beginning, Pinned};
 use crate::telemetry;
 
 /// Finds the newest revision of a child's definition, checks the input against it, and answers the parent.
 pub(crate) fn resolve(node: &Arc<Node>, request: Box<ChildRequest>) {
-    run(node, Errand::Resolve(request));
+    run(node, Errand::Resolve(request), false);
 }
 
 /// Makes a wish ready to be decided, and tells the child's shard.
 pub(crate) fn ask(node: &Arc<Node>, wish: Box<ChildWish>) {
-    run(node, Errand::Ask(wish));
+    run(node, Errand::Ask(wish), false);
+}
+
+/// The same once more, after a pause: the store did not say who has the child's key.
+pub(crate) fn ask_again(node: &Arc<Node>, wish: Box<ChildWish>) {
+    run(node, Errand::Ask(wish), true);
 }
 
 /// Tells a parent's shard.
@@ -47,23 +52,30 @@ enum Errands {
     Tell(Box<ChildWish>),
 }
 
-/// Tries until the store answers, or until the parent's shard asks again.
-fn run(node: &Arc<Node>, errand: Errand) {
+/// Tries until the store answers, or until the parent's shard has asked again in any case.
+fn run(node: &Arc<Node>, errand: Errand, pause: bool) {
     let task = node.clone();
     node.tasks.spawn(async move {
         let trying = async {
             // Closed by nobody: an error cannot happen, and would only lift the bound.
             let _room = task.errands.acquire().await;
             let mut backoff = Backoff::new();
+            let mut told = false;
+            if pause {
+                backoff.wait().await;
+            }
             loop {
                 match errand.try_once(&task).await {
                     Ok(done) => return done,
-                    Err(refusal) => telemetry::child_waits(&refusal),
+                    Err(refusal) if !std::mem::replace(&mut told, true) => {
+                        telemetry::child_waits(&refusal);
+                    }
+                    Err(_) => {}
                 }
                 backoff.wait().await;
             }
         };
-        let bounded = tokio::time::timeout(CHILD_ASKED_AGAIN_AFTER, trying);
+        let bounded = tokio::time::timeout(CHILD_ASKED_AT_REST_AFTER, trying);
         match task.stop.run_until_cancelled(bounded).await {
             Some(Ok(Errands::Answer(said))) => answer(&task, said),
             Some(Ok(Errands::Tell(wish))) => {
@@ -103,7 +115,8 @@ impl Errand {
 /// The revision and the id that the child is to have.
 async fn pinned(node: &Node, request: &ChildRequest) -> Result<ChildState, Refusal> {
     let asked = &request.requested;
-    let newest = revision(node, &request.namespace, &asked.name, None).await?;
+    // Also of a namespace that is not declared any more: its sagas go on.
+    let newest = newest_revision(node, &request.namespace, &asked.name).await?;
     let (key, input) = (asked.key.clone(), asked.input.clone());
     let beginning = Beginning::check(node, Pinned::of(&newest)?, key, input)?;
     if !request.may_have_pivot && beginning.can_pass_point_of_no_return() {

@@ -5,18 +5,23 @@ use amends_definitions::{Definition, step_changes};
 use amends_store::{DefinitionRecord, IncidentFilter};
 
 use crate::api::{ChangedIncidents, Impact};
-use crate::limits::IMPACT_GROUPS_MAX;
+use crate::limits::{IMPACT_GROUPS_MAX, IMPACT_TIME_MAX};
 use crate::node::Node;
 use crate::reads::not_answered;
 use crate::refusal::{Kind, Refusal};
 use crate::telemetry;
 
-/// What a revision that was just applied means. None if the store does not say: it is applied all the same.
+/// What a revision that was just applied means. None if the store does not say, or not soon: it is applied all the same.
 pub(crate) async fn of_applied(node: &Node, record: &DefinitionRecord) -> Option<Impact> {
-    match measure(node, record).await {
-        Ok(impact) => Some(impact),
-        Err(error) => {
-            telemetry::store_failed("find out what a revision means for sagas in flight", &error);
+    let doing = "find out what a revision means for sagas in flight";
+    match tokio::time::timeout(IMPACT_TIME_MAX, measure(node, record)).await {
+        Ok(Ok(impact)) => Some(impact),
+        Ok(Err(error)) => {
+            telemetry::store_failed(doing, &error);
+            None
+        }
+        Err(elapsed) => {
+            telemetry::store_failed(doing, &elapsed);
             None
         }
     }

@@ -57,6 +57,8 @@ pub(crate) const CLOCK_JUMP_LOGGED: Duration = Duration::from_secs(60);
 pub(crate) const SUBSCRIPTIONS_SWEEP_MIN: usize = 1_024;
 /// Groups of incidents that a new revision is compared with.
 pub(crate) const IMPACT_GROUPS_MAX: usize = 1_000;
+/// How long whoever applies a revision waits to hear what it means for sagas in flight: all sagas are counted for it.
+pub(crate) const IMPACT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Incidents that an act on a group reads at once.
 pub(crate) const GROUP_PAGE_INCIDENTS: usize = 200;
 /// Sagas that an act on a group reaches in a second.

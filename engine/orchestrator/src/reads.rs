@@ -21,6 +21,24 @@ pub(crate) async fn revision(
     number: Option<u32>,
 ) -> Result<Arc<Revision>, Refusal> {
     node.namespace(namespace)?;
+    stored_revision(node, namespace, name, number).await
+}
+
+/// The newest revision of a definition, whether its namespace is declared or not.
+pub(crate) async fn newest_revision(
+    node: &Node,
+    namespace: &str,
+    name: &str,
+) -> Result<Arc<Revision>, Refusal> {
+    stored_revision(node, namespace, name, None).await
+}
+
+async fn stored_revision(
+    node: &Node,
+    namespace: &str,
+    name: &str,
+    number: Option<u32>,
+) -> Result<Arc<Revision>, Refusal> {
     let found = node
         .definitions
         .revision(&*node.store, namespace, name, number)

@@ -13,8 +13,9 @@ ALTER TABLE amends.sagas
 -- without a turn cost nothing.
 CREATE INDEX sagas_turns ON amends.sagas (shard, turn_position) WHERE turn_position IS NOT NULL;
 
--- What retention takes next; an entry comes with the end.
-CREATE INDEX sagas_expiry ON amends.sagas (shard, expires_at) WHERE expires_at IS NOT NULL;
+-- What retention takes next; an entry comes with the end. The time comes first: ends of a batch are neighbours then, and go
+-- to one page. With the shard first they go to a page each, and that costs a tenth of all appends.
+CREATE INDEX sagas_expiry ON amends.sagas (expires_at, shard) WHERE expires_at IS NOT NULL;
 
 -- With the id, so that sleepers come in pages.
 DROP INDEX amends.sagas_wake;

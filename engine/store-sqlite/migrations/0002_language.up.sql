@@ -12,8 +12,9 @@ ALTER TABLE sagas ADD COLUMN expires_at_us INTEGER;
 -- without a turn cost nothing.
 CREATE INDEX sagas_turns ON sagas (shard, turn_position) WHERE turn_position IS NOT NULL;
 
--- What retention takes next; an entry comes with the end.
-CREATE INDEX sagas_expiry ON sagas (shard, expires_at_us) WHERE expires_at_us IS NOT NULL;
+-- What retention takes next; an entry comes with the end. The time comes first: ends of a batch are neighbours then, and go
+-- to one page.
+CREATE INDEX sagas_expiry ON sagas (expires_at_us, shard) WHERE expires_at_us IS NOT NULL;
 
 -- With the id, so that sleepers come in pages.
 DROP INDEX sagas_wake;

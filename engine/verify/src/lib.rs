@@ -8,8 +8,10 @@ mod bound;
 mod digest;
 mod event;
 mod explore;
+mod happening;
 mod promise;
 mod simulate;
+mod telling;
 mod words;
 mod world;
 
@@ -17,4 +19,5 @@ pub use bound::{Bound, WorstCase, worst_case};
 pub use event::Event;
 pub use explore::{End, Exploration, Options, Violation, explore};
 pub use simulate::{Failure, Line, Script, Simulation, simulate};
-pub use words::{Words, fact_in_words};
+pub use telling::fact_in_words;
+pub use words::Words;

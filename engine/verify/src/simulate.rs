@@ -11,7 +11,8 @@ use amends_definitions::{Definition, Payload};
 
 use crate::event::Event;
 use crate::explore::{Options, stage};
-use crate::words::{Words, fact_in_words};
+use crate::telling::fact_in_words;
+use crate::words::Words;
 use crate::world::{Stage, World};
 
 /// What happens.

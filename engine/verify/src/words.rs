@@ -1,7 +1,6 @@
-//! What happens, in words: events and facts with the steps' own names.
+//! What happens, in words: events, with the steps' own names.
 
-use amends_core::fact::{AttemptEnded, ChildOutcome, Fact};
-use amends_core::{OperationKind, Outcome, Place};
+use amends_core::{OperationKind, Place};
 use amends_definitions::Definition;
 
 use crate::event::Event;
@@ -96,6 +95,13 @@ impl Words {
             Event::ArrivesLate { place, .. } => {
                 format!("the lost result of {} arrives late", self.step(*place))
             }
+            other => self.event_around(other),
+        }
+    }
+
+    /// An event that is not about an attempt.
+    fn event_around(&self, event: &Event) -> String {
+        match event {
             Event::ChildIsPinned { place } => {
                 format!("the child saga of {} is found", self.step(*place))
             }
@@ -115,155 +121,24 @@ impl Words {
             Event::TimePasses => "the next timer fires".to_owned(),
             Event::DeadlinePasses => "the saga's deadline passes".to_owned(),
             Event::IsCancelled => "the saga is cancelled".to_owned(),
+            Event::Succeeds { .. }
+            | Event::Rejects { .. }
+            | Event::IsFatal { .. }
+            | Event::Fails { .. }
+            | Event::IsUnknown { .. }
+            | Event::FindsNothing { .. }
+            | Event::IsAbsent { .. }
+            | Event::ArrivesLate { .. } => String::new(),
         }
     }
 
-    fn operation(&self, place: Place, operation: OperationKind) -> String {
+    pub(crate) fn operation(&self, place: Place, operation: OperationKind) -> String {
         let step = self.step(place);
         match operation {
             OperationKind::Forward => step,
             OperationKind::Compensate => format!("the compensation of {step}"),
             OperationKind::Query => format!("the query about {step}"),
         }
-    }
-}
-
-/// A fact, in words.
-#[must_use]
-pub fn fact_in_words(words: &Words, fact: &Fact) -> String {
-    let step = |place: &Place| words.step(*place);
-    match fact {
-        Fact::Started(started) => format!(
-            "started with {}",
-            String::from_utf8_lossy(started.input.as_bytes())
-        ),
-        Fact::TurnGranted => "its turn came".into(),
-        Fact::Skipped { step: index } => format!("{} is skipped", words.step(Place::from(*index))),
-        Fact::ItemsListed {
-            step: index, keys, ..
-        } => {
-            format!(
-                "{} is done for {} items",
-                words.step(Place::from(*index)),
-                keys.len()
-            )
-        }
-        Fact::Scheduled {
-            place, operation, ..
-        } => format!("{} is sent", words.operation(*place, *operation)),
-        Fact::StepFailed {
-            place,
-            operation,
-            code,
-            message,
-        } => format!(
-            "{} fails with {code}: {message}",
-            words.operation(*place, *operation)
-        ),
-        Fact::AttemptEnded(ended) => attempt_in_words(words, ended),
-        Fact::LateResult { ended, leak } => {
-            let warning = if *leak {
-                "; its effect may be left behind"
-            } else {
-                ""
-            };
-            format!("too late: {}{warning}", attempt_in_words(words, ended))
-        }
-        Fact::Withdrawn {
-            place,
-            operation,
-            code,
-            ..
-        } => format!(
-            "{} was never sent ({code})",
-            words.operation(*place, *operation)
-        ),
-        Fact::SignalAwaited { place, .. } => format!("{} waits for its signal", step(place)),
-        Fact::SignalReceived(signal) => format!("signal {} is accepted", signal.signal),
-        Fact::SignalConsumed { place, number } => format!("{} takes signal {number}", step(place)),
-        Fact::SignalUnconsumed { number } => format!("nothing took signal {number}"),
-        Fact::Sleeping { place, until } => format!("{} sleeps until {until}", step(place)),
-        Fact::Slept { place } => format!("{} has slept", step(place)),
-        Fact::ChildRequested(request) => {
-            format!(
-                "{} asks for a child saga of {}",
-                step(&request.place),
-                request.name
-            )
-        }
-        Fact::ChildPinned {
-            place, revision, ..
-        } => format!(
-            "the child saga of {} is pinned to revision {revision}",
-            step(place)
-        ),
-        Fact::ChildEnded { place, outcome, .. } => format!(
-            "the child saga of {} {}",
-            step(place),
-            child_in_words(outcome)
-        ),
-        Fact::Emitted {
-            place, event_type, ..
-        } => format!("{} emits {event_type}", step(place)),
-        Fact::Continued { place, .. } => format!("the saga goes on past {}", step(place)),
-        Fact::DeadlinePassed => "the deadline passed".into(),
-        Fact::AbortDecided(reason) => format!(
-            "the saga aborts: {} ({}: {})",
-            reason.kind(),
-            reason.code(),
-            reason.message()
-        ),
-        Fact::Settling { place, until } => {
-            format!("{} settles until {until} before it is undone", step(place))
-        }
-        Fact::CancelPending { .. } => "the cancel waits for the pivot".into(),
-        Fact::CancelDropped => "the cancel is dropped: the pivot succeeded".into(),
-        Fact::IncidentOpened(incident) => format!(
-            "parked: {} {}: {}",
-            incident.reason.as_str(),
-            incident
-                .place
-                .map(|place| words.step(place))
-                .unwrap_or_default(),
-            incident.message
-        ),
-        Fact::IncidentClosed { .. } => "the incident is closed".into(),
-        Fact::Operated(operated) => format!("{} {}", operated.by, operated.act.as_str()),
-        Fact::Completed { output } => format!(
-            "completed with {}",
-            String::from_utf8_lossy(output.as_bytes())
-        ),
-        Fact::Compensated => "compensated".into(),
-    }
-}
-
-fn attempt_in_words(words: &Words, ended: &AttemptEnded) -> String {
-    let operation = words.operation(ended.place, ended.operation);
-    let attempt = ended.attempt;
-    let what = match &ended.outcome {
-        Outcome::Succeeded { output } => {
-            format!(
-                "succeeded with {}",
-                String::from_utf8_lossy(output.as_bytes())
-            )
-        }
-        other => match other.error() {
-            Some((code, message)) => format!("{}: {code}: {message}", other.as_str()),
-            None => other.as_str().to_owned(),
-        },
-    };
-    let retry = ended
-        .retry_at
-        .map_or_else(String::new, |at| format!(", again at {at}"));
-    format!("{operation}, attempt {attempt}: {what}{retry}")
-}
-
-fn child_in_words(outcome: &ChildOutcome) -> String {
-    match outcome {
-        ChildOutcome::Completed { .. } => "completed".into(),
-        ChildOutcome::Compensated { code, .. } => format!("was undone ({code})"),
-        ChildOutcome::Refused { code, .. } => format!("was refused ({code})"),
-        ChildOutcome::Terminated { .. } => "was given up".into(),
     }
 }
 

@@ -113,7 +113,8 @@ impl<'a> Decision<'a> {
             | Phase::Parked => false,
         };
         ended.retry_at = None;
-        ended.outcome = self.usable(&ended, fitting(ended.operation, ended.outcome.clone()));
+        let outcome = std::mem::replace(&mut ended.outcome, Outcome::Absent);
+        ended.outcome = self.usable(&ended, fitting(ended.operation, outcome));
         match (open && self.saga.end.is_none(), ended.operation) {
             (true, OperationKind::Forward) => self.forward_outcome(ended, current),
             (true, OperationKind::Compensate) => self.compensation_outcome(ended, current),

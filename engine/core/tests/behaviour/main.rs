@@ -3,7 +3,6 @@
 //! Each case is a definition, a script of what participants answer, and the facts that have to be recorded.
 
 mod pump;
-mod story;
 
 mod abort;
 mod children;

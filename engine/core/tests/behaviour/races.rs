@@ -416,10 +416,12 @@ fn a_new_round_has_a_key_of_its_own_and_results_of_the_round_before_are_late() {
         Acknowledged::Late
     );
     assert_eq!(pump.state(saga), SagaState::Running);
+    assert_eq!(pump.out(), ["ship:forward:1"], "it is out once");
     // What is said of the round before is not said of this one, whose first attempt has the same number.
     let facts = pump.facts(saga).len();
     let attempt = attempt_of(&before);
     pump.shard.handle(Input::Sent { attempt }, pump.now);
+    pump.run();
     pump.pass(Duration::from_secs(3_600));
     assert_eq!(
         pump.facts(saga).len(),

@@ -157,3 +157,66 @@ async fn the_schema_of_the_language_is_served() {
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert!(schema["properties"]["steps"].is_object());
 }
+
+#[tokio::test]
+async fn a_new_revision_says_what_it_means_for_sagas_in_flight() {
+    let node = Node::with_order().await;
+    node.start_order("A-1").await.unwrap();
+    node.start_order("A-2").await.unwrap();
+    let same = node.apply(ORDER).await.unwrap();
+    assert_eq!(same.impact, None, "nothing was created");
+    let changed = ORDER.replace("call: shop.ship", "call: shop.ship\n    timeout: 5s");
+    let impact = node.apply(&changed).await.unwrap().impact.unwrap();
+    assert_eq!(
+        impact.in_flight,
+        [v1::RevisionInFlight {
+            revision: 1,
+            sagas: 2
+        }]
+    );
+    assert!(impact.changed.is_empty(), "{impact:?}");
+}
+
+#[tokio::test]
+async fn b37_a_revision_with_sagas_in_flight_is_not_deleted_and_says_how_many() {
+    let node = Node::with_order().await;
+    let name = node.start_order("A-1").await.unwrap().name;
+    let delete = async |name: &str, revision| {
+        let name = name.to_owned();
+        let request = v1::DeleteDefinitionRequest { name, revision };
+        node.definitions().delete_definition(request).await
+    };
+    let order = format!("{PARENT}/definitions/order");
+    let status = delete(&order, 1).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap();
+    assert_eq!(
+        (info.reason.as_str(), info.metadata["sagas"].as_str()),
+        ("DEFINITION_IN_USE", "1")
+    );
+    for (name, revision, code) in [
+        (order.as_str(), 0, Code::InvalidArgument),
+        (order.as_str(), 2, Code::NotFound),
+        ("namespaces/other/definitions/order", 1, Code::NotFound),
+        ("order", 1, Code::InvalidArgument),
+    ] {
+        assert_eq!(
+            refusal(delete(name, revision).await).0,
+            code,
+            "{name} {revision}"
+        );
+    }
+    let cancel = v1::CancelSagaRequest {
+        name: name.clone(),
+        reason: "make room".into(),
+    };
+    node.sagas().cancel_saga(cancel).await.unwrap();
+    let shop = crate::participant::Participant::attached(&node, "shop-1").await;
+    let shop = shop.work(|_| crate::participant::succeeded("null"));
+    node.settled(&name).await;
+    delete(&order, 1).await.unwrap();
+    assert_eq!(refusal(delete(&order, 1).await).0, Code::NotFound);
+    assert_eq!(refusal(node.start_order("A-2").await).0, Code::NotFound);
+    shop.abort();
+}

@@ -15,6 +15,8 @@ mod attach_refusals;
 mod definitions;
 mod lists;
 mod names;
+mod operators;
 mod sagas;
+mod signals;
 mod starts;
 mod transport;

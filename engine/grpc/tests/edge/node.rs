@@ -7,6 +7,7 @@ use amends_core::Time;
 use amends_orchestrator::{Options, Orchestrator};
 use amends_proto::v1;
 use amends_proto::v1::definition_service_client::DefinitionServiceClient;
+use amends_proto::v1::operator_service_client::OperatorServiceClient;
 use amends_proto::v1::participant_service_client::ParticipantServiceClient;
 use amends_proto::v1::saga_service_client::SagaServiceClient;
 use amends_store::memory::MemoryStore;
@@ -149,6 +150,10 @@ impl Node {
 
     pub fn definitions(&self) -> DefinitionServiceClient<Channel> {
         DefinitionServiceClient::new(self.channel.clone())
+    }
+
+    pub fn operators(&self) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.channel.clone())
     }
 
     pub fn participants(&self) -> ParticipantServiceClient<Channel> {

@@ -156,3 +156,11 @@ pub fn rejected(code: &str) -> Outcome {
         message: "no".into(),
     })
 }
+
+pub fn failed(code: &str) -> Outcome {
+    Outcome::Failed(v1::Failed {
+        code: code.into(),
+        message: "not today".into(),
+        retry_after: None,
+    })
+}

@@ -159,6 +159,7 @@ async fn health_follows_the_node() {
     for service in [
         "",
         "amends.v1.SagaService",
+        "amends.v1.OperatorService",
         "amends.v1.DefinitionService",
         "amends.v1.ParticipantService",
     ] {
@@ -215,6 +216,7 @@ async fn reflection_names_the_services() {
     for expected in [
         "amends.v1.DefinitionService",
         "amends.v1.SagaService",
+        "amends.v1.OperatorService",
         "amends.v1.ParticipantService",
     ] {
         assert!(names.contains(&expected), "{names:?}");

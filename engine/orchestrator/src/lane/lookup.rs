@@ -14,7 +14,7 @@ use super::{Keyed, Message};
 use crate::backoff::Backoff;
 use crate::limits::{LOOKUP_KEYS_MAX, LOOKUP_READS_MAX};
 use crate::node::Node;
-use crate::telemetry;
+use crate::{children, telemetry};
 
 /// The keyed start that a wish may lead to.
 pub(super) fn keyed(wish: &ChildWish) -> Option<&Start> {
@@ -76,8 +76,7 @@ impl LaneTask {
                         // Whoever asked may have gone.
                         let _ = order.waiting.reply.send(refused);
                     }
-                    // The parent asks again.
-                    Keyed::Child(_) => {}
+                    Keyed::Child(wish) => children::ask_again(&self.node, wish),
                 }
             }
             return;

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod children;
 mod faults;
+mod faulty;
 mod language;
 mod operators;
 mod ownership;

@@ -206,10 +206,13 @@ async fn a_key_is_free_again(database: Arc<dyn Database>) -> Outcome {
     // A saga is inserted as it is at the end of its batch, so the end is another batch's.
     let (mut first, mut second) = (batch(1, [begin.clone()]), batch(2, [begin]));
     for b in &mut first.shards {
-        (b.rows.truncate(1), b.updates.clear());
+        b.rows.truncate(1);
+        b.updates.clear();
     }
     for b in &mut second.shards {
-        (b.rows.remove(0), b.inserts.clear(), b.keys.clear());
+        b.rows.remove(0);
+        b.inserts.clear();
+        b.keys.clear();
     }
     lane.append(&first).await?;
     lane.append(&second).await?;

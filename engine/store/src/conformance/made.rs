@@ -138,13 +138,17 @@ impl Writes {
 
     /// The end of a saga, and how long it is kept from then on.
     pub(super) fn end(self, position: u64, saga: SagaId, at: Time, kept: Duration) -> Self {
-        let mut writes = self
-            .step(position, saga)
-            .update(saga, SagaState::Completed, None);
-        for update in writes.0.updates.iter_mut().filter(|it| it.id == saga) {
+        self.step(position, saga)
+            .update(saga, SagaState::Completed, None)
+            .kept(at, kept)
+    }
+
+    /// The last update is an end at this time, and the saga is kept for so long from then on.
+    pub(super) fn kept(mut self, at: Time, kept: Duration) -> Self {
+        for update in self.0.updates.iter_mut().rev().take(1) {
             (update.ended_at, update.expires_at) = (Some(at), Some(at + kept));
         }
-        writes
+        self
     }
 
     /// The last update's turn has not come.

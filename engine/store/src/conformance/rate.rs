@@ -49,7 +49,10 @@ pub async fn append_rate(
                 writes = writes.row(position, saga, transition());
                 position += 1;
                 if behind + 1 == TRANSITIONS {
-                    writes = writes.update(saga, SagaState::Completed, None);
+                    let at = AT + Duration::from_secs(u64::from(generation));
+                    writes = writes
+                        .update(saga, SagaState::Completed, None)
+                        .kept(at, KEPT);
                 }
             }
         }
@@ -88,3 +91,5 @@ fn transition() -> Vec<Fact> {
 }
 
 const TRANSITIONS: u32 = 4;
+/// The language's default: every end brings its expiry.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -37,7 +37,7 @@ impl Definitions for MemoryStore {
             revisions.filter(|stored| !stored.deleted)
         };
         let found = match query {
-            DefinitionQuery::Newest { namespace, name } => visible(namespace, name).last(),
+            DefinitionQuery::Newest { namespace, name } => visible(namespace, name).next_back(),
             DefinitionQuery::Revision {
                 namespace,
                 name,

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use amends_core::SagaId;
 use amends_core::fact::Fact;
-use amends_core::journal::{JournalRow, ShardBatch};
+use amends_core::journal::{JournalRow, SagaInsert, SagaState, ShardBatch};
 
 use super::*;
-use crate::Batch;
+use crate::{Batch, DefinitionHash, Sagas as _};
 
 const SHARD: ShardId = ShardId(0);
 
@@ -85,6 +85,37 @@ async fn a_fault_that_should_land_tells_why_it_cannot() {
         lane.append(&batch(1)).await,
         Err(AppendError::PositionTaken(_))
     ));
+}
+
+#[tokio::test]
+async fn retention_fails_on_demand_done_or_not() {
+    let store = MemoryStore::new(4);
+    let (saga, expires_at) = (SagaId::new(FIRST_NOW, SHARD, 1), Some(FIRST_NOW));
+    let mut batch = batch(1);
+    batch.shards[0].inserts.push(SagaInsert {
+        id: saga,
+        namespace: "default".into(),
+        definition: "place-order".into(),
+        revision: 1,
+        hash: DefinitionHash([1; 32]),
+        key: None,
+        turn: None,
+        parent: None,
+        state: SagaState::Completed,
+        wake_at: None,
+        started_at: FIRST_NOW,
+        updated_at: FIRST_NOW,
+        ended_at: Some(FIRST_NOW),
+        expires_at,
+    });
+    (store.open_lane().await.unwrap().append(&batch).await).unwrap();
+    for (landed, left) in [(false, 1), (true, 0)] {
+        store.fail_next_expire(landed);
+        let failed = store.expire(SHARD, FIRST_NOW, 10).await;
+        assert!(matches!(failed, Err(Error::Unavailable { .. })));
+        assert_eq!(store.histories(&[saga]).await.unwrap().len(), left);
+    }
+    assert_eq!(store.expire(SHARD, FIRST_NOW, 10).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -57,16 +57,7 @@ pub(super) fn fact(out: &mut Vec<u8>, fact: &Fact) {
             .operation_at(*place, *operation, 0)
             .error(code, message),
         Fact::AttemptEnded(ended) => attempt_ended(object, ended),
-        Fact::Withdrawn {
-            place,
-            operation,
-            round,
-            attempt,
-            code,
-        } => object
-            .operation_at(*place, *operation, *round)
-            .number("attempt", *attempt)
-            .text("code", code),
+        Fact::Withdrawn { .. } => withdrawn(object, fact),
         Fact::SignalAwaited { .. }
         | Fact::SignalReceived(_)
         | Fact::SignalConsumed { .. }
@@ -100,6 +91,22 @@ pub(super) fn fact(out: &mut Vec<u8>, fact: &Fact) {
         Fact::Completed { output } => object.payload("output", output),
     }
     .end();
+}
+
+fn withdrawn<'a>(object: Object<'a>, fact: &Fact) -> Object<'a> {
+    match fact {
+        Fact::Withdrawn {
+            place,
+            operation,
+            round,
+            attempt,
+            code,
+        } => object
+            .operation_at(*place, *operation, *round)
+            .number("attempt", *attempt)
+            .text("code", code),
+        _ => object,
+    }
 }
 
 fn signal<'a>(object: Object<'a>, fact: &Fact) -> Object<'a> {

@@ -206,7 +206,8 @@ pub(super) fn facts_of_1() -> Vec<Fact> {
 /// What version 2 says beside that: every kind and every field that version 1 had not.
 pub(super) fn facts_of_2() -> Vec<Fact> {
     [
-        turns_and_items(),
+        turns_and_parents(),
+        items(),
         signals_and_sleeps(),
         children(),
         courses(),
@@ -227,7 +228,7 @@ fn saga() -> SagaId {
     )
 }
 
-fn turns_and_items() -> Vec<Fact> {
+fn turns_and_parents() -> Vec<Fact> {
     let parent = |item, round| Parent {
         saga: saga(),
         step: "book".into(),
@@ -245,6 +246,10 @@ fn turns_and_items() -> Vec<Fact> {
         parent: Some(parent(3, 1)),
         ..started()
     };
+    vec![Fact::Started(turn), Fact::Started(child), Fact::TurnGranted]
+}
+
+fn items() -> Vec<Fact> {
     let forward = OperationKind::Forward;
     let of_item = AttemptEnded {
         place: item(),
@@ -256,9 +261,6 @@ fn turns_and_items() -> Vec<Fact> {
         ..ended(Outcome::Absent)
     };
     vec![
-        Fact::Started(turn),
-        Fact::Started(child),
-        Fact::TurnGranted,
         Fact::ItemsListed {
             step: StepIndex(3),
             items: payload("[ 1, null ,{\"a\":1.0}]"),

@@ -1,0 +1,256 @@
+//! The store of these tests: the memory store, with faults on demand, and a note of what it was asked.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use amends_core::journal::IncidentInsert;
+use amends_core::{SagaId, ShardId, Time};
+use amends_store::{
+    AppendError, Author, Batch, DefinitionQuery, DefinitionRecord, Definitions, Error, Identity,
+    IncidentFilter, IncidentGroup, IncidentQuery, Incidents, KeyFound, KeyLookup, Lane, Leases,
+    ListQuery, NewDefinition, NodeLease, SagaHistory, SagaRecord, Sagas, Store, Takeover,
+    TurnRecord,
+};
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::world::{World, payload};
+
+#[derive(Default)]
+pub struct Faults {
+    pub renewals_hang: AtomicBool,
+    pub lookups: AtomicUsize,
+    /// Reads of several histories: when, and of how many.
+    pub reads: Mutex<Vec<(Instant, usize)>>,
+    /// Sweeps of what has expired: when, of which shard, and how many at most.
+    pub sweeps: Mutex<Vec<(Instant, ShardId, usize)>>,
+    pub definitions_down: AtomicBool,
+    pub keys_down: AtomicBool,
+    pub refuse_poison: AtomicBool,
+    pub refused: AtomicUsize,
+    pub broken: Mutex<Option<ShardId>>,
+    pub takeovers_held: watch::Sender<bool>,
+}
+
+impl Faults {
+    fn note_read(&self, sagas: usize) {
+        let mut reads = self.reads.lock().unwrap();
+        reads.push((Instant::now(), sagas));
+    }
+
+    fn note_sweep(&self, shard: ShardId, limit: usize) {
+        let mut sweeps = self.sweeps.lock().unwrap();
+        sweeps.push((Instant::now(), shard, limit));
+    }
+}
+
+struct FaultyLane {
+    lane: Box<dyn Lane>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl Lane for FaultyLane {
+    async fn append(&mut self, batch: &Batch) -> Result<(), AppendError> {
+        let poison = payload(r#"{"poison":true}"#);
+        let starts = batch
+            .shards
+            .iter()
+            .flat_map(|shard| &shard.rows)
+            .flat_map(|row| &row.facts);
+        let poisoned = starts
+            .filter_map(|fact| {
+                if let amends_core::Fact::Started(started) = fact {
+                    Some(&started.input)
+                } else {
+                    None
+                }
+            })
+            .any(|input| *input == poison);
+        if poisoned && self.faults.refuse_poison.load(Ordering::Relaxed) {
+            self.faults.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(AppendError::Data {
+                source: "poison".into(),
+            });
+        }
+        self.lane.append(batch).await
+    }
+
+    async fn tails(&mut self, shards: &[ShardId]) -> Result<Vec<u64>, Error> {
+        let broken = *self.faults.broken.lock().unwrap();
+        if let Some(shard) = broken.filter(|shard| shards.contains(shard)) {
+            let detail = "row 3 is missing".into();
+            return Err(Error::Gap { shard, detail });
+        }
+        self.lane.tails(shards).await
+    }
+
+    async fn take_over(&mut self, records: &[Takeover]) -> Result<(), AppendError> {
+        let mut held = self.faults.takeovers_held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
+        self.lane.take_over(records).await
+    }
+
+    async fn author(&mut self, shard: ShardId, position: u64) -> Result<Option<Author>, Error> {
+        self.lane.author(shard, position).await
+    }
+}
+
+#[async_trait]
+impl Store for World {
+    async fn identity(&self) -> Result<Identity, Error> {
+        self.memory.identity().await
+    }
+
+    async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {
+        let lane = self.memory.open_lane().await?;
+        Ok(Box::new(FaultyLane {
+            lane,
+            faults: self.faults.clone(),
+        }))
+    }
+}
+
+#[async_trait]
+impl Leases for World {
+    async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error> {
+        self.memory.claim(node, shards).await
+    }
+
+    async fn renew(&self, node: &NodeLease) -> Result<Time, Error> {
+        if self.faults.renewals_hang.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.memory.renew(node).await
+    }
+
+    async fn release(&self, node: &NodeLease) -> Result<(), Error> {
+        self.memory.release(node).await
+    }
+}
+
+#[async_trait]
+impl Sagas for World {
+    async fn load_active(
+        &self,
+        shard: ShardId,
+        after: Option<SagaId>,
+        awake_before: Time,
+        limit: usize,
+    ) -> Result<Vec<SagaHistory>, Error> {
+        self.memory
+            .load_active(shard, after, awake_before, limit)
+            .await
+    }
+
+    async fn sleepers(
+        &self,
+        shard: ShardId,
+        after: Option<(Time, SagaId)>,
+        limit: usize,
+    ) -> Result<Vec<(SagaId, Time)>, Error> {
+        self.memory.sleepers(shard, after, limit).await
+    }
+
+    async fn turns(&self, shard: ShardId) -> Result<Vec<TurnRecord>, Error> {
+        self.memory.turns(shard).await
+    }
+
+    async fn history(
+        &self,
+        saga: SagaId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Option<SagaHistory>, Error> {
+        self.memory.history(saga, from, limit).await
+    }
+
+    async fn histories(&self, sagas: &[SagaId]) -> Result<Vec<SagaHistory>, Error> {
+        self.faults.note_read(sagas.len());
+        self.memory.histories(sagas).await
+    }
+
+    async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error> {
+        self.faults.lookups.fetch_add(1, Ordering::Relaxed);
+        if self.faults.keys_down.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable {
+                what: "looking keys up",
+                source: "a fault that was asked for".into(),
+            });
+        }
+        self.memory.lookup_keys(keys).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<SagaRecord>, Error> {
+        self.memory.list(query).await
+    }
+
+    async fn count_active(
+        &self,
+        namespace: &str,
+        definition: &str,
+    ) -> Result<Vec<(u32, u64)>, Error> {
+        self.memory.count_active(namespace, definition).await
+    }
+
+    async fn expire(&self, shard: ShardId, now: Time, limit: usize) -> Result<u64, Error> {
+        self.faults.note_sweep(shard, limit);
+        self.memory.expire(shard, now, limit).await
+    }
+}
+
+#[async_trait]
+impl Incidents for World {
+    async fn list_incidents(&self, query: &IncidentQuery) -> Result<Vec<IncidentInsert>, Error> {
+        self.memory.list_incidents(query).await
+    }
+
+    async fn incident_groups(
+        &self,
+        filter: &IncidentFilter,
+        limit: usize,
+    ) -> Result<Vec<IncidentGroup>, Error> {
+        self.memory.incident_groups(filter, limit).await
+    }
+}
+
+#[async_trait]
+impl Definitions for World {
+    async fn put_definition(
+        &self,
+        definition: &NewDefinition,
+    ) -> Result<(DefinitionRecord, bool), Error> {
+        self.memory.put_definition(definition).await
+    }
+
+    async fn definition(&self, query: &DefinitionQuery) -> Result<Option<DefinitionRecord>, Error> {
+        if self.faults.definitions_down.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable {
+                what: "reading a definition",
+                source: "a fault that was asked for".into(),
+            });
+        }
+        self.memory.definition(query).await
+    }
+
+    async fn list_definitions(
+        &self,
+        namespace: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DefinitionRecord>, Error> {
+        self.memory.list_definitions(namespace, after, limit).await
+    }
+
+    async fn delete_definition(
+        &self,
+        namespace: &str,
+        name: &str,
+        revision: u32,
+    ) -> Result<bool, Error> {
+        self.memory
+            .delete_definition(namespace, name, revision)
+            .await
+    }
+}

@@ -1,0 +1,343 @@
+//! What happens to a world: each event is made one or more inputs of the core, and what the participants did is noted in
+//! their books.
+
+use amends_core::fact::{AttemptEnded, ChildOutcome, Fact, Parent};
+use amends_core::saga::Phase;
+use amends_core::saga::decide::Decision;
+use amends_core::shard::{ChildAnswer, ChildState, Signal};
+use amends_core::{OperationKind, Outcome, Place, SagaId, ShardId, Verdict};
+use amends_definitions::{DefinitionHash, Payload};
+
+use crate::event::Event;
+use crate::world::{ANY_CODE, ATTEMPTS_TRIED_MAX, Lost, Stage, World};
+
+impl World {
+    /// Makes something happen.
+    pub fn apply(&mut self, stage: &Stage, event: &Event) -> Vec<Fact> {
+        let facts = self.happens(stage, event);
+        self.drop_undecided(stage);
+        facts
+    }
+
+    /// A lost result that arrives once its place is being undone changes nothing; all that it can do is raise an alarm.
+    fn drop_undecided(&mut self, stage: &Stage) {
+        let decided: Vec<Lost> = self
+            .late
+            .keys()
+            .filter(|(place, _, _)| {
+                let status = self.saga.place(*place);
+                self.saga.terminal()
+                    || (status.compensation.is_over() && !status.compensation_is_undecided())
+            })
+            .copied()
+            .collect();
+        for lost in decided {
+            let facts = self.clone().arrives_late(stage, lost);
+            let alarm = |fact: &Fact| matches!(fact, Fact::LateResult { leak: true, .. });
+            if facts.iter().any(alarm) {
+                self.alarms.insert(lost.0);
+            }
+            self.late.remove(&lost);
+        }
+    }
+
+    fn happens(&mut self, stage: &Stage, event: &Event) -> Vec<Fact> {
+        self.alarms.clear();
+        // Each takes the events of its own kind.
+        let facts = self.happens_to_attempt(stage, event);
+        let facts = facts.or_else(|| self.happens_to_child(stage, event));
+        facts.unwrap_or_else(|| self.happens_around(stage, event))
+    }
+
+    fn happens_to_attempt(&mut self, stage: &Stage, event: &Event) -> Option<Vec<Fact>> {
+        Some(match event {
+            Event::Succeeds {
+                place,
+                operation,
+                variant,
+            } => self.succeeds(stage, *place, *operation, *variant),
+            Event::Rejects {
+                place,
+                operation,
+                code,
+            } => {
+                let (code, message) = (code.clone(), "said no".to_owned());
+                self.ends(
+                    stage,
+                    *place,
+                    *operation,
+                    Outcome::Rejected { code, message },
+                )
+            }
+            Event::IsFatal { place, operation } => {
+                let (code, message) = ("FATAL_HERE".to_owned(), "can never work".to_owned());
+                self.ends(stage, *place, *operation, Outcome::Fatal { code, message })
+            }
+            Event::Fails {
+                place,
+                operation,
+                effect,
+            } => {
+                self.books.entry(*place).or_default().done |= effect;
+                self.spend(stage, *place, *operation, "FAILED")
+            }
+            Event::IsUnknown {
+                place,
+                operation,
+                effect,
+            } => {
+                self.books.entry(*place).or_default().done |= effect;
+                let facts = self.spend(stage, *place, *operation, "ATTEMPT_TIMEOUT");
+                let forward = self.saga.operation(*place, *operation);
+                self.late
+                    .insert((*place, forward.round, forward.attempt), *effect);
+                facts
+            }
+            Event::FindsNothing { place } => self.ends(
+                stage,
+                *place,
+                OperationKind::Compensate,
+                Outcome::NothingToUndo,
+            ),
+            Event::IsAbsent { place } => {
+                self.ends(stage, *place, OperationKind::Query, Outcome::Absent)
+            }
+            Event::ArrivesLate {
+                place,
+                round,
+                attempt,
+            } => self.arrives_late(stage, (*place, *round, *attempt)),
+            _ => return None,
+        })
+    }
+
+    fn happens_to_child(&mut self, stage: &Stage, event: &Event) -> Option<Vec<Fact>> {
+        Some(match event {
+            Event::ChildIsPinned { place } => {
+                let state = ChildState::Pinned {
+                    child: SagaId::child(
+                        self.saga.id(),
+                        stage.definition.step(place.step).id(),
+                        place.item,
+                        0,
+                        ShardId(0),
+                    ),
+                    revision: 1,
+                    hash: DefinitionHash([0; 32]),
+                };
+                self.child_says(stage, *place, state)
+            }
+            Event::ChildIsRefused { place } => {
+                let outcome = ChildOutcome::Refused {
+                    code: "DEFINITION_NOT_FOUND".into(),
+                    message: "there is no such definition".into(),
+                };
+                self.child_says(stage, *place, ChildState::Ended(outcome))
+            }
+            Event::ChildCompletes { place, variant } => {
+                self.books.entry(*place).or_default().done = true;
+                let output = stage.samples.outputs[place.step.index()][*variant].clone();
+                self.child_says(
+                    stage,
+                    *place,
+                    ChildState::Ended(ChildOutcome::Completed { output }),
+                )
+            }
+            Event::ChildIsUndone { place } => {
+                let book = self.books.entry(*place).or_default();
+                book.undone = book.done;
+                let outcome = ChildOutcome::Compensated {
+                    code: "CHILD_ABORTED".into(),
+                    message: "it was undone".into(),
+                };
+                self.child_says(stage, *place, ChildState::Ended(outcome))
+            }
+            _ => return None,
+        })
+    }
+
+    fn happens_around(&mut self, stage: &Stage, event: &Event) -> Vec<Fact> {
+        match event {
+            Event::SignalComes { signal, variant } => {
+                self.signalled.insert(signal.clone());
+                let payload = stage.samples.signals[signal][*variant].clone();
+                self.signal(stage, signal, payload)
+            }
+            Event::TakesLong { place } => {
+                self.slow.insert(*place);
+                Vec::new()
+            }
+            Event::TimePasses => {
+                if let Some(at) = self.due().wake_at {
+                    self.now = self.now.max(at);
+                }
+                self.decide(stage, |decision| decision.wake())
+            }
+            Event::DeadlinePasses => {
+                if let Some(at) = self.saga.deadline_at() {
+                    self.now = self.now.max(at);
+                }
+                self.decide(stage, |decision| decision.wake())
+            }
+            Event::IsCancelled => {
+                self.cancelled = true;
+                self.decide(stage, |decision| {
+                    // A refusal records nothing: the world goes on as it was.
+                    let _ = decision.cancel("somebody", "a cancel at this point");
+                })
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&mut self, stage: &Stage, id: &str, payload: Payload) -> Vec<Fact> {
+        let signal = Signal {
+            namespace: "default".into(),
+            saga: self.saga.id(),
+            signal: id.to_owned(),
+            payload,
+            by: "somebody".into(),
+            dedupe_id: None,
+        };
+        self.decide(stage, |decision| {
+            // As with a cancel: what is refused changes nothing.
+            let _ = decision.signal(&signal);
+        })
+    }
+
+    fn succeeds(
+        &mut self,
+        stage: &Stage,
+        place: Place,
+        operation: OperationKind,
+        variant: usize,
+    ) -> Vec<Fact> {
+        let outputs = &stage.samples.outputs[place.step.index()];
+        let output = match operation {
+            OperationKind::Forward | OperationKind::Query => {
+                self.books.entry(place).or_default().done = true;
+                outputs[variant.min(outputs.len() - 1)].clone()
+            }
+            OperationKind::Compensate => {
+                let book = self.books.entry(place).or_default();
+                book.undone = book.done;
+                Payload::null()
+            }
+        };
+        self.ends(stage, place, operation, Outcome::Succeeded { output })
+    }
+
+    /// The attempt that is due comes to an outcome.
+    pub fn ends(
+        &mut self,
+        stage: &Stage,
+        place: Place,
+        operation: OperationKind,
+        outcome: Outcome,
+    ) -> Vec<Fact> {
+        let ended = self.attempt(stage, place, operation, outcome);
+        self.decide(stage, |decision| {
+            decision.outcome(ended);
+        })
+    }
+
+    fn attempt(
+        &self,
+        stage: &Stage,
+        place: Place,
+        operation: OperationKind,
+        outcome: Outcome,
+    ) -> AttemptEnded {
+        let known = self.saga.operation(place, operation);
+        let definite = !matches!(outcome, Outcome::Failed { .. } | Outcome::Unknown { .. });
+        let barrier = stage.barrier && definite && operation != OperationKind::Query;
+        AttemptEnded {
+            place,
+            operation,
+            round: known.round,
+            attempt: known.attempt,
+            outcome,
+            verdict: barrier.then_some(Verdict::First),
+            instance: None,
+            sent_at: Some(self.now),
+            retry_at: None,
+        }
+    }
+
+    /// Attempt after attempt goes wrong, until there is none left.
+    fn spend(
+        &mut self,
+        stage: &Stage,
+        place: Place,
+        operation: OperationKind,
+        code: &str,
+    ) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        for _ in 0..ATTEMPTS_TRIED_MAX {
+            let Phase::Scheduled { due_at } = self.saga.operation(place, operation).phase else {
+                break;
+            };
+            self.now = self.now.max(due_at);
+            let (code, message) = (code.to_owned(), "nobody knows".to_owned());
+            let outcome = if code == "FAILED" {
+                Outcome::Failed {
+                    code,
+                    message,
+                    retry_after: None,
+                }
+            } else {
+                Outcome::Unknown { code, message }
+            };
+            facts.extend(self.ends(stage, place, operation, outcome));
+        }
+        facts
+    }
+
+    fn arrives_late(&mut self, stage: &Stage, lost: Lost) -> Vec<Fact> {
+        let Some(effect) = self.late.remove(&lost) else {
+            return Vec::new();
+        };
+        let (place, round, attempt) = lost;
+        let outcome = if effect {
+            let output = stage.samples.outputs[place.step.index()][0].clone();
+            Outcome::Succeeded { output }
+        } else {
+            Outcome::Rejected {
+                code: ANY_CODE.into(),
+                message: "said no, late".into(),
+            }
+        };
+        let ended = AttemptEnded {
+            round,
+            attempt,
+            ..self.attempt(stage, place, OperationKind::Forward, outcome)
+        };
+        self.decide(stage, |decision| {
+            decision.outcome(ended);
+        })
+    }
+
+    fn child_says(&mut self, stage: &Stage, place: Place, state: ChildState) -> Vec<Fact> {
+        let round = self.saga.operation(place, OperationKind::Forward).round;
+        let answer = ChildAnswer {
+            parent: Parent {
+                saga: self.saga.id(),
+                step: stage.definition.step(place.step).id().into(),
+                item: place.item,
+                round,
+                depth: 1,
+            },
+            state,
+        };
+        self.decide(stage, |decision| decision.child_answered(&answer))
+    }
+
+    /// Decides on the saga, and says what was recorded.
+    pub fn decide(&mut self, stage: &Stage, decide: impl FnOnce(&mut Decision<'_>)) -> Vec<Fact> {
+        self.now = self.now.max(self.saga.updated_at());
+        let mut decision = Decision::new(&mut self.saga, self.now, stage);
+        decide(&mut decision);
+        decision.into_facts()
+    }
+}
