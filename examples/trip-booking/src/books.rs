@@ -21,10 +21,10 @@ pub async fn open(directory: &Path, service: Service) -> Result<SqlitePool, sqlx
     let pool = SqlitePoolOptions::new().max_connections(4);
     let pool = pool.connect_with(options).await?;
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    for table in tables(service) {
+    for &table in tables(service) {
         sqlx::query(table).execute(&mut *transaction).await?;
     }
-    for (name, free, price_minor) in offers(service) {
+    for &(name, free, price_minor) in offers(service) {
         sqlx::query("INSERT OR IGNORE INTO offers (name, free, price_minor) VALUES ($1, $2, $3)")
             .bind(name)
             .bind(free)
