@@ -81,7 +81,9 @@ pub async fn statement(books: &SqlitePool) -> Result<Statement, sqlx::Error> {
     let held = sqlx::query_scalar(held).fetch_one(&mut *snapshot).await?;
     // A debit is an entry below zero, a credit one above: what they lack to zero is neither here nor there.
     let under_way = "SELECT COALESCE(-SUM(amount_minor), 0) FROM entries";
-    let under_way = sqlx::query_scalar(under_way).fetch_one(&mut *snapshot).await?;
+    let under_way = sqlx::query_scalar(under_way)
+        .fetch_one(&mut *snapshot)
+        .await?;
     snapshot.commit().await?;
     Ok(Statement {
         balances: balances.into_iter().collect(),

@@ -59,7 +59,9 @@ pub async fn participant(
 
 async fn hold(context: Context, mut tx: Tx<Sqlite>, wish: Amount) -> Result<Written, Fail> {
     let take = "UPDATE accounts SET balance_minor = balance_minor - $2 WHERE account = $1 AND balance_minor >= $2";
-    let take = sqlx::query(take).bind(&wish.account).bind(wish.amount_minor);
+    let take = sqlx::query(take)
+        .bind(&wish.account)
+        .bind(wish.amount_minor);
     if take.execute(&mut *tx).await?.rows_affected() == 0 {
         return Err(refusal(&mut tx, &wish).await?);
     }
@@ -120,7 +122,9 @@ async fn debit(context: Context, mut tx: Tx<Sqlite>, debit: Debit) -> Result<Wri
 
 async fn credit(context: Context, mut tx: Tx<Sqlite>, gift: Amount) -> Result<Written, Fail> {
     let give = "UPDATE accounts SET balance_minor = balance_minor + $2 WHERE account = $1";
-    let give = sqlx::query(give).bind(&gift.account).bind(gift.amount_minor);
+    let give = sqlx::query(give)
+        .bind(&gift.account)
+        .bind(gift.amount_minor);
     if give.execute(&mut *tx).await?.rows_affected() == 0 {
         return Err(unknown_account(&gift.account));
     }

@@ -18,9 +18,10 @@ async fn bank() -> Bank {
     let directory = tempfile::tempdir().unwrap();
     let books = books::open(&directory.path().join("ledger.db")).await;
     let books = books.unwrap();
-    let ledger = participant(books.clone(), &LedgerOptions::default());
+    let options = LedgerOptions::default();
+    let ledger = participant(books.clone(), &options).await.unwrap();
     Bank {
-        ledger: ledger.await.unwrap(),
+        ledger,
         books,
         _directory: directory,
     }
@@ -28,7 +29,10 @@ async fn bank() -> Bank {
 
 impl Bank {
     async fn act(&self, key: &str, action: &str, input: Value) -> Answer {
-        Call::forward(key).input(&input).run(&self.ledger, action).await
+        Call::forward(key)
+            .input(&input)
+            .run(&self.ledger, action)
+            .await
     }
 }
 
@@ -49,7 +53,9 @@ async fn a_hold_passes_the_checks_that_every_action_with_a_compensation_owes() {
         .compensation_input(&json!({"output": null}));
     pair.check_action_twice(statement).await.unwrap();
     pair.check_compensation_twice(statement).await.unwrap();
-    pair.check_compensation_without_action(statement).await.unwrap();
+    pair.check_compensation_without_action(statement)
+        .await
+        .unwrap();
     pair.check_late_action(statement).await.unwrap();
 }
 
@@ -82,8 +88,17 @@ async fn what_cannot_be_is_refused_by_its_name_and_changes_nothing() {
     let too_much = json!({"account": "carol", "amount_minor": 1});
     let nobody = json!({"account": "nobody", "amount_minor": 1});
     let code = |answer: Answer| answer.code().unwrap().to_owned();
-    assert_eq!(code(bank.act("1", "hold", too_much).await), "INSUFFICIENT_FUNDS");
-    assert_eq!(code(bank.act("2", "hold", nobody.clone()).await), "UNKNOWN_ACCOUNT");
-    assert_eq!(code(bank.act("3", "credit", nobody).await), "UNKNOWN_ACCOUNT");
+    assert_eq!(
+        code(bank.act("1", "hold", too_much).await),
+        "INSUFFICIENT_FUNDS"
+    );
+    assert_eq!(
+        code(bank.act("2", "hold", nobody.clone()).await),
+        "UNKNOWN_ACCOUNT"
+    );
+    assert_eq!(
+        code(bank.act("3", "credit", nobody).await),
+        "UNKNOWN_ACCOUNT"
+    );
     assert_eq!(books::statement(&bank.books).await.unwrap(), before);
 }

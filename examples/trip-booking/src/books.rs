@@ -34,11 +34,13 @@ pub async fn open(directory: &Path, service: Service) -> Result<SqlitePool, sqlx
     }
     if service == Service::Payments {
         for (traveller, balance_minor) in TRAVELLERS {
-            sqlx::query("INSERT OR IGNORE INTO accounts (traveller, balance_minor) VALUES ($1, $2)")
-                .bind(traveller)
-                .bind(balance_minor)
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "INSERT OR IGNORE INTO accounts (traveller, balance_minor) VALUES ($1, $2)",
+            )
+            .bind(traveller)
+            .bind(balance_minor)
+            .execute(&mut *transaction)
+            .await?;
         }
     }
     transaction.commit().await?;
@@ -68,7 +70,11 @@ fn offers(service: Service) -> &'static [(&'static str, i64, i64)] {
     match service {
         Service::Flights => &[("AM-101", 9, 18_900), ("AM-202", 2, 24_500)],
         Service::Hotels => &[("harbour-view", 5, 31_000), ("old-mill", 1, 12_000)],
-        Service::Cars => &[("lisbon", 4, 5_500), ("porto", 2, 4_800), ("faro", 0, 4_200)],
+        Service::Cars => &[
+            ("lisbon", 4, 5_500),
+            ("porto", 2, 4_800),
+            ("faro", 0, 4_200),
+        ],
         Service::Payments => &[],
     }
 }

@@ -22,7 +22,9 @@ pub(crate) fn participant(barrier: &Barrier<Sqlite>) -> Participant {
 
 async fn charge(_: Context, mut tx: Tx<Sqlite>, charge: Charge) -> Result<Charged, Fail> {
     let take = "UPDATE accounts SET balance_minor = balance_minor - $2 WHERE traveller = $1 AND balance_minor >= $2";
-    let take = sqlx::query(take).bind(&charge.account).bind(charge.amount_minor);
+    let take = sqlx::query(take)
+        .bind(&charge.account)
+        .bind(charge.amount_minor);
     if take.execute(&mut *tx).await?.rows_affected() == 0 {
         return Err(Fail::rejected("CARD_DECLINED").message(format!(
             "{} cannot pay {}",

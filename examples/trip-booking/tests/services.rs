@@ -16,14 +16,20 @@ async fn open(service: Service) -> (Participant, SqlitePool, tempfile::TempDir) 
 }
 
 async fn act(participant: &Participant, key: &str, action: &str, input: Value) -> Answer {
-    Call::forward(key).input(&input).run(participant, action).await
+    Call::forward(key)
+        .input(&input)
+        .run(participant, action)
+        .await
 }
 
 #[tokio::test]
 async fn holds_pass_the_checks_that_every_action_with_a_compensation_owes() {
     for (service, wish) in [
         (Service::Flights, json!({"trip_id": "t", "name": "AM-101"})),
-        (Service::Hotels, json!({"trip_id": "t", "name": "harbour-view"})),
+        (
+            Service::Hotels,
+            json!({"trip_id": "t", "name": "harbour-view"}),
+        ),
         (Service::Cars, json!({"trip_id": "t", "city": "lisbon"})),
     ] {
         let (participant, books, _directory) = open(service).await;
@@ -46,7 +52,11 @@ async fn holds_pass_the_checks_that_every_action_with_a_compensation_owes() {
 #[tokio::test]
 async fn what_is_held_for_a_trip_is_confirmed_once_and_nothing_of_another_trip() {
     let (cars, books, _directory) = open(Service::Cars).await;
-    for (key, trip, city) in [("1", "t", "lisbon"), ("2", "t", "porto"), ("3", "u", "porto")] {
+    for (key, trip, city) in [
+        ("1", "t", "lisbon"),
+        ("2", "t", "porto"),
+        ("3", "u", "porto"),
+    ] {
         act(&cars, key, "hold", json!({"trip_id": trip, "city": city})).await;
     }
     for _ in 0..2 {
@@ -65,7 +75,13 @@ async fn what_cannot_be_is_refused_by_its_name() {
     let (cars, books, _directory) = open(Service::Cars).await;
     let answer = act(&cars, "1", "hold", json!({"trip_id": "t", "city": "faro"})).await;
     assert_eq!(answer.code(), Some("NOTHING_FREE"));
-    let answer = act(&cars, "2", "hold", json!({"trip_id": "t", "city": "atlantis"})).await;
+    let answer = act(
+        &cars,
+        "2",
+        "hold",
+        json!({"trip_id": "t", "city": "atlantis"}),
+    )
+    .await;
     assert_eq!(answer.code(), Some("UNKNOWN_OFFER"));
     assert_eq!(books::count_holds(&books, "held").await.unwrap(), 0);
     let (payments, books, _directory) = open(Service::Payments).await;

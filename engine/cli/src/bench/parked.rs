@@ -80,7 +80,10 @@ pub async fn fill(store: Arc<dyn Store>, plan: Plan) -> Result<Filled, Failure> 
     let timed = Waiting::new(journals::put(store.as_ref(), TIMED).await?);
     // Nothing in a journal is older than what stands before it.
     let mut journals = Journals::hold(store, FILL_WITHIN, now - TIMEOUT).await?;
-    say(format!("filling a database with {} sagas that wait", plan.sagas));
+    say(format!(
+        "filling a database with {} sagas that wait",
+        plan.sagas
+    ));
     let count = plan.sagas / 2;
     let started_at = now - TIMEOUT;
     forever
@@ -176,10 +179,7 @@ impl Waiting {
             position,
             saga: id,
             at,
-            facts: vec![
-                Fact::Started(started),
-                Fact::SignalAwaited { place, until },
-            ],
+            facts: vec![Fact::Started(started), Fact::SignalAwaited { place, until }],
         });
         batch.inserts.push(SagaInsert {
             id,
@@ -221,7 +221,9 @@ pub async fn measure(
     let identity = store.identity().await.map_err(|error| broken(&error))?;
     let calm = filled.first_due.since(identity.now);
     if calm.is_zero() {
-        say("the server was not ready before the first timeout: the lateness is that of a server that was away");
+        say(
+            "the server was not ready before the first timeout: the lateness is that of a server that was away",
+        );
     }
     let first = Instant::now() + calm;
     while Instant::now() + LOOK_EVERY < first {
@@ -233,7 +235,13 @@ pub async fn measure(
     let woken = woken(store.as_ref(), &filled.timed).await?;
     let peak = resident_bytes(id, "VmHWM:");
     server.process().stop().await?;
-    Ok(ParkedView::new(store_name, &filled, ready, [asleep, peak], woken))
+    Ok(ParkedView::new(
+        store_name,
+        &filled,
+        ready,
+        [asleep, peak],
+        woken,
+    ))
 }
 
 /// When each of the timed ones was to go on, and when it did.
@@ -350,8 +358,14 @@ impl View for ParkedView {
                 format!("{}, written in {:.1} s", self.sagas, self.filled_seconds),
             ),
             ("ready", format!("after {:.2} s", self.ready_seconds)),
-            ("asleep", format!("{} resident", bytes(self.asleep_resident_bytes))),
-            ("at most", format!("{} resident", bytes(self.peak_resident_bytes))),
+            (
+                "asleep",
+                format!("{} resident", bytes(self.asleep_resident_bytes)),
+            ),
+            (
+                "at most",
+                format!("{} resident", bytes(self.peak_resident_bytes)),
+            ),
             (
                 "woken",
                 format!(

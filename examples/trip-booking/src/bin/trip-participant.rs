@@ -33,6 +33,9 @@ async fn main() -> anyhow::Result<()> {
     let service = arguments.service;
     let books = books::open(&arguments.books, service).await;
     let books = books.with_context(|| format!("the books of {service} cannot be opened"))?;
-    participant(service, books).await?.run(&arguments.server).await?;
+    participant(service, books)
+        .await?
+        .run(&arguments.server)
+        .await?;
     Ok(())
 }
