@@ -66,8 +66,7 @@ impl Lane {
                 unservable.push(*id);
             } else {
                 around.marks.hit(Mark::StoreInputFoundByHalving);
-                slot.shard
-                    .refuse_first("the model of the store refuses it");
+                slot.shard.refuse_first("the model of the store refuses it");
             }
         }
         for id in unservable {
