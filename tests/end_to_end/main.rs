@@ -13,6 +13,7 @@ mod configuration;
 mod delivery;
 mod doubt;
 mod flows;
+mod operating;
 mod reading;
 mod restarts;
 mod stage;
