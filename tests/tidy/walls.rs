@@ -20,7 +20,7 @@ pub struct Dependency {
 }
 
 /// What each room may import of the others, in what it ships.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("amends-definitions", &[]),
     ("amends-proto", &[]),
     ("amends-core", &["amends-definitions"]),
@@ -77,6 +77,14 @@ const ROOMS: [(&str, &[&str]); 14] = [
         "amends-example-order-fulfilment",
         &["amends-sdk", "amends-proto"],
     ),
+    (
+        "amends-example-trip-booking",
+        &["amends-sdk", "amends-proto"],
+    ),
+    (
+        "amends-example-money-transfer",
+        &["amends-sdk", "amends-proto"],
+    ),
     ("amends-tests", &[]),
 ];
 
@@ -96,24 +104,40 @@ const WALLS: [(&str, &[&str]); 21] = [
             "amends-store-sqlite",
             "amends-sdk",
             "amends-example-order-fulfilment",
+            "amends-example-trip-booking",
+            "amends-example-money-transfer",
         ],
     ),
     ("tonic*", SPEAKERS),
     ("prost*", SPEAKERS),
     ("protox", &["amends-proto"]),
-    ("clap", &["amends", "amends-example-order-fulfilment"]),
+    ("clap", AT_A_TERMINAL),
     ("config", &["amends-server"]),
     ("opentelemetry*", &["amends-server", "amends-orchestrator"]),
     ("tracing-opentelemetry", &["amends-server"]),
     (
         "tracing-subscriber",
-        &["amends-server", "amends", "amends-example-order-fulfilment"],
+        &[
+            "amends-server",
+            "amends",
+            "amends-example-order-fulfilment",
+            "amends-example-trip-booking",
+            "amends-example-money-transfer",
+        ],
     ),
-    ("anyhow", &["amends", "amends-example-order-fulfilment"]),
+    ("anyhow", AT_A_TERMINAL),
     ("indicatif", &["amends"]),
     ("comfy-table", &["amends"]),
     ("rand", &[]),
     ("chrono", &[]),
+];
+
+/// The rooms that a person starts.
+const AT_A_TERMINAL: &[&str] = &[
+    "amends",
+    "amends-example-order-fulfilment",
+    "amends-example-trip-booking",
+    "amends-example-money-transfer",
 ];
 
 /// The rooms that speak gRPC.
@@ -147,7 +171,12 @@ const PURE: [(&str, &[&str]); 3] = [
 ];
 
 /// Rooms that must not look into the engine, not even in tests.
-const STRANGERS: [&str; 2] = ["amends-sdk", "amends-example-order-fulfilment"];
+const STRANGERS: [&str; 4] = [
+    "amends-sdk",
+    "amends-example-order-fulfilment",
+    "amends-example-trip-booking",
+    "amends-example-money-transfer",
+];
 
 /// Reads `cargo metadata --no-deps`.
 pub fn packages(metadata: &Value) -> Vec<Package> {

@@ -485,6 +485,13 @@ pub struct BenchArguments {
     /// Write the same rows through the same statement without an engine: what the database alone allows
     #[arg(long, requires = "store")]
     pub floor: bool,
+    /// Fill a new database with this many sagas that wait for a signal, and measure a server that has them: its memory, and
+    /// how late those wake, every second one, whose wait has a timeout
+    #[arg(long, requires = "store", conflicts_with_all = ["floor", "sagas"], value_parser = clap::value_parser!(u64).range(2..=10_000_000), value_name = "N")]
+    pub parked: Option<u64>,
+    /// With --parked: the timeouts are spread over this many seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600), value_name = "S")]
+    pub wake_over: u64,
 }
 
 /// A kind of database to measure.

@@ -108,6 +108,12 @@ impl Process {
         Ok(())
     }
 
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref()?.id()
+    }
+
     /// Closes its standard input, at which it ends by itself, and waits for that; kills it if it takes too long.
     ///
     /// # Errors
@@ -158,6 +164,7 @@ impl Process {
 pub struct ServerProcess {
     process: Process,
     address: String,
+    ready_within: Duration,
 }
 
 impl ServerProcess {
@@ -166,6 +173,18 @@ impl ServerProcess {
     /// # Errors
     /// If it does not start, or does not answer in time.
     pub async fn start(directory: &Path, database_url: &str) -> Result<Self, Failure> {
+        Self::start_within(directory, database_url, READY_WITHIN).await
+    }
+
+    /// The same, where its database is so large that it may take longer than usual.
+    ///
+    /// # Errors
+    /// If it does not start, or does not answer in time.
+    pub async fn start_within(
+        directory: &Path,
+        database_url: &str,
+        ready_within: Duration,
+    ) -> Result<Self, Failure> {
         let listen = free_address()?;
         let arguments = ["server", "--until-stdin-closes", "--listen", &listen].map(OsString::from);
         // The URL may hold a password, and command lines are public: it goes through the environment.
@@ -177,6 +196,7 @@ impl ServerProcess {
         let mut server = Self {
             process,
             address: format!("http://{listen}"),
+            ready_within,
         };
         server.start_again().await?;
         Ok(server)
@@ -199,7 +219,7 @@ impl ServerProcess {
     /// If it does not start, or does not answer in time.
     pub async fn start_again(&mut self) -> Result<(), Failure> {
         self.process.start()?;
-        let deadline = Instant::now() + READY_WITHIN;
+        let deadline = Instant::now() + self.ready_within;
         let connection = Connection::lazy(&self.address, "default")?;
         let request = ListDefinitionsRequest {
             parent: connection.parent(),
@@ -223,7 +243,7 @@ impl ServerProcess {
             if Instant::now() > deadline {
                 return Err(self.process.failure(format!(
                     "does not answer after {} s",
-                    READY_WITHIN.as_secs()
+                    self.ready_within.as_secs()
                 )));
             }
             tokio::time::sleep(READY_POLL).await;

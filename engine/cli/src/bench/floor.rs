@@ -2,120 +2,59 @@
 //! a server's committer uses, with as many sagas in flight, and without an engine, expressions or a network. What a
 //! server can never exceed with one lane on this machine.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_definitions::{Definition, check, to_normal_form};
-use amends_server::amends_core::journal::ShardBatch;
-use amends_server::amends_core::{ShardId, Time};
-use amends_server::amends_store::{
-    AppendError, Batch, Lane, NewDefinition, NodeLease, Store, Takeover,
-};
+use amends_definitions::Definition;
+use amends_server::amends_core::Time;
+use amends_server::amends_store::Store;
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use super::load::{Budget, DEFINITION, DEFINITION_ID};
+use super::journals::{self, Journals};
+use super::load::{Budget, DEFINITION};
 use super::report::Measured;
 use super::rows::{Made, Rows};
 use crate::arguments::BenchArguments;
-use crate::exit::Exit;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
-/// The name under which the floor holds its shards.
-const NODE: &str = "amends-bench-floor";
 /// How many transitions a three-step saga has.
 const TRANSITIONS: u8 = 4;
-/// How often a batch is tried that the database asks to try again.
-const TRIES_MAX: u32 = 20;
-
 /// Measures a database.
 ///
 /// # Errors
 /// If it cannot be opened or written, or a server uses it.
 pub async fn run(store: Arc<dyn Store>, arguments: &BenchArguments) -> Result<Measured, Failure> {
-    let definition = check(DEFINITION.as_bytes())
-        .definition
-        .ok_or_else(|| Failure::wrong("the benchmark's definition is not sound"))?;
-    put(store.as_ref(), &definition).await?;
-    let lease = NodeLease {
-        name: NODE.to_owned(),
-        process: Uuid::new_v4(),
-        address: String::new(),
-        // Nobody renews it: it only has to outlast the measurement.
-        lease: Duration::from_secs(arguments.seconds + 60),
-    };
-    let identity = store.identity().await.map_err(|error| broken(&error))?;
-    let shards: Vec<ShardId> = (0..identity.shard_count).map(ShardId).collect();
-    let held = store
-        .claim(&lease, &shards)
-        .await
-        .map_err(|error| broken(&error))?;
-    if held.len() < shards.len() {
-        store
-            .release(&lease)
-            .await
-            .map_err(|error| broken(&error))?;
-        return Err(Failure::new(Exit::Conflict, "the floor was not measured")
-            .because("a server is alive on this database, and the floor would take its shards away")
-            .advice("stop the server, or give an empty database"));
-    }
-    let measured = write(
-        store.as_ref(),
-        &shards,
-        identity.now,
-        &definition,
-        arguments,
-    )
-    .await;
-    store
-        .release(&lease)
-        .await
-        .map_err(|error| broken(&error))?;
+    let definition = journals::put(store.as_ref(), DEFINITION).await?;
+    let identity = store.identity().await;
+    let now = identity.map_err(|error| journals::broken(&error))?.now;
+    let lease = Duration::from_secs(arguments.seconds + 60);
+    let mut journals = Journals::hold(store, lease, now).await?;
+    let measured = write(&mut journals, now, &definition, arguments).await;
+    journals.release().await?;
     measured
 }
 
-async fn put(store: &dyn Store, definition: &Definition) -> Result<(), Failure> {
-    let new = NewDefinition {
-        namespace: "default".to_owned(),
-        name: DEFINITION_ID.to_owned(),
-        hash: definition.hash(),
-        source: DEFINITION.to_owned(),
-        normal_form: to_normal_form(definition),
-    };
-    store
-        .put_definition(&new)
-        .await
-        .map_err(|error| broken(&error))?;
-    Ok(())
-}
-
 async fn write(
-    store: &dyn Store,
-    shards: &[ShardId],
+    journals: &mut Journals,
     now: Time,
     definition: &Definition,
     arguments: &BenchArguments,
 ) -> Result<Measured, Failure> {
-    let mut lane = store.open_lane().await.map_err(|error| broken(&error))?;
-    let mut journals = take_over(lane.as_mut(), shards, now).await?;
     let rows = Rows::new(definition.hash());
     let budget = Budget::new(arguments);
     let began = Instant::now();
     let deadline = budget.deadline();
     let mut measured = Measured::default();
     let mut flights: Vec<Flight> = Vec::new();
-    let mut next_shard = 0;
+    let mut shards = journals.shards().to_vec().into_iter().cycle();
     // A quarter begins with each of the first commits, so that every batch holds every kind of transition, as a server's does.
     let quarter = (arguments.in_flight as usize).div_ceil(usize::from(TRANSITIONS));
     loop {
         let room = (arguments.in_flight as usize - flights.len()).min(quarter);
-        for _ in 0..room {
+        for shard in shards.by_ref().take(room) {
             if Instant::now() >= deadline || !budget.take() {
                 break;
             }
-            let shard = shards[next_shard % shards.len()];
-            next_shard += 1;
             flights.push(Flight {
                 made: rows.saga(now + began.elapsed(), shard),
                 done: 0,
@@ -125,8 +64,15 @@ async fn write(
         if flights.is_empty() {
             break;
         }
-        let batch = batch(&rows, &flights, &mut journals, now + began.elapsed());
-        append(lane.as_mut(), &batch).await?;
+        let at = now + began.elapsed();
+        let next = |batch: &mut journals::Rows<'_>| {
+            for flight in &flights {
+                if let Some((batch, position)) = batch.next(flight.made.id.shard()) {
+                    rows.write(batch, &flight.made, flight.done, position, at);
+                }
+            }
+        };
+        journals.append(next).await?;
         for flight in &mut flights {
             flight.done += 1;
         }
@@ -148,99 +94,15 @@ struct Flight {
     began: Instant,
 }
 
-/// Where a shard's journal goes on.
-struct Journal {
-    epoch: u64,
-    next: u64,
-}
-
-async fn take_over(
-    lane: &mut dyn Lane,
-    shards: &[ShardId],
-    at: Time,
-) -> Result<BTreeMap<ShardId, Journal>, Failure> {
-    let tails = lane.tails(shards).await.map_err(|error| broken(&error))?;
-    let batch = Uuid::new_v4();
-    let records: Vec<Takeover> = shards
-        .iter()
-        .zip(&tails)
-        .map(|(shard, tail)| Takeover {
-            shard: *shard,
-            position: tail + 1,
-            batch,
-            node: NODE.to_owned(),
-            at,
-        })
-        .collect();
-    lane.take_over(&records)
-        .await
-        .map_err(|error| broken(&error))?;
-    let journal = |record: &Takeover| {
-        (
-            record.shard,
-            Journal {
-                epoch: record.position,
-                next: record.position + 1,
-            },
-        )
-    };
-    Ok(records.iter().map(journal).collect())
-}
-
-/// The next transition of every saga under way.
-fn batch(
-    rows: &Rows,
-    flights: &[Flight],
-    journals: &mut BTreeMap<ShardId, Journal>,
-    now: Time,
-) -> Batch {
-    let mut shards: BTreeMap<ShardId, ShardBatch> = BTreeMap::new();
-    for flight in flights {
-        let shard = flight.made.id.shard();
-        let Some(journal) = journals.get_mut(&shard) else {
-            continue;
-        };
-        let batch = shards.entry(shard).or_insert_with(|| ShardBatch {
-            shard,
-            epoch: journal.epoch,
-            rows: Vec::new(),
-            inserts: Vec::new(),
-            updates: Vec::new(),
-            keys: Vec::new(),
-            incidents_opened: Vec::new(),
-            incidents_closed: Vec::new(),
-        });
-        rows.write(batch, &flight.made, flight.done, journal.next, now);
-        journal.next += 1;
-    }
-    Batch {
-        id: Uuid::new_v4(),
-        shards: shards.into_values().collect(),
-    }
-}
-
-async fn append(lane: &mut dyn Lane, batch: &Batch) -> Result<(), Failure> {
-    for _ in 0..TRIES_MAX {
-        match lane.append(batch).await {
-            Ok(()) => return Ok(()),
-            Err(AppendError::Again { .. }) => {}
-            Err(error) => return Err(broken(&error)),
-        }
-    }
-    Err(Failure::wrong("the floor was not measured")
-        .because("the database refuses a batch again and again"))
-}
-
-fn broken(error: &dyn std::error::Error) -> Failure {
-    Failure::wrong("the floor was not measured").because(chain(error))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
+    use amends_server::amends_core::ShardId;
     use amends_server::amends_core::journal::SagaState;
-    use amends_server::amends_store::ListQuery;
     use amends_server::amends_store::memory::MemoryStore;
+    use amends_server::amends_store::{ListQuery, NodeLease};
+    use uuid::Uuid;
 
     fn arguments(sagas: u64) -> BenchArguments {
         BenchArguments {
@@ -250,6 +112,8 @@ mod tests {
             in_flight: 8,
             seconds: 60,
             floor: true,
+            parked: None,
+            wake_over: 60,
         }
     }
 

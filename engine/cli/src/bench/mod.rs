@@ -1,12 +1,15 @@
 //! `bench`: sagas per second in a closed loop, and the floor: what the database alone allows for the same rows through
-//! the same statement. Deliberately not here: comparisons with other systems.
+//! the same statement; and what sagas cost that only wait. Deliberately not here: comparisons with other systems.
 
 mod floor;
+mod journals;
 mod load;
+mod parked;
 mod report;
 mod rows;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amends_server::amends_store::Store;
 use amends_server::{Config, DatabaseUrl, open_store};
@@ -24,6 +27,9 @@ use report::BenchView;
 /// # Errors
 /// If nothing can be measured.
 pub async fn run(global: &Global, arguments: &BenchArguments) -> Result<Exit, Failure> {
+    if let (Some(store), Some(sagas)) = (arguments.store, arguments.parked) {
+        return of_parked(global, store, sagas, arguments).await;
+    }
     let view = match arguments.store {
         None => {
             say(format!("measuring the server at {}", global.server));
@@ -41,20 +47,63 @@ pub async fn run(global: &Global, arguments: &BenchArguments) -> Result<Exit, Fa
     Ok(if view.failed() { Exit::Wrong } else { Exit::Ok })
 }
 
-async fn of_store(store: BenchStore, arguments: &BenchArguments) -> Result<BenchView, Failure> {
-    let directory = tempfile::Builder::new().prefix("amends-bench-").tempdir();
-    let directory = directory
-        .map_err(|error| Failure::wrong("there is no temporary directory").because(error))?;
-    let (name, url) = match store {
-        BenchStore::Sqlite => (
-            "sqlite",
-            format!("sqlite:{}", directory.path().join("amends.db").display()),
-        ),
-        BenchStore::Postgres => ("postgres", postgres_url(arguments)?),
+async fn of_parked(
+    global: &Global,
+    store: BenchStore,
+    sagas: u64,
+    arguments: &BenchArguments,
+) -> Result<Exit, Failure> {
+    let Database {
+        directory,
+        name,
+        url,
+    } = Database::new(store, arguments).await?;
+    let plan = parked::Plan {
+        sagas,
+        over: Duration::from_secs(arguments.wake_over),
     };
-    if store == BenchStore::Postgres {
-        crate::verbs::migrate::up(&url).await?;
+    let filled = parked::fill(open(&url).await?, plan).await?;
+    let view = parked::measure(directory.path(), name, &url, open(&url).await?, filled).await?;
+    show(global.output, &view)?;
+    Ok(if view.failed() { Exit::Wrong } else { Exit::Ok })
+}
+
+/// A new database.
+struct Database {
+    directory: tempfile::TempDir,
+    name: &'static str,
+    url: String,
+}
+
+impl Database {
+    async fn new(store: BenchStore, arguments: &BenchArguments) -> Result<Self, Failure> {
+        let directory = tempfile::Builder::new().prefix("amends-bench-").tempdir();
+        let directory = directory
+            .map_err(|error| Failure::wrong("there is no temporary directory").because(error))?;
+        let (name, url) = match store {
+            BenchStore::Sqlite => (
+                "sqlite",
+                format!("sqlite:{}", directory.path().join("amends.db").display()),
+            ),
+            BenchStore::Postgres => ("postgres", postgres_url(arguments)?),
+        };
+        if store == BenchStore::Postgres {
+            crate::verbs::migrate::up(&url).await?;
+        }
+        Ok(Self {
+            directory,
+            name,
+            url,
+        })
     }
+}
+
+async fn of_store(store: BenchStore, arguments: &BenchArguments) -> Result<BenchView, Failure> {
+    let Database {
+        directory,
+        name,
+        url,
+    } = Database::new(store, arguments).await?;
     if arguments.floor {
         say("writing the rows of sagas without an engine");
         let measured = floor::run(open(&url).await?, arguments).await?;

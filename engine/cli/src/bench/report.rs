@@ -93,11 +93,12 @@ impl View for BenchView {
     }
 }
 
+/// So many in a second.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a count of sagas is far below 2^53"
 )]
-fn rate(count: u64, seconds: f64) -> f64 {
+pub(super) fn rate(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 {
         count as f64 / seconds
     } else {
@@ -106,12 +107,12 @@ fn rate(count: u64, seconds: f64) -> f64 {
 }
 
 /// To three digits: more is noise.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
 /// The smallest value that this share of the sorted values does not exceed (nearest rank).
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
