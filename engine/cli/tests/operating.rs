@@ -261,6 +261,13 @@ fn acts_that_would_break_a_saga_end_with_their_codes_and_say_why() {
         );
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_group_that_refuses_ends_with_1_and_a_resolve_takes_what_was_done_by_hand() {
+    let (dev, _shop, _mended, sagas) = parked(1);
+    let id = sagas[0].as_str();
+    let kind = "order@1/ship/TRUCK_BROKEN";
     let refused = dev.run(&["incident", "act", kind, "compensate", "--reason", "r"]);
     assert_eq!(code(&refused), 1, "{}", said(&refused));
     assert!(
