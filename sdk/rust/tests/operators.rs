@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use amends_sdk::{BatchAct, Client, IncidentOptions, proto};
 use proto::act::Act;
@@ -24,7 +24,9 @@ struct Script {
 
 impl Script {
     fn next(&self) -> Result<(), Status> {
-        self.answers.lock().unwrap().pop_front().map_or(Ok(()), Err)
+        let answers = self.answers.lock();
+        let answer = answers.unwrap_or_else(PoisonError::into_inner).pop_front();
+        answer.map_or(Ok(()), Err)
     }
 }
 
