@@ -3,6 +3,7 @@
 //! server answers before it listens, are in `configuration`.
 
 mod documents;
+mod operating;
 mod participants;
 mod reading;
 mod starting;

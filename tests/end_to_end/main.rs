@@ -14,6 +14,7 @@ mod delivery;
 mod doubt;
 mod examples;
 mod flows;
+mod operating;
 mod orders;
 mod reading;
 mod restarts;

@@ -1,13 +1,16 @@
 //! What a person does by hand, against a real server process: `dev`, `lint`, `apply`, `saga …`, and the exit codes of what
 //! goes wrong.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+mod dev;
+
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use amends_sdk::{Context, Fail, Participant};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+
+use dev::{Attached, Dev, binary, code, out, said};
 
 const DEFINITION: &str = "\
 apiVersion: amends/v1
@@ -29,120 +32,13 @@ steps:
 output: {boat: \"${{ steps.hold.output.boat }}\"}
 ";
 
-/// `amends dev` on a free port, over a directory of its own.
-struct Dev {
-    process: Child,
-    server: String,
-    directory: tempfile::TempDir,
-}
-
-impl Dev {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut process = binary()
-            .args(["dev", "--listen", "127.0.0.1:0", "--data"])
-            .arg(directory.path().join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        // The first line of its standard output is its address: nothing has to be waited for.
-        let mut server = String::new();
-        let mut out = BufReader::new(process.stdout.take().expect("a pipe"));
-        out.read_line(&mut server).expect("an address");
-        Self {
-            process,
-            server: server.trim().to_owned(),
-            directory,
-        }
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.directory.path().join(name);
-        std::fs::write(&path, text).expect("a file");
-        path.display().to_string()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.run_with(arguments, "")
-    }
-
-    fn run_with(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = binary()
-            .args(arguments)
-            .env("AMENDS_SERVER", &self.server)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let _ = child
-            .stdin
-            .take()
-            .expect("a pipe")
-            .write_all(input.as_bytes());
-        child.wait_with_output().expect("it ends")
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[arguments, &["-o", "json"]].concat());
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_amends"));
-    command
-        .env_remove("AMENDS_SERVER")
-        .env_remove("AMENDS_NAMESPACE")
-        .stdin(Stdio::null());
-    command
-}
-
-/// A participant in a thread of its own, until it is dropped.
-struct Boats(
-    Option<oneshot::Sender<()>>,
-    Option<std::thread::JoinHandle<()>>,
-);
-
-impl Boats {
-    fn attach(server: &str) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = server.to_owned();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            let until = async {
-                let _ = stopped.await;
-            };
-            let boats = Participant::new("boats")
-                .action("hold", hold)
-                .action("free", free)
-                .action("pay", pay);
-            runtime
-                .block_on(boats.run_until(&server, until))
-                .expect("it attaches");
-        });
-        Self(Some(stop), Some(thread))
-    }
-}
-
-impl Drop for Boats {
-    fn drop(&mut self) {
-        drop(self.0.take());
-        if let Some(thread) = self.1.take() {
-            let _ = thread.join();
-        }
-    }
+/// The boats, in a thread of their own.
+fn attach_boats(server: &str) -> Attached {
+    let boats = Participant::new("boats")
+        .action("hold", hold)
+        .action("free", free)
+        .action("pay", pay);
+    Attached::start(server, boats)
 }
 
 async fn hold(_context: Context, _input: Value) -> Result<Value, Fail> {
@@ -158,18 +54,6 @@ async fn pay(_context: Context, input: Value) -> Result<Value, Fail> {
         Some("stolen") => Err(Fail::rejected("CARD_DECLINED").message("the card is stolen")),
         _ => Ok(json!({"paid": true})),
     }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("an exit code")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
 #[test]
@@ -201,7 +85,7 @@ fn a_saga_by_hand_from_its_start_to_its_history() {
     let definition = dev.file("boat.saga.yaml", DEFINITION);
     let input = dev.file("booking.json", r#"{"booking": "B-1", "card": "good"}"#);
     assert_eq!(code(&dev.run(&["apply", "-f", &definition])), 0);
-    let _boats = Boats::attach(&dev.server);
+    let _boats = attach_boats(&dev.server);
     let done = dev.run(&["saga", "start", "rent-a-boat", "-i", &input, "--wait"]);
     assert_eq!(code(&done), 0, "{}", said(&done));
     assert!(
@@ -273,7 +157,7 @@ fn a_saga_that_compensates_ends_the_wait_with_1() {
     let dev = Dev::start();
     let definition = dev.file("boat.saga.yaml", DEFINITION);
     assert_eq!(code(&dev.run(&["apply", "-f", &definition])), 0);
-    let _boats = Boats::attach(&dev.server);
+    let _boats = attach_boats(&dev.server);
     let input = r#"{"booking": "B-2", "card": "stolen"}"#;
     let undone = dev.run_with(
         &[

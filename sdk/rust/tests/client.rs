@@ -20,6 +20,7 @@ struct Script {
     answers: Arc<Mutex<VecDeque<Result<(), Status>>>>,
     starts: Arc<Mutex<Vec<Start>>>,
     waits: Arc<Mutex<u32>>,
+    signals: Arc<Mutex<Vec<proto::SignalSagaRequest>>>,
     /// If set, a read says so here and never answers.
     hangs: Option<mpsc::UnboundedSender<()>>,
 }
@@ -133,6 +134,32 @@ impl SagaService for Script {
             text,
             details,
         ))
+    }
+
+    async fn signal_saga(
+        &self,
+        request: Request<proto::SignalSagaRequest>,
+    ) -> Result<Response<proto::SignalSagaResponse>, Status> {
+        let mut signals = self.signals.lock().unwrap();
+        signals.push(request.into_inner());
+        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))?;
+        let accepted = signals.len() == 1;
+        Ok(Response::new(proto::SignalSagaResponse { accepted }))
+    }
+
+    async fn explain_saga(
+        &self,
+        request: Request<proto::ExplainSagaRequest>,
+    ) -> Result<Response<proto::ExplainSagaResponse>, Status> {
+        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))?;
+        let sentence = proto::Sentence {
+            text: request.into_inner().name,
+            ..Default::default()
+        };
+        Ok(Response::new(proto::ExplainSagaResponse {
+            sentences: vec![sentence],
+            ..Default::default()
+        }))
     }
 }
 
@@ -271,6 +298,41 @@ async fn a_wait_goes_on_until_the_saga_is_settled_or_the_time_has_passed() {
     assert_eq!(*script.waits.lock().unwrap(), 2);
     let (_script, client) = serve([]).await;
     assert!(!client.wait("1", Duration::ZERO).await.unwrap().settled);
+}
+
+#[tokio::test]
+async fn a_signal_whose_answer_was_lost_is_repeated_only_with_a_dedupe_id() {
+    let (script, client) = serve([unavailable()]).await;
+    let payload = json!({"approved": true});
+    let accepted = client
+        .signal("1", "decided", &payload, Some("mail-7"))
+        .await;
+    assert!(!accepted.unwrap(), "the first one had arrived");
+    let signals = script.signals.lock().unwrap().clone();
+    assert_eq!(signals.len(), 2);
+    assert_eq!(signals[0], signals[1]);
+    assert_eq!(signals[0].name, "namespaces/default/sagas/1");
+    assert_eq!(signals[0].dedupe_id.as_deref(), Some("mail-7"));
+    assert_eq!(&signals[0].payload[..], b"{\"approved\":true}");
+
+    let (script, client) = serve([unavailable()]).await;
+    let lost = client.signal("1", "decided", &payload, None).await;
+    assert_eq!(lost.unwrap_err().code(), Some(Code::Unavailable));
+    assert_eq!(script.signals.lock().unwrap().len(), 1);
+    assert!(
+        client
+            .signal_raw("1", "decided", "1.50", None)
+            .await
+            .is_ok()
+    );
+    assert_eq!(&script.signals.lock().unwrap()[1].payload[..], b"1.50");
+}
+
+#[tokio::test]
+async fn an_explanation_is_asked_for_until_it_is_answered() {
+    let (_script, client) = serve([unavailable()]).await;
+    let explained = client.explain("1").await.unwrap();
+    assert_eq!(explained.sentences[0].text, "namespaces/default/sagas/1");
 }
 
 #[tokio::test]

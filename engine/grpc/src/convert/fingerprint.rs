@@ -100,7 +100,7 @@ impl Pattern {
 /// Whether some fingerprint begins so.
 fn is_beginning(text: &str) -> bool {
     let Some((definition, rest)) = text.split_once('@') else {
-        return begins(text, |whole| is_label(whole));
+        return begins(text, is_label);
     };
     if !is_label(definition) {
         return false;

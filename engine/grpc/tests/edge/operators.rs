@@ -117,7 +117,7 @@ async fn acted(
 }
 
 #[tokio::test]
-async fn an_incident_is_listed_explained_retried_and_stands_in_the_history() {
+async fn an_incident_is_listed_with_what_it_is_about_and_what_can_be_done() {
     let broken = Broken::with_orders(1).await;
     let (node, name) = (&broken.node, broken.sagas[0].clone());
     let listed = node.operators().list_incidents(incidents()).await.unwrap();
@@ -142,36 +142,12 @@ async fn an_incident_is_listed_explained_retried_and_stands_in_the_history() {
         (within.saga.as_str(), within.fingerprint.as_str()),
         ("", KIND)
     );
+}
 
-    let request = v1::ExplainSagaRequest { name: name.clone() };
-    let explained = node
-        .sagas()
-        .explain_saga(request)
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(explained.saga.unwrap().state(), v1::SagaState::Parked);
-    let topics: Vec<_> = explained
-        .sentences
-        .iter()
-        .map(|it| it.topic.as_str())
-        .collect();
-    assert!(topics.contains(&"INCIDENT"), "{topics:?}");
-    let waits: Vec<_> = explained
-        .waits_for
-        .iter()
-        .map(|it| it.kind.as_str())
-        .collect();
-    assert_eq!(waits, ["OPERATOR"]);
-    let ships = explained.attempts.iter().filter(|it| it.step == "ship");
-    let ships: Vec<_> = ships
-        .map(|it| (it.attempt, it.instance.as_str(), it.code.as_str()))
-        .collect();
-    assert_eq!(
-        ships,
-        [(1, "shop-1", "TRUCK_BROKEN"), (2, "shop-1", "TRUCK_BROKEN")]
-    );
-
+#[tokio::test]
+async fn an_incident_is_retried_dry_and_in_earnest_and_stands_in_the_history() {
+    let broken = Broken::with_orders(1).await;
+    let (node, name) = (&broken.node, broken.sagas[0].clone());
     broken.mended.store(true, Ordering::SeqCst);
     let preview = operate(node, &name, retry("ship"), true).await.unwrap();
     assert_eq!(preview, v1::SagaState::Running);
@@ -208,6 +184,40 @@ async fn an_incident_is_listed_explained_retried_and_stands_in_the_history() {
     );
     let none = node.operators().list_incidents(incidents()).await.unwrap();
     assert!(none.into_inner().incidents.is_empty());
+}
+
+#[tokio::test]
+async fn a_parked_saga_is_explained_with_every_attempt() {
+    let broken = Broken::with_orders(1).await;
+    let (node, name) = (&broken.node, broken.sagas[0].clone());
+    let request = v1::ExplainSagaRequest { name: name.clone() };
+    let explained = node
+        .sagas()
+        .explain_saga(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(explained.saga.unwrap().state(), v1::SagaState::Parked);
+    let topics: Vec<_> = explained
+        .sentences
+        .iter()
+        .map(|it| it.topic.as_str())
+        .collect();
+    assert!(topics.contains(&"INCIDENT"), "{topics:?}");
+    let waits: Vec<_> = explained
+        .waits_for
+        .iter()
+        .map(|it| it.kind.as_str())
+        .collect();
+    assert_eq!(waits, ["OPERATOR"]);
+    let ships = explained.attempts.iter().filter(|it| it.step == "ship");
+    let ships: Vec<_> = ships
+        .map(|it| (it.attempt, it.instance.as_str(), it.code.as_str()))
+        .collect();
+    assert_eq!(
+        ships,
+        [(1, "shop-1", "TRUCK_BROKEN"), (2, "shop-1", "TRUCK_BROKEN")]
+    );
 }
 
 #[tokio::test]
@@ -342,74 +352,64 @@ async fn pages_of_incidents_hold_each_once_whatever_they_are_filtered_by() {
 }
 
 #[tokio::test]
-async fn b11_b12_filters_and_tokens_of_incidents_without_sense_are_invalid_arguments() {
+async fn b11_a_page_token_of_other_incidents_is_an_invalid_argument() {
     let broken = Broken::with_orders(2).await;
-    let node = &broken.node;
+    let mut operators = broken.node.operators();
     let first = v1::ListIncidentsRequest {
         page_size: 1,
         ..incidents()
     };
-    let token = node
-        .operators()
-        .list_incidents(first)
-        .await
-        .unwrap()
-        .into_inner();
-    let page_token = token.next_page_token;
+    let first = operators.list_incidents(first).await.unwrap().into_inner();
+    let page_token = first.next_page_token;
     assert!(!page_token.is_empty());
     let with = |page_token: &str| v1::ListIncidentsRequest {
         page_token: page_token.into(),
         ..incidents()
     };
+    for request in [
+        v1::ListIncidentsRequest {
+            fingerprint: KIND.into(),
+            ..with(&page_token)
+        },
+        v1::ListIncidentsRequest {
+            reason: "PAUSED".into(),
+            ..with(&page_token)
+        },
+        v1::ListIncidentsRequest {
+            parent: "namespaces/other".into(),
+            ..with(&page_token)
+        },
+        with(&"0".repeat(1 << 20)),
+        with("' OR 1=1 --"),
+    ] {
+        assert_eq!(
+            refusal(operators.list_incidents(request).await),
+            (Code::InvalidArgument, "PAGE_TOKEN_INVALID".into())
+        );
+    }
+    assert!(operators.list_incidents(with(&page_token)).await.is_ok());
+}
+
+#[tokio::test]
+async fn b12_filters_of_incidents_without_sense_are_invalid_arguments() {
+    let node = Node::start().await;
     let by = |fingerprint: &str| v1::ListIncidentsRequest {
         fingerprint: fingerprint.into(),
         ..incidents()
     };
+    let of = |definition: &str, reason: &str| v1::ListIncidentsRequest {
+        definition_id: definition.into(),
+        reason: reason.into(),
+        ..incidents()
+    };
+    let large = v1::ListIncidentsRequest {
+        page_size: 1_001,
+        ..incidents()
+    };
     for (request, reason) in [
-        (
-            v1::ListIncidentsRequest {
-                page_size: 1_001,
-                ..incidents()
-            },
-            "PAGE_SIZE_INVALID",
-        ),
-        (
-            v1::ListIncidentsRequest {
-                reason: "CARD_DECLINED".into(),
-                ..incidents()
-            },
-            "FILTER_INVALID",
-        ),
-        (
-            v1::ListIncidentsRequest {
-                definition_id: "'; DROP".into(),
-                ..incidents()
-            },
-            "NAME_INVALID",
-        ),
-        (
-            v1::ListIncidentsRequest {
-                fingerprint: KIND.into(),
-                ..with(&page_token)
-            },
-            "PAGE_TOKEN_INVALID",
-        ),
-        (
-            v1::ListIncidentsRequest {
-                reason: "PAUSED".into(),
-                ..with(&page_token)
-            },
-            "PAGE_TOKEN_INVALID",
-        ),
-        (
-            v1::ListIncidentsRequest {
-                parent: "namespaces/other".into(),
-                ..with(&page_token)
-            },
-            "PAGE_TOKEN_INVALID",
-        ),
-        (with(&"0".repeat(1 << 20)), "PAGE_TOKEN_INVALID"),
-        (with("' OR 1=1 --"), "PAGE_TOKEN_INVALID"),
+        (large, "PAGE_SIZE_INVALID"),
+        (of("", "CARD_DECLINED"), "FILTER_INVALID"),
+        (of("'; DROP", ""), "NAME_INVALID"),
         (by("' OR 1=1 --"), "FINGERPRINT_INVALID"),
         (by(&"(".repeat(10_000)), "FINGERPRINT_INVALID"),
         (
@@ -423,18 +423,11 @@ async fn b11_b12_filters_and_tokens_of_incidents_without_sense_are_invalid_argum
             (Code::InvalidArgument, reason.into())
         );
     }
-    assert!(
-        node.operators()
-            .list_incidents(with(&page_token))
-            .await
-            .is_ok()
-    );
 }
 
 #[tokio::test]
 async fn b13_b15_what_would_break_a_saga_is_a_failed_precondition_with_its_reason() {
     let broken = Broken::with_orders(1).await;
-    let node = &broken.node;
     let input = Some(bytes::Bytes::from_static(b"{}"));
     for (act, code, reason) in [
         (
@@ -481,6 +474,12 @@ async fn b13_b15_what_would_break_a_saga_is_a_failed_precondition_with_its_reaso
         refusal(broken.operate(act).await),
         (Code::InvalidArgument, "STEP_UNKNOWN".into())
     );
+}
+
+#[tokio::test]
+async fn b13_acts_on_a_saga_that_is_not_there_or_has_ended_are_refused() {
+    let broken = Broken::with_orders(1).await;
+    let node = &broken.node;
     assert_eq!(
         refusal(operate(node, &nobody("default"), retry("ship"), false).await),
         (Code::NotFound, "SAGA_NOT_FOUND".into())

@@ -107,7 +107,15 @@ async fn b14_signals_without_sense_are_refused_and_nothing_is_buffered() {
         dedupe_id: Some(id),
         ..sound.clone()
     };
-    let large = format!("\"{}\"", "x".repeat(1 << 20));
+    let to = |name: &str| v1::SignalSagaRequest {
+        name: name.into(),
+        ..sound.clone()
+    };
+    let elsewhere = name.replace("default", "other");
+    let large = v1::SignalSagaRequest {
+        payload: format!("\"{}\"", "x".repeat(1 << 20)).into(),
+        ..sound.clone()
+    };
     let invalid = Code::InvalidArgument;
     for (request, code, reason) in [
         (named("undeclared"), invalid, "SIGNAL_UNDECLARED"),
@@ -123,38 +131,10 @@ async fn b14_signals_without_sense_are_refused_and_nothing_is_buffered() {
         (deduped(String::new()), invalid, "DEDUPE_ID_INVALID"),
         (deduped("x".repeat(513)), invalid, "DEDUPE_ID_INVALID"),
         (deduped("a\0".into()), invalid, "DEDUPE_ID_INVALID"),
-        (
-            v1::SignalSagaRequest {
-                payload: large.into(),
-                ..sound.clone()
-            },
-            Code::ResourceExhausted,
-            "PAYLOAD_TOO_LARGE",
-        ),
-        (
-            v1::SignalSagaRequest {
-                name: nobody("default"),
-                ..sound.clone()
-            },
-            Code::NotFound,
-            "SAGA_NOT_FOUND",
-        ),
-        (
-            v1::SignalSagaRequest {
-                name: name.replace("default", "other"),
-                ..sound.clone()
-            },
-            Code::NotFound,
-            "SAGA_NOT_FOUND",
-        ),
-        (
-            v1::SignalSagaRequest {
-                name: "x".into(),
-                ..sound.clone()
-            },
-            invalid,
-            "NAME_INVALID",
-        ),
+        (large, Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"),
+        (to(&nobody("default")), Code::NotFound, "SAGA_NOT_FOUND"),
+        (to(&elsewhere), Code::NotFound, "SAGA_NOT_FOUND"),
+        (to("x"), invalid, "NAME_INVALID"),
     ] {
         assert_eq!(
             refusal(node.sagas().signal_saga(request).await),
