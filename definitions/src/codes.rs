@@ -1,7 +1,7 @@
 //! The codes of all diagnostics, with what each means. They are stable: tools and people quote them.
 
 /// Each code of a [`Diagnostic`](crate::Diagnostic), sorted, with its meaning.
-pub const CODES: [(&str, &str); 77] = [
+pub const CODES: [(&str, &str); 78] = [
     ("ACTION", "an action is not written as participant.action"),
     ("ALIASES_FORBIDDEN", "an anchor, an alias or a merge key"),
     (
@@ -100,6 +100,10 @@ pub const CODES: [(&str, &str); 77] = [
     (
         "OUT_OF_RESOURCES",
         "the machine had no room to check the definition",
+    ),
+    (
+        "PARTICIPANT_ACTION_UNKNOWN",
+        "an action that no attached participant serves; said where a check is told of a server (warning)",
     ),
     (
         "QUERY_IS_CALL",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use amends_core::id::{AttemptName, OperationName};
 use amends_core::shard::Command;
-use amends_core::{OperationKey, SagaId, ShardId};
+use amends_core::{OperationKey, SagaId, ShardId, Time};
 
 /// What has to be told once the book is in order.
 #[derive(Debug, Default)]
@@ -24,9 +24,11 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 pub struct Book {
     queued: BTreeMap<AttemptName, (u64, Box<Command>)>,
-    sent: BTreeMap<AttemptName, (Arc<Command>, usize)>,
+    sent: BTreeMap<AttemptName, (Arc<Command>, usize, Time)>,
     instances: BTreeMap<usize, Instance>,
     places: u64,
+    /// The world's time, as those say who hand something in.
+    pub now: Time,
     /// Commands with one participant at once, at most.
     pub credit: usize,
 }
@@ -80,7 +82,7 @@ impl Book {
         let holds = self.instances.get(&to);
         if holds.is_some_and(|instance| instance.held.contains(&name)) {
             outbox.sent.push(name.clone());
-            self.sent.insert(name, (command.into(), to));
+            self.sent.insert(name, (command.into(), to, self.now));
             return;
         }
         self.places += 1;
@@ -88,8 +90,9 @@ impl Book {
     }
 
     /// A command whose result no longer matters.
-    pub fn withdraw(&mut self, name: &AttemptName, outbox: &mut Outbox) {
-        if self.queued.remove(name).is_some() {
+    pub fn withdraw(&mut self, name: &AttemptName, forgets: bool, outbox: &mut Outbox) {
+        let forgotten = forgets && self.sent.remove(name).is_some();
+        if forgotten || self.queued.remove(name).is_some() {
             outbox.withdrawn.push(name.clone());
         } else {
             self.sent.remove(name);
@@ -113,7 +116,7 @@ impl Book {
                 command.epoch = epoch;
             }
         }
-        for (name, (command, _)) in &mut self.sent {
+        for (name, (command, ..)) in &mut self.sent {
             if name.saga.shard() == shard {
                 Arc::make_mut(command).epoch = epoch;
             }
@@ -157,7 +160,7 @@ impl Book {
                 let command: Arc<Command> = command.into();
                 outbox.sent.push(name.clone());
                 outbox.commands.push((to, session, Arc::clone(&command)));
-                self.sent.insert(name, (command, to));
+                self.sent.insert(name, (command, to, self.now));
             }
         }
     }
@@ -167,8 +170,11 @@ impl Book {
             return;
         };
         while let Some(name) = instance.resend.pop_front() {
-            // It may have been reported, or its saga may have ended, meanwhile.
-            if let Some((command, _)) = self.sent.get(&name) {
+            // It may have been reported, or its saga may have ended, meanwhile. And its time runs from its first sending:
+            // what is over by now may have been decided already.
+            if let Some((command, _, first)) = self.sent.get(&name)
+                && self.now.since(*first) < command.timeout
+            {
                 let again = Command {
                     resent: true,
                     ..Command::clone(command)
@@ -184,7 +190,7 @@ impl Book {
             .instances
             .get(&to)
             .is_some_and(|instance| instance.live);
-        live && self.sent.values().filter(|(_, by)| *by == to).count() < self.credit
+        live && self.sent.values().filter(|(_, by, _)| *by == to).count() < self.credit
     }
 
     /// A participant attaches, maybe again, and says what it has in hand.
@@ -198,14 +204,15 @@ impl Book {
         let missing: Vec<AttemptName> = self
             .sent
             .iter()
-            .filter(|(name, (_, by))| *by == id && !in_hand.contains(*name))
+            .filter(|(name, (_, by, _))| *by == id && !in_hand.contains(*name))
             .map(|(name, _)| name.clone())
             .collect();
         let again = !missing.is_empty();
         for name in &in_hand {
             if let Some((_, command)) = self.queued.remove(name) {
                 outbox.sent.push(name.clone());
-                self.sent.insert(name.clone(), (command.into(), id));
+                self.sent
+                    .insert(name.clone(), (command.into(), id, self.now));
             }
         }
         let instance = self.instances.entry(id).or_default();
@@ -238,7 +245,7 @@ impl Book {
         let lost: Vec<AttemptName> = self
             .sent
             .iter()
-            .filter(|(_, (_, by))| *by == id)
+            .filter(|(_, (_, by, _))| *by == id)
             .map(|(name, _)| name.clone())
             .collect();
         for name in lost {

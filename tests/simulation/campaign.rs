@@ -3,6 +3,7 @@
 //! `AMENDS_SIMULATION_SAGAS=1000000 cargo test -p amends-tests --test simulation a_campaign` is a long one;
 //! `AMENDS_SIMULATION_FROM` chooses the first seed. `AMENDS_SEED=… cargo test … a_campaign` replays one world and tells its story.
 
+use std::panic::{catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use crate::plant::Plant;
 use crate::world::{BEGINNING, World};
 
 /// Sagas of the campaign that every change has to pass.
-const SAGAS: u64 = 40_000;
+const SAGAS: u64 = 20_000;
 
 /// One world, lived through and judged.
 pub struct Lived {
@@ -109,7 +110,15 @@ fn campaign(from: u64, wanted: u64) -> Sum {
     let worker = || {
         while sagas.load(Ordering::Relaxed) < wanted && !broken.load(Ordering::Relaxed) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            let lived = live(seed, None);
+            let lived = catch_unwind(|| live(seed, None)).unwrap_or_else(|panic| {
+                broken.store(true, Ordering::Relaxed);
+                eprintln!(
+                    "seed {seed} at {}: the machine's own assertions broke",
+                    commit()
+                );
+                eprintln!("{}", command(seed));
+                resume_unwind(panic)
+            });
             if !lived.violations.is_empty() {
                 broken.store(true, Ordering::Relaxed);
                 panic!("{}", report(seed, &lived));
@@ -125,7 +134,7 @@ fn campaign(from: u64, wanted: u64) -> Sum {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
         for worker in workers {
             if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
+                resume_unwind(panic);
             }
         }
     });
@@ -143,9 +152,10 @@ fn replay(seed: u64) {
 /// What is wrong with a world, and how to see it again.
 pub fn report(seed: u64, lived: &Lived) -> String {
     let mut text = format!(
-        "seed {seed} at {}: {} violations\nAMENDS_SEED={seed} cargo test -p amends-tests --test simulation a_campaign\n",
+        "seed {seed} at {}: {} violations\n{}\n",
         commit(),
-        lived.violations.len()
+        lived.violations.len(),
+        command(seed)
     );
     for violation in lived.violations.iter().take(20) {
         let saga = violation
@@ -158,6 +168,10 @@ pub fn report(seed: u64, lived: &Lived) -> String {
         text += &story(&lived.world, saga);
     }
     text
+}
+
+fn command(seed: u64) -> String {
+    format!("AMENDS_SEED={seed} cargo test -p amends-tests --test simulation a_campaign")
 }
 
 fn commit() -> String {

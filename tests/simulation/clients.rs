@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::fact::Started;
-use amends_core::key::{hash_128, home_shard};
-use amends_core::shard::{CancelDisposition, CancelRefusal, Input, Start, StartKey, StartRefusal};
+use amends_core::shard::{
+    CancelDisposition, CancelRefusal, Input, Order, Signal, StartRefusal, Verb,
+};
 use amends_core::{SagaId, ShardId};
-use amends_definitions::{Payload, Scope};
+use amends_definitions::Payload;
 
-use crate::history::{Answer, Ask, Event as Happened};
+use crate::beginning::Beginning;
+use crate::history::{Answer, Ask, Event as Happened, Wish};
 use crate::lane::Message;
 use crate::marks::Mark;
 use crate::node::{Process, Waiter};
@@ -53,6 +54,24 @@ impl World {
             self.invoke(Ask::Cancel { saga, namespace });
             return;
         }
+        if !sagas.is_empty() && self.dice.chance(250) {
+            let saga = *self.dice.pick(&sagas).expect("there are some");
+            let signal = if self.dice.chance(500) { "go" } else { "more" };
+            self.signal(saga, signal);
+        }
+        if !sagas.is_empty() && self.dice.chance(self.plan.client.operate) {
+            let saga = *self.dice.pick(&sagas).expect("there are some");
+            let wishes = [
+                Wish::Compensate,
+                Wish::AskOnly,
+                Wish::Pause,
+                Wish::Resume,
+                Wish::Resume,
+            ];
+            let wish = *self.dice.pick(&wishes).expect("there are some");
+            self.order(saga, wish);
+            return;
+        }
         if self.dice.chance(self.plan.client.repeat)
             && let Some(again) = self.repeated()
         {
@@ -66,11 +85,15 @@ impl World {
         let id = format!("k{number}");
         let poison = self.dice.chance(self.plan.store.poison);
         let word = if poison { crate::world::POISON } else { "fine" };
-        let n = self.dice.below(10);
+        let (n, who) = (self.dice.below(10), self.dice.below(3));
+        let items = ["", "1", "1, 2", "1, 2, 3, 4", "1, 1"]
+            [usize::try_from(self.dice.below(5)).expect("few")];
         let ask = Ask::Start {
             definition,
             key: (keyed || own).then(|| id.clone()),
-            input: format!("{{\"id\":\"{id}\",\"count\":{n},\"word\":\"{word}\"}}"),
+            input: format!(
+                "{{\"id\":\"{id}\",\"count\":{n},\"who\":\"w{who}\",\"items\":[{items}],\"word\":\"{word}\"}}"
+            ),
             again: None,
         };
         self.invoke(ask);
@@ -133,17 +156,24 @@ impl World {
         let shard = match ask {
             Ask::Start {
                 definition,
-                key: Some(key),
+                key,
+                input,
                 ..
             } => {
-                let name = self.documents[*definition].definition.name();
-                Some(home_shard(&[NAMESPACE, name, key], self.plan.shards))
+                let definition = Arc::clone(&self.documents[*definition].definition);
+                let input = Payload::trusted(input.clone().into_bytes().into());
+                let (key, shards) = (key.clone(), self.plan.shards);
+                let home = Beginning::check(definition, key, input, shards)
+                    .and_then(|beginning| beginning.home);
+                if home.is_none() {
+                    let up = |node: &usize| self.nodes[*node].process != Process::Down;
+                    return (0..self.nodes.len()).rfind(up).unwrap_or(any);
+                }
+                home
             }
-            Ask::Start { key: None, .. } => {
-                let up = |node: &usize| self.nodes[*node].process != Process::Down;
-                return (0..self.nodes.len()).filter(up).last().unwrap_or(any);
+            Ask::Cancel { saga, .. } | Ask::Signal { saga, .. } | Ask::Order { saga, .. } => {
+                Some(saga.shard())
             }
-            Ask::Cancel { saga, .. } => Some(saga.shard()),
         };
         shard
             .and_then(|shard| self.store.owner(shard))
@@ -160,6 +190,12 @@ impl World {
                 input,
                 ..
             } => self.request_start(operation, node, definition, key, &input),
+            Ask::Signal {
+                saga,
+                signal,
+                dedupe,
+            } => self.request_signal(operation, node, saga, signal, dedupe),
+            Ask::Order { saga, wish } => self.request_order(operation, node, saga, wish),
             Ask::Cancel { saga, namespace } => {
                 let target = &mut self.nodes[node];
                 let token = target.wait(Waiter::Client(operation));
@@ -176,6 +212,67 @@ impl World {
         }
     }
 
+    fn request_signal(
+        &mut self,
+        operation: u32,
+        node: usize,
+        saga: SagaId,
+        signal: &'static str,
+        dedupe: Option<String>,
+    ) {
+        let target = &mut self.nodes[node];
+        let token = target.wait(Waiter::Client(operation));
+        let signal = Signal {
+            namespace: NAMESPACE.into(),
+            saga,
+            signal: signal.to_owned(),
+            payload: Payload::trusted(b"{\"count\":1}".to_vec().into()),
+            by: "ann".into(),
+            dedupe_id: dedupe,
+        };
+        let lane = target.lane_of(saga.shard());
+        let signal = Box::new(signal);
+        let input = Input::Signal { token, signal };
+        self.tell(node, lane, Message::Input(saga.shard(), input));
+    }
+
+    fn request_order(&mut self, operation: u32, node: usize, saga: SagaId, wish: Wish) {
+        let target = &mut self.nodes[node];
+        let token = target.wait(Waiter::Client(operation));
+        let order = Order {
+            namespace: NAMESPACE.into(),
+            saga,
+            by: "bob".into(),
+            reason: "it has to be".into(),
+            dry_run: wish == Wish::AskOnly,
+            verb: match wish {
+                Wish::Compensate | Wish::AskOnly => Verb::Compensate,
+                Wish::Pause => Verb::Pause,
+                Wish::Resume => Verb::Resume,
+                Wish::Terminate => Verb::Terminate,
+            },
+        };
+        let lane = target.lane_of(saga.shard());
+        let order = Box::new(order);
+        let input = Input::Order { token, order };
+        self.tell(node, lane, Message::Input(saga.shard(), input));
+    }
+
+    /// Somebody sends a signal.
+    pub fn signal(&mut self, saga: SagaId, signal: &'static str) {
+        let dedupe = self.dice.chance(300).then(|| format!("the-one-{signal}"));
+        self.invoke(Ask::Signal {
+            saga,
+            signal,
+            dedupe,
+        });
+    }
+
+    /// An operator acts.
+    pub fn order(&mut self, saga: SagaId, wish: Wish) {
+        self.invoke(Ask::Order { saga, wish });
+    }
+
     fn request_start(
         &mut self,
         operation: u32,
@@ -187,47 +284,18 @@ impl World {
         let document = &self.documents[definition];
         let definition = crate::planted::definition(&document.definition, self.plant);
         let input = Payload::check(input.to_owned().into_bytes().into()).expect("it is JSON");
-        let scope = Scope::of_input(&input);
-        let own = definition.key().map(|own| own.evaluate_key(&scope));
-        let key = own.map_or(key, |own| Some(own.expect("the key has a value")));
-        let shard = match &key {
-            Some(key) => Some(home_shard(
-                &[NAMESPACE, definition.name(), key],
-                self.plan.shards,
-            )),
-            None => self.dice.pick(&self.nodes[node].shards()).copied(),
-        };
-        let Some(shard) = shard else {
+        let beginning = Beginning::check(definition, key, input, self.plan.shards);
+        let beginning = beginning.expect("clients know what fits");
+        let any = self.dice.pick(&self.nodes[node].shards()).copied();
+        let Some(shard) = beginning.home.or(any) else {
             let refused = Answer::Started(Err(StartRefusal::Unavailable));
             self.after(Duration::from_millis(1), Event::Replied(operation, refused));
             return;
         };
-        let start_key = key.as_ref().map(|key| StartKey {
-            key_hash: hash_128(key.as_bytes()),
-            input_hash: hash_128(&input.canonical()),
-        });
         let random = self.dice.number();
         let target = &mut self.nodes[node];
         let now = target.clock.now(self.now);
-        let start = Start {
-            id: SagaId::new(now, shard, random),
-            started: Started {
-                namespace: NAMESPACE.into(),
-                definition: definition.name().into(),
-                revision: 1,
-                hash: definition.hash(),
-                key,
-                ordering_key: None,
-                concurrency_max: None,
-                parent: None,
-                input,
-                traceparent: None,
-                tracestate: None,
-            },
-            definition: Arc::clone(&definition),
-            key: start_key,
-            existing: None,
-        };
+        let start = beginning.into_start(SagaId::new(now, shard, random), None);
         let token = target.wait(Waiter::Client(operation));
         let lane = target.lane_of(shard);
         self.tell(node, lane, Message::Start(token, Box::new(start)));
@@ -243,8 +311,19 @@ impl World {
             }
             Answer::Started(Err(StartRefusal::Data { .. })) => self.marks.hit(Mark::StartRefused),
             Answer::Started(Err(StartRefusal::Unavailable)) => self.try_again(operation),
-            Answer::Started(Err(StartRefusal::LimitReached { .. })) => {}
+            Answer::Started(Err(StartRefusal::LimitReached { .. })) => {
+                self.marks.hit(Mark::LimitReached);
+            }
             Answer::Cancelled(result) => self.mark_cancel(result),
+            Answer::Signalled(result) => {
+                self.marks.hit_if(*result == Ok(true), Mark::SignalAccepted);
+                self.marks
+                    .hit_if(*result == Ok(false), Mark::SignalRepeated);
+            }
+            Answer::Acted(result) => {
+                self.marks.hit_if(result.is_ok(), Mark::OrderObeyed);
+                self.marks.hit_if(result.is_err(), Mark::OrderRefused);
+            }
         }
         self.happened(Happened::Answered { operation, answer });
     }

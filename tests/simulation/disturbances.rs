@@ -90,18 +90,16 @@ impl World {
         });
     }
 
-    /// Participants are gone for more than a day; perhaps the nodes too.
+    /// Everybody is gone for more than a day.
     fn darken(&mut self) {
         self.marks.hit(Mark::Darkness);
         let away = Duration::from_secs(25 * 3_600) + self.dice.millis(0, 3_600_000);
         for participant in 0..self.participants.len() {
             self.crash(participant, away);
         }
-        if self.dice.chance(700) {
-            for node in 0..self.nodes.len() {
-                self.kill(node);
-                self.after(away, Event::Boot(node));
-            }
+        for node in 0..self.nodes.len() {
+            self.kill(node);
+            self.after(away, Event::Boot(node));
         }
         self.plan.node.dark = 0;
         self.plan.span = away;
@@ -143,6 +141,7 @@ impl World {
     pub fn look(&mut self) {
         self.rested = self.is_at_rest();
         if !self.rested {
+            self.look_after();
             self.after(Duration::from_secs(5), Event::Look);
         }
     }
@@ -173,6 +172,7 @@ impl World {
                     !folded.incidents().is_empty()
                         && due.commands.is_empty()
                         && due.awaited.is_empty()
+                        && due.children.is_empty()
                         && due.wake_at.is_none()
                 })
         })

@@ -1,7 +1,7 @@
 //! Which marks a world's committed facts meet: what sagas went through, seen from their journals. Deliberately not here: marks
 //! of faults, which those set who carry them out.
 
-use amends_core::fact::{Fact, IncidentReason};
+use amends_core::fact::{AbortReason, Act, ChildOutcome, Fact, IncidentReason};
 use amends_core::journal::SagaState;
 use amends_core::{OperationKind, Outcome};
 
@@ -13,6 +13,12 @@ use crate::world::World;
 pub fn mark(world: &mut World) {
     let mut marks = std::mem::take(&mut world.marks);
     for entry in world.history.entries() {
+        if let Event::SagaRow {
+            wake_at: Some(_), ..
+        } = &entry.event
+        {
+            marks.hit(Mark::FellAsleep);
+        }
         if let Event::Committed(row) = &entry.event {
             for fact in row.facts.iter() {
                 mark_fact(world, row.saga, fact, &mut marks);
@@ -27,13 +33,20 @@ pub fn mark(world: &mut World) {
     world.marks = marks;
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm for each fact, most of them one line"
+)]
 fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut Marks) {
     match fact {
         Fact::Skipped { .. } => marks.hit(Mark::Skipped),
-        Fact::StepFailed { code, .. } => {
-            marks.hit_if(code == "PARK_AFTER", Mark::CompensationLate);
-            marks.hit_if(code != "PARK_AFTER", Mark::ExpressionFailed);
-        }
+        Fact::StepFailed { code, .. } => match code.as_str() {
+            "PARK_AFTER" => marks.hit(Mark::CompensationLate),
+            "WAIT_TIMEOUT" => marks.hit(Mark::WaitTimedOut),
+            "ON_PURPOSE" => marks.hit(Mark::FailedOnPurpose),
+            "DUPLICATE_ITEM_KEY" => marks.hit(Mark::DuplicateItemKey),
+            _ => marks.hit(Mark::ExpressionFailed),
+        },
         Fact::Withdrawn { code, .. } => match code.as_str() {
             "SCHEDULE_TIMEOUT" => marks.hit(Mark::WithdrawnByScheduleTimeout),
             "TOTAL_TIMEOUT" => marks.hit(Mark::WithdrawnByTotalTimeout),
@@ -41,6 +54,33 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
             _ => marks.hit(Mark::WithdrawnByAbort),
         },
         Fact::Settling { .. } => marks.hit(Mark::Settled),
+        Fact::SignalConsumed { .. } => marks.hit(Mark::SignalConsumed),
+        Fact::SignalUnconsumed { .. } => marks.hit(Mark::SignalUnconsumed),
+        Fact::Slept { .. } => marks.hit(Mark::Slept),
+        Fact::Emitted { .. } => marks.hit(Mark::Emitted),
+        Fact::Continued { .. } => marks.hit(Mark::Continued),
+        Fact::ItemsListed { .. } => marks.hit(Mark::ItemsListed),
+        Fact::TurnGranted => marks.hit(Mark::TurnAwaited),
+        Fact::ChildEnded {
+            operation, outcome, ..
+        } => {
+            let undone = *operation == OperationKind::Compensate;
+            let completed = matches!(outcome, ChildOutcome::Completed { .. });
+            marks.hit_if(undone, Mark::ChildUndone);
+            marks.hit_if(!undone && completed, Mark::ChildCompleted);
+            let compensated = matches!(outcome, ChildOutcome::Compensated { .. });
+            marks.hit_if(!undone && compensated, Mark::ChildCompensated);
+        }
+        Fact::AbortDecided(AbortReason::DeadlineExceeded) => marks.hit(Mark::DeadlineAborts),
+        Fact::Operated(operated) => {
+            marks.hit_if(operated.act == Act::Pause, Mark::HeldBack);
+            marks.hit_if(operated.act == Act::Terminate, Mark::Terminated);
+        }
+        Fact::Scheduled {
+            place,
+            operation: OperationKind::Compensate,
+            ..
+        } => marks.hit_if(place.item > 0, Mark::ItemCompensated),
         Fact::CancelDropped => marks.hit(Mark::CancelDropped),
         Fact::LateResult { leak, .. } => {
             marks.hit_if(*leak, Mark::LeakSaid);
@@ -52,6 +92,8 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
             IncidentReason::StepRefused
             | IncidentReason::StepExhausted
             | IncidentReason::OutputUnusable => marks.hit(Mark::ParkedBehindPivot),
+            IncidentReason::DeadlineExceeded => marks.hit(Mark::DeadlineParks),
+            IncidentReason::RoutedToPark => marks.hit(Mark::RoutedToPark),
             IncidentReason::RecordRefused => marks.hit(Mark::RecordRefused),
             _ => {}
         },
@@ -70,7 +112,7 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
             marks.hit_if(nothing, Mark::CompensationNothingToUndo);
             let folded = world.store.folded(saga);
             let older = folded.is_some_and(|folded| {
-                let operation = folded.operation(ended.place.step, ended.operation);
+                let operation = folded.operation(ended.place, ended.operation);
                 operation.attempt > ended.attempt && !again && !failed
             });
             marks.hit_if(older, Mark::ResultOfOlderAttempt);

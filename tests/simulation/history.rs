@@ -6,7 +6,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use amends_core::fact::Fact;
-use amends_core::shard::{CancelDisposition, CancelRefusal, StartAnswer, StartRefusal};
+use amends_core::journal::SagaState;
+use amends_core::shard::{
+    CancelDisposition, CancelRefusal, OrderRefusal, SignalRefusal, StartAnswer, StartRefusal,
+};
 use amends_core::{OperationKey, SagaId, Time};
 
 /// What happened, and when on the world's own clock.
@@ -48,6 +51,8 @@ pub enum Event {
     },
     /// A key has a saga.
     KeyRow { key: String, saga: SagaId },
+    /// A node decided a batch, and hands it to the store.
+    Decided { batch: u64 },
     /// A node learned that its batch is durable: so many rows of this shard.
     Settled { batch: u64, shard: u16, rows: usize },
     /// A node's own idea of a saga after a commit, beside the fold of the journal.
@@ -106,6 +111,26 @@ pub enum Ask {
         saga: SagaId,
         namespace: &'static str,
     },
+    Signal {
+        saga: SagaId,
+        signal: &'static str,
+        dedupe: Option<String>,
+    },
+    Order {
+        saga: SagaId,
+        wish: Wish,
+    },
+}
+
+/// What an operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wish {
+    Compensate,
+    /// What would become of that.
+    AskOnly,
+    Pause,
+    Resume,
+    Terminate,
 }
 
 /// What a client is told.
@@ -113,6 +138,8 @@ pub enum Ask {
 pub enum Answer {
     Started(Result<StartAnswer, StartRefusal>),
     Cancelled(Result<CancelDisposition, CancelRefusal>),
+    Signalled(Result<bool, SignalRefusal>),
+    Acted(Result<SagaState, OrderRefusal>),
 }
 
 impl Hash for Answer {

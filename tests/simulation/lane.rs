@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use amends_core::shard::{
-    Acknowledged, BatchLimits, CancelRefusal, Existing, History as SagaHistory, Input, LoadedSaga,
-    Output, Shard, Start, StartRefusal, Surroundings, Token,
+    Acknowledged, BatchLimits, CancelRefusal, ChildWish, Existing, History as SagaHistory, Input,
+    LoadedSaga, OrderRefusal, Output, Shard, SignalRefusal, Start, StartRefusal, Surroundings,
+    Token, TurnRecovered, Want,
 };
 use amends_core::{Incarnation, SagaId, ShardId, Time};
 
@@ -22,10 +23,14 @@ use crate::suspect::Suspect;
 pub enum Message {
     Start(Token, Box<Start>),
     Input(ShardId, Input),
-    LookedUp(Vec<(Token, Box<Start>)>, Option<Vec<Option<Existing>>>),
+    /// A parent wants something of its child, which lives here.
+    Child(Box<ChildWish>),
+    LookedUp(Vec<Keyed>, Option<Vec<Option<Existing>>>),
     LookedUpAgain(ShardId, u64, BTreeMap<SagaId, Existing>),
     /// A takeover record of this node stands at this position.
     Opened(ShardId, u64),
+    /// Who needs a turn and who sleeps until when, for the slot that was opened at this position.
+    RecoveredTurns(ShardId, u64, Vec<TurnRecovered>, Vec<(SagaId, Time)>),
     /// A page of active sagas for the slot that was opened at this position, and whether more follow.
     Recovered(ShardId, u64, Vec<SagaHistory>, bool),
     Loaded(SagaId, u64, LoadedSaga),
@@ -38,6 +43,23 @@ pub enum Message {
     Tick,
 }
 
+/// A start with a key, on its way to be looked up.
+#[derive(Debug)]
+pub enum Keyed {
+    Start(Token, Box<Start>),
+    Child(Box<ChildWish>),
+}
+
+impl Keyed {
+    /// What to ask the store.
+    pub fn name(&self) -> Option<KeyName> {
+        match self {
+            Self::Start(_, start) => key_name(start),
+            Self::Child(wish) => key_name(wish.start.resolved.as_deref()?),
+        }
+    }
+}
+
 /// What a lane asks of those around it.
 #[derive(Debug)]
 pub enum Ask {
@@ -46,7 +68,7 @@ pub enum Ask {
     Tails(Vec<ShardId>),
     Author(ShardId, u64),
     Wait,
-    LookUp(Vec<(Token, Box<Start>)>),
+    LookUp(Vec<Keyed>),
     LookUpAgain(ShardId, u64, Vec<(SagaId, KeyName)>),
     Load(SagaId, u64),
 }
@@ -99,23 +121,21 @@ pub struct Lane {
     pub committer: Committer,
     /// The shard that comes first in the next batch.
     rotor: u16,
-    unlooked: Vec<(Token, Box<Start>)>,
+    unlooked: Vec<Keyed>,
     looking_up: bool,
-    /// Keyed starts that are not answered yet: what to ask for when their batch was rolled back.
-    keyed: BTreeMap<Token, (SagaId, KeyName)>,
 }
 
 impl Lane {
     /// Takes one message, and does what follows from it.
     pub fn take(&mut self, message: Message, around: &mut Around<'_>) {
         match message {
-            Message::Start(token, start) => match key_name(&start) {
-                Some(name) => {
-                    self.keyed.insert(token, (start.id, name));
-                    self.unlooked.push((token, start));
-                }
-                None => self.input(start.id.shard(), Input::Start { token, start }, around),
-            },
+            Message::Start(token, start) if start.key.is_some() => {
+                self.unlooked.push(Keyed::Start(token, start));
+            }
+            Message::Start(token, start) => {
+                self.input(start.id.shard(), Input::Start { token, start }, around);
+            }
+            Message::Child(wish) => self.child(wish, around),
             Message::Input(shard, input) => self.input(shard, input, around),
             Message::LookedUp(starts, found) => self.looked_up(starts, found, around),
             Message::LookedUpAgain(shard, born, found) => self.looked_up_again(shard, born, &found),
@@ -125,6 +145,14 @@ impl Lane {
                 }
             }
             Message::Opened(shard, epoch) => self.opened(shard, epoch, around),
+            Message::RecoveredTurns(shard, born, turns, sleepers) => {
+                if let Some(slot) = self.slots.get_mut(&shard)
+                    && slot.born == born
+                {
+                    slot.shard.recover_turns(turns);
+                    slot.shard.recover_sleepers(sleepers);
+                }
+            }
             Message::Recovered(shard, born, histories, more) => {
                 if self.born(shard) == Some(born) {
                     self.recovered(shard, histories, more, around);
@@ -207,42 +235,59 @@ impl Lane {
         }
     }
 
+    fn child(&mut self, wish: Box<ChildWish>, around: &mut Around<'_>) {
+        let keyed = wish.want == Want::Run
+            && (wish.start.resolved.as_deref()).is_some_and(|start| start.key.is_some());
+        if keyed {
+            self.unlooked.push(Keyed::Child(wish));
+        } else {
+            self.input(wish.child.shard(), Input::Child(wish), around);
+        }
+    }
+
     fn looked_up(
         &mut self,
-        starts: Vec<(Token, Box<Start>)>,
+        starts: Vec<Keyed>,
         found: Option<Vec<Option<Existing>>>,
         around: &mut Around<'_>,
     ) {
         self.looking_up = false;
-        let Some(found) = found else {
-            for (token, _) in starts {
-                around.outputs.push(Output::Started {
+        let failed = found.is_none();
+        let found = found.unwrap_or_else(|| vec![None; starts.len()]);
+        for (keyed, existing) in starts.into_iter().zip(found) {
+            match keyed {
+                Keyed::Start(token, _) if failed => around.outputs.push(Output::Started {
                     token,
                     result: Err(StartRefusal::Unavailable),
-                });
+                }),
+                // The parent asks again.
+                Keyed::Child(_) if failed => {}
+                Keyed::Start(token, mut start) => {
+                    start.existing = existing;
+                    self.input(start.id.shard(), Input::Start { token, start }, around);
+                }
+                Keyed::Child(mut wish) => {
+                    if let Some(start) = &mut wish.start.resolved {
+                        start.existing = existing;
+                    }
+                    self.input(wish.child.shard(), Input::Child(wish), around);
+                }
             }
-            return;
-        };
-        for ((token, mut start), existing) in starts.into_iter().zip(found) {
-            start.existing = existing;
-            self.input(start.id.shard(), Input::Start { token, start }, around);
         }
     }
 
     fn look_up_again(&mut self, shard: ShardId, around: &mut Around<'_>) {
-        let questions: Vec<(SagaId, KeyName)> = self
-            .keyed
-            .values()
-            .filter(|(saga, _)| saga.shard() == shard)
-            .cloned()
+        let Some(slot) = self.slots.get_mut(&shard) else {
+            return;
+        };
+        let unlooked = slot.shard.unlooked_starts().into_iter();
+        let questions: Vec<(SagaId, KeyName)> = unlooked
+            .filter_map(|start| Some((start.id, key_name(start)?)))
             .collect();
-        if let Some(slot) = self.slots.get_mut(&shard)
-            && !questions.is_empty()
-        {
+        if !questions.is_empty() {
             slot.looking_up = true;
-            around
-                .asks
-                .push(Ask::LookUpAgain(shard, slot.born, questions));
+            let ask = Ask::LookUpAgain(shard, slot.born, questions);
+            around.asks.push(ask);
         }
     }
 
@@ -290,12 +335,8 @@ impl Lane {
         let Some(slot) = self.slots.get_mut(&shard) else {
             return;
         };
-        let now = match around.plant {
-            Some(Plant::ForgetResent) => Time::EPOCH,
-            _ => around.now,
-        };
         for history in histories {
-            slot.shard.recover(history, now);
+            slot.shard.recover(history, around.now);
         }
         if !more {
             for input in slot.waiting.take().unwrap_or_default() {
@@ -317,9 +358,10 @@ impl Lane {
             return;
         }
         let id = around.fresh();
+        let event = Event::Decided { batch: id };
+        around.history.record(around.world, event);
         let batch = Batch {
             id,
-            node: around.node,
             shards: batches,
         };
         self.committer.write(batch, around);
@@ -485,11 +527,6 @@ impl Lane {
         for slot in self.slots.values_mut() {
             around.outputs.append(&mut slot.shard.take_outputs());
         }
-        for output in &around.outputs {
-            if let Output::Started { token, .. } = output {
-                self.keyed.remove(token);
-            }
-        }
     }
 }
 
@@ -529,6 +566,14 @@ fn refusal_of(input: &Input) -> Option<Output> {
         Input::Cancel { token, .. } => Some(Output::Cancelled {
             token: *token,
             result: Err(CancelRefusal::Unavailable),
+        }),
+        Input::Signal { token, .. } => Some(Output::Signalled {
+            token: *token,
+            result: Err(SignalRefusal::Unavailable),
+        }),
+        Input::Order { token, .. } => Some(Output::Acted {
+            token: *token,
+            result: Err(OrderRefusal::Unavailable),
         }),
         Input::Outcome {
             token: Some(token), ..

@@ -9,6 +9,7 @@
 //! plant, planted ▸ bugs that the checker has to see          campaign ▸ many worlds
 //! ```
 
+mod beginning;
 mod book;
 mod campaign;
 mod clients;
@@ -16,6 +17,7 @@ mod committer;
 mod dice;
 mod disturbances;
 mod facts;
+mod family;
 mod generator;
 mod history;
 mod lane;

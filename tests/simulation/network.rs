@@ -49,6 +49,7 @@ impl World {
         let in_hand = service.in_hand();
         let mut outbox = Outbox::default();
         let book = &mut self.nodes[node].book;
+        book.now = self.now;
         book.attach(participant, session, in_hand, &mut outbox);
         self.dispatch(node, outbox);
         self.tell_all(node, participant);

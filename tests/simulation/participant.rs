@@ -81,6 +81,8 @@ pub struct Books {
     /// Without a barrier: operations that were carried out, and attempts that were refused.
     done: BTreeSet<(OperationKey, u32)>,
     refused: BTreeSet<(OperationKey, u32)>,
+    /// Operations of which somebody was told that they had no effect.
+    closed: BTreeSet<OperationKey>,
     /// Each place's effect.
     effects: BTreeMap<(SagaId, String, u32), i32>,
 }
@@ -124,6 +126,9 @@ pub struct Mood<'a> {
 impl Books {
     /// Carries a command out, in one transaction.
     pub fn run(&mut self, command: &Command, barrier: bool, mood: &mut Mood<'_>) -> Ran {
+        if command.key.operation == OperationKind::Query {
+            return self.query(command, mood);
+        }
         match (barrier, &command.forward_key) {
             (true, None) => self.forward(command, mood),
             (true, Some(forward)) => self.compensate(command, forward, mood),
@@ -239,9 +244,30 @@ impl Books {
         }
     }
 
+    /// Did the action have its effect? Who says "no" must not do it afterwards.
+    fn query(&mut self, command: &Command, mood: &mut Mood<'_>) -> Ran {
+        let Some(forward) = &command.forward_key else {
+            return ran(failed("BROKEN", "a query of nothing", None), None);
+        };
+        if mood.dice.chance(mood.faults.fail) {
+            return ran(mood.failed(), None);
+        }
+        let range = (forward.clone(), 0)..=(forward.clone(), u32::MAX);
+        if self.done.range(range).next().is_some() {
+            mood.marks.hit(Mark::QueryPresent);
+            return ran(succeeded(2), None);
+        }
+        mood.marks.hit(Mark::QueryAbsent);
+        self.closed.insert(forward.clone());
+        ran(Outcome::Absent, None)
+    }
+
     /// Without a barrier: an operation is done once, and undone when there is something to undo; nothing orders the two.
     fn bare(&mut self, command: &Command, mood: &mut Mood<'_>) -> Ran {
         let attempt = (command.key.clone(), command.attempt);
+        if self.closed.contains(&command.key) {
+            return ran(rejected("CLOSED"), None);
+        }
         if self.refused.contains(&attempt) {
             return ran(rejected("NO"), None);
         }

@@ -79,6 +79,7 @@ pub struct ClientFaults {
     pub cancel: u64,
     pub wrong_node: u64,
     pub gives_up: u64,
+    pub operate: u64,
 }
 
 impl Plan {
@@ -136,6 +137,7 @@ impl Plan {
                 cancel: some(dice, 200),
                 wrong_node: some(dice, 100),
                 gives_up: some(dice, 300),
+                operate: some(dice, 150),
             },
         }
     }

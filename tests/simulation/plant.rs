@@ -24,8 +24,8 @@ pub enum Plant {
     SkipTakeoverRecord,
     /// The store lets two rows have one position.
     ForgetFence,
-    /// After a takeover, what an earlier owner may have sent counts as never sent.
-    ForgetResent,
+    /// The dispatcher forgets what has left: it does not say so, and takes it back as if it had waited.
+    ForgetSent,
     /// A batch of unknown outcome is written again behind the tail.
     ReinsertBlindly,
     /// Keys are neither looked up nor unique.
@@ -38,8 +38,6 @@ pub enum Plant {
     ForgetTombstone,
     /// Participants obey deposed owners.
     ForgetEpochs,
-    /// A retry gets the number of the attempt before it.
-    RepeatAttemptNumber,
     /// The state of a saga's row is not updated.
     ForgetSagaRow,
     /// A result of an undone saga's step is answered and forgotten before it is recorded, when the lane is busy.

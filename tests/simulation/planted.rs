@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use amends_core::OperationKind;
 use amends_core::fact::Fact;
 use amends_core::journal::ShardBatch;
-use amends_core::shard::Command;
 use amends_definitions::{Definition, from_normal_form, to_normal_form};
 
 use crate::plant::Plant;
@@ -35,28 +33,13 @@ pub fn rewrite(batch: &mut ShardBatch, plant: Plant) {
                     }
                 }
             }
-            Plant::SwallowIncident => {
-                if row.facts.len() > 1 {
-                    row.facts
-                        .retain(|fact| !matches!(fact, Fact::IncidentOpened(_)));
-                }
+            Plant::SwallowIncident if row.facts.len() > 1 => {
+                row.facts
+                    .retain(|fact| !matches!(fact, Fact::IncidentOpened(_)));
             }
             _ => {}
         }
     }
-}
-
-/// The command as a dispatcher with this bug sends it.
-pub fn command(command: Arc<Command>, plant: Option<Plant>) -> Arc<Command> {
-    if plant == Some(Plant::RepeatAttemptNumber)
-        && command.attempt > 1
-        && command.key.operation == OperationKind::Forward
-    {
-        let mut changed = Command::clone(&command);
-        changed.attempt -= 1;
-        return Arc::new(changed);
-    }
-    command
 }
 
 #[cfg(test)]
@@ -67,7 +50,7 @@ mod tests {
     use crate::campaign::live;
 
     /// Worlds that a planted bug may hide in before it has to be seen.
-    const WORLDS: u64 = 80;
+    const WORLDS: u64 = 200;
 
     /// Lives through worlds with a bug until the checker says one of these numbers. A world that does not survive its bug -
     /// the core's own assertions see some - says nothing about the checker, and is passed over.
@@ -143,8 +126,8 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_that_forgets_what_may_have_been_sent_is_seen() {
-        seen(Plant::ForgetResent, &["I17", "I18", "I34", "I12"]);
+    fn a_dispatcher_that_forgets_what_has_left_is_seen() {
+        seen(Plant::ForgetSent, &["I17"]);
     }
 
     #[test]
@@ -175,11 +158,6 @@ mod tests {
     #[test]
     fn a_participant_that_obeys_a_deposed_owner_is_seen() {
         seen(Plant::ForgetEpochs, &["I32"]);
-    }
-
-    #[test]
-    fn a_repeated_attempt_number_is_seen() {
-        seen(Plant::RepeatAttemptNumber, &["I10"]);
     }
 
     #[test]

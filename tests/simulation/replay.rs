@@ -39,6 +39,8 @@ pub fn same(a: &Saga, b: &Saga) -> bool {
         && a.abort() == b.abort()
         && a.cancel_pending() == b.cancel_pending()
         && a.output() == b.output()
+        && a.signals() == b.signals()
+        && (a.turn_granted(), a.deadline_passed()) == (b.turn_granted(), b.deadline_passed())
         && (a.state(), a.facts(), a.updated_at(), a.ended_at())
             == (b.state(), b.facts(), b.updated_at(), b.ended_at())
 }

@@ -180,10 +180,7 @@ impl World {
                 self.marks.hit_if(failed, Mark::LookupFailed);
                 let found = starts
                     .iter()
-                    .map(|(_, start)| {
-                        let name = crate::lane::key_name(start)?;
-                        self.store.lookup(&name)
-                    })
+                    .map(|keyed| self.store.lookup(&keyed.name()?))
                     .collect();
                 Message::LookedUp(starts, (!failed).then_some(found))
             }
@@ -268,6 +265,15 @@ impl World {
             let wait = self.dice.millis(20, 1_000);
             self.after(wait, Event::Page(node, life, shard, born, after));
             return;
+        }
+        if after.is_none() {
+            let message = Message::RecoveredTurns(
+                shard,
+                born,
+                self.store.turns(shard),
+                self.store.sleepers(shard),
+            );
+            self.tell(node, lane, message);
         }
         let page = self.store.load_active(shard, after, self.plan.page);
         let more = page.len() >= self.plan.page;

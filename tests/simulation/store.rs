@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::journal::{JournalRow, SagaState, ShardBatch};
+use amends_core::journal::{JournalRow, SagaState, ShardBatch, Turn};
 use amends_core::key::Hash128;
 use amends_core::saga::Saga;
-use amends_core::shard::{Existing, History as SagaHistory};
+use amends_core::shard::{Existing, History as SagaHistory, TurnRecovered};
 use amends_core::{SagaId, ShardId, Time, invariants};
 use amends_definitions::{Definition, DefinitionHash};
 use amends_store::{SagaRecord, StoredRow, histories, record};
@@ -21,7 +21,6 @@ use crate::plant::Plant;
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub id: u64,
-    pub node: usize,
     pub shards: Vec<ShardBatch>,
 }
 
@@ -63,6 +62,7 @@ pub struct Database {
     journal: BTreeMap<(ShardId, u64), Row>,
     sagas: BTreeMap<SagaId, SagaRecord>,
     keys: BTreeMap<KeyName, Existing>,
+    turns: BTreeMap<SagaId, Turn>,
     owners: BTreeMap<ShardId, usize>,
     /// Of each node: which process, and until when on the database's clock.
     leases: BTreeMap<usize, (u32, Time)>,
@@ -170,6 +170,9 @@ impl Database {
             };
             history.record(now, event);
             self.sagas.insert(insert.id, record);
+            if let Some(turn) = insert.turn {
+                self.turns.insert(insert.id, turn);
+            }
         }
         for update in &of.updates {
             if self.plant == Some(Plant::ForgetSagaRow) && odd {
@@ -184,6 +187,9 @@ impl Database {
             history.record(now, event);
             if let Some(record) = self.sagas.get_mut(&update.id) {
                 record.apply(update);
+            }
+            if let Some(turn) = self.turns.get_mut(&update.id) {
+                turn.granted = update.turn_granted;
             }
         }
         for key in &of.keys {
@@ -323,11 +329,40 @@ impl Database {
             .sagas
             .values()
             .filter(|saga| saga.id.shard() == shard && !saga.state.is_terminal())
+            .filter(|saga| saga.wake_at.is_none())
             .filter(|saga| after.is_none_or(|after| saga.id > after))
             .take(limit)
             .cloned()
             .collect();
         self.read(shard, wanted)
+    }
+
+    /// Sagas that sleep until a time.
+    pub fn sleepers(&self, shard: ShardId) -> Vec<(SagaId, Time)> {
+        let sagas = self
+            .sagas
+            .values()
+            .filter(|saga| saga.id.shard() == shard && !saga.state.is_terminal());
+        sagas
+            .filter_map(|saga| Some((saga.id, saga.wake_at?)))
+            .filter(|(_, at)| *at < Time::INFINITY)
+            .collect()
+    }
+
+    /// Sagas that need a turn and have not ended.
+    pub fn turns(&self, shard: ShardId) -> Vec<TurnRecovered> {
+        let of_shard = self.turns.iter().filter(|(saga, _)| saga.shard() == shard);
+        of_shard
+            .filter_map(|(saga, turn)| {
+                let record = self.sagas.get(saga)?;
+                (!record.state.is_terminal()).then(|| TurnRecovered {
+                    saga: *saga,
+                    namespace: record.namespace.clone(),
+                    definition: record.definition.clone(),
+                    turn: *turn,
+                })
+            })
+            .collect()
     }
 
     /// One saga, if it exists.
@@ -381,7 +416,7 @@ impl Database {
         for shard in wanted {
             let owner = self.owners.get(shard).filter(|owner| **owner != node);
             let lease = owner.and_then(|owner| self.leases.get(owner));
-            if !lease.is_some_and(|(_, until)| *until > time) {
+            if lease.is_none_or(|(_, until)| *until <= time) {
                 self.owners.insert(*shard, node);
                 held.push(*shard);
             }

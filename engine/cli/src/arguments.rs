@@ -2,14 +2,25 @@
 
 pub mod exploring;
 
+mod operator;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
 
 use crate::arguments::exploring::{SimulateArguments, VerifyArguments};
 use crate::exit::Exit;
 use crate::output::Format;
+
+pub use operator::{
+    ActArguments, ActChoice, IncidentActArguments, IncidentCommand, IncidentListArguments, Json,
+    OperationChoice, ParticipantCommand, Place, ResolveArguments, RetryArguments, SignalArguments,
+    StepArguments,
+};
 
 /// Saga orchestration: business transactions over several services that end fully done or fully undone.
 ///
@@ -23,6 +34,28 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the process's command line; ends the process where it is none.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = Self::command().get_matches();
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.notice(&matches);
+        cli
+    }
+
+    /// `--server` has a default and an environment variable; a check without a server is only told of it by hand.
+    fn notice(&mut self, matches: &ArgMatches) {
+        let by_hand =
+            |matches: &ArgMatches| matches.value_source("server") == Some(ValueSource::CommandLine);
+        if let Command::Lint(lint) = &mut self.command {
+            let own = matches.subcommand_matches("lint");
+            let compare = by_hand(matches) || own.is_some_and(by_hand);
+            lint.compare_with = compare.then(|| self.global.server.clone());
+        }
+    }
 }
 
 /// Options of every command.
@@ -73,12 +106,24 @@ pub enum Command {
     Schema,
     /// Check definitions and make them the newest revisions
     Apply(ApplyArguments),
-    /// Read definitions
+    /// Read and delete definitions
     #[command(subcommand)]
     Definition(DefinitionCommand),
-    /// Start, observe and cancel sagas
+    /// Start, observe, signal and operate sagas
     #[command(subcommand)]
     Saga(SagaCommand),
+    /// Say in words why a saga is where it is; the same as `saga explain`
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain {
+        /// The saga's id or resource name
+        saga: String,
+    },
+    /// List what waits for a person, and act on all of a kind
+    #[command(subcommand)]
+    Incident(IncidentCommand),
+    /// See who serves what
+    #[command(subcommand)]
+    Participant(ParticipantCommand),
     /// Run a few hundred orders over four services, kill servers and services meanwhile, and audit the books
     Demo(DemoArguments),
     /// Measure sagas per second in a closed loop
@@ -151,7 +196,11 @@ pub enum MigrateAction {
 
 /// Options of `lint`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = LINT_HELP)]
 pub struct LintArguments {
+    /// A server to compare with: only where --server stands on the command line.
+    #[arg(skip)]
+    pub compare_with: Option<String>,
     /// The documents; `-` is standard input, a directory stands for every *.saga.yaml below it
     #[arg(required = true, value_name = "PATH")]
     pub files: Vec<PathBuf>,
@@ -159,6 +208,17 @@ pub struct LintArguments {
     #[arg(long, value_enum, default_value_t = LintFormat::Text, value_name = "FORMAT")]
     pub format: LintFormat,
 }
+
+const LINT_HELP: &str = "With --server on the command line, it also warns of actions that no attached participant serves.
+
+  amends lint sagas
+  amends lint place-order.saga.yaml --server http://127.0.0.1:7707";
+
+const EXPLAIN_HELP: &str =
+    "With -o json or yaml: the saga, every attempt, what is owed and what it waits for, as data.
+
+  amends explain SAGA
+  amends explain SAGA -o json";
 
 /// How `lint` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -235,9 +295,20 @@ pub enum DefinitionCommand {
         #[arg(long, value_name = "N")]
         revision: Option<u32>,
     },
+    /// Delete a revision that no saga in flight is pinned to
+    #[command(
+        after_help = "Sagas that have ended keep their history.\n\n  amends definition delete place-order 2"
+    )]
+    Delete {
+        /// The definition
+        name: String,
+        /// The revision
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        revision: u32,
+    },
 }
 
-/// Starting, observing and cancelling.
+/// Starting, observing, signalling and operating.
 #[derive(Debug, Subcommand)]
 pub enum SagaCommand {
     /// Start a saga; prints its id
@@ -273,6 +344,30 @@ pub enum SagaCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Send a signal that the saga's definition declares
+    Signal(SignalArguments),
+    /// Say in words why a saga is where it is, what is owed, and what it waits for
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain {
+        /// The saga's id or resource name
+        saga: String,
+    },
+    /// Try a parked operation again
+    Retry(RetryArguments),
+    /// Take a step for skipped; never a pivot
+    Skip(StepArguments),
+    /// Take a parked operation for done
+    Resolve(ResolveArguments),
+    /// Say that a parked action has had no effect, and never will have
+    ResolveAbsent(StepArguments),
+    /// Undo a saga, also one that is parked
+    Compensate(ActArguments),
+    /// Begin nothing more going forward; what is under way is awaited
+    Pause(ActArguments),
+    /// Go on after a pause or a deadline
+    Resume(ActArguments),
+    /// End a saga as it is, whatever is left of it
+    Terminate(ActArguments),
 }
 
 /// Options of `saga start`.

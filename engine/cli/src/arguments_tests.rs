@@ -1,7 +1,6 @@
 //! What the command line takes, and what it refuses.
 
 use super::*;
-use clap::CommandFactory as _;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split_whitespace())
@@ -36,6 +35,23 @@ fn options_of_every_command_go_before_and_behind_it() {
 }
 
 #[test]
+fn lint_compares_with_a_server_only_where_one_is_named_by_hand() {
+    let compared = |line: &str| {
+        let matches = Cli::command().get_matches_from(line.split_whitespace());
+        let mut cli = Cli::from_arg_matches(&matches).expect(line);
+        cli.notice(&matches);
+        match cli.command {
+            Command::Lint(lint) => lint.compare_with,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(compared("amends lint a.yaml"), None);
+    let named = Some("http://a:1".to_owned());
+    assert_eq!(compared("amends lint a.yaml --server http://a:1"), named);
+    assert_eq!(compared("amends --server http://a:1 lint a.yaml"), named);
+}
+
+#[test]
 fn what_the_documentation_shows_is_understood() {
     for line in [
         "amends dev",
@@ -55,6 +71,22 @@ fn what_the_documentation_shows_is_understood() {
         "amends saga history X --follow",
         "amends saga wait X --timeout 500ms",
         "amends saga cancel X --reason stolen",
+        "amends saga signal X decided --payload {} --dedupe-id a",
+        "amends explain X",
+        "amends saga explain X",
+        "amends saga retry X s#2 --input @a.json --operation compensate --reason r --dry-run",
+        "amends saga skip X s --reason r",
+        "amends saga resolve X s --result - --reason r",
+        "amends saga resolve-absent X s --reason r",
+        "amends saga compensate X --reason r",
+        "amends saga pause X --reason r",
+        "amends saga resume X --reason r",
+        "amends saga terminate X --reason r --dry-run",
+        "amends incident list --fingerprint a@1/* --definition a --reason PAUSED --limit 9 --page-token t",
+        "amends incident groups --definition a",
+        "amends incident act a@1/s/C resolve --result {} --reason r --rate 1000 --limit 5 --dry-run",
+        "amends participant list",
+        "amends definition delete a 2",
         "amends demo --orders 100 --seed 3 --keep",
         "amends bench --store sqlite --sagas 100 --in-flight 8 --seconds 5 --floor",
     ] {
@@ -72,6 +104,16 @@ fn what_makes_no_sense_is_a_usage_error() {
         "amends saga list --state lost",
         "amends saga list --limit 0",
         "amends saga wait X --timeout 5",
+        "amends saga retry X --reason r",
+        "amends saga retry X s",
+        "amends saga retry X s#0 --reason r",
+        "amends saga skip X s --reason r --operation compensate",
+        "amends saga terminate X",
+        "amends incident act a@1/s/C --reason r",
+        "amends incident act a@1/s/C undo --reason r",
+        "amends incident act a@1/s/C retry --reason r --rate 1001",
+        "amends definition delete a",
+        "amends definition delete a 0",
         "amends bench --floor",
         "amends demo --orders 0",
         "amends lint",

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use amends_proto::v1::definition_service_client::DefinitionServiceClient;
+use amends_proto::v1::operator_service_client::OperatorServiceClient;
 use amends_proto::v1::saga_service_client::SagaServiceClient;
 use amends_proto::v1::{Saga, WaitSagaRequest};
 use tokio::time::Instant;
@@ -72,6 +73,12 @@ impl Connection {
     pub fn definitions(&self) -> DefinitionServiceClient<Channel> {
         DefinitionServiceClient::new(self.channel.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Calls of operators.
+    #[must_use]
+    pub fn operators(&self) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// `namespaces/{namespace}`.

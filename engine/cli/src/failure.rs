@@ -99,6 +99,29 @@ impl Failure {
         }
     }
 
+    /// From an answer of the server to a question: nothing was to be done, so the advice is about reading.
+    pub fn unread(what: impl Into<String>, status: &Status) -> Self {
+        let failure = Self::refused(what, status);
+        match status.code() {
+            Code::InvalidArgument | Code::OutOfRange => failure.advice("mend the request"),
+            Code::FailedPrecondition | Code::Aborted => {
+                failure.advice("run a version that can read it; nothing is lost")
+            }
+            Code::ResourceExhausted => failure.advice("come back later, or ask for less"),
+            Code::Unavailable | Code::DeadlineExceeded => failure.advice("try again"),
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::DataLoss
+            | Code::Unauthenticated => failure,
+        }
+    }
+
     /// Names the file where the server speaks of the request's field: `source:3:5` becomes `a.saga.yaml:3:5`.
     pub fn in_file(mut self, field: &str, file: &str) -> Self {
         for detail in &mut self.details {
@@ -220,7 +243,7 @@ fn advice_for(code: Code) -> Option<&'static str> {
             Some("use another key, or the same input to get the saga that has it")
         }
         Code::FailedPrecondition | Code::Aborted => {
-            Some("`amends saga get` shows where the saga is; nothing was changed")
+            Some("`amends explain` says where the saga is and why; nothing was changed")
         }
         Code::ResourceExhausted => {
             Some("come back later, or ask for less; what was accepted before goes on")
@@ -273,6 +296,22 @@ mod tests {
              \x20   - the server asks to come back after 250ms\n\
              \x20 do:  use another key, or the same input to get the saga that has it\n"
         );
+    }
+
+    #[test]
+    fn a_question_that_was_refused_is_not_told_that_nothing_was_changed() {
+        let hint = |status: Status| {
+            let text = Failure::unread("it was not read", &status).render();
+            text.lines().last().expect("a line").to_owned()
+        };
+        assert_eq!(
+            hint(Status::invalid_argument("x")),
+            "  do:  mend the request"
+        );
+        assert_eq!(hint(Status::unavailable("x")), "  do:  try again");
+        let unreadable = hint(Status::failed_precondition("x"));
+        assert!(unreadable.contains("run a version"), "{unreadable}");
+        assert!(hint(Status::not_found("x")).contains("saga list"));
     }
 
     #[test]

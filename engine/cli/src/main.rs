@@ -16,14 +16,12 @@ mod view;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::arguments::{Cli, Command};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -47,7 +45,13 @@ async fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Apply(arguments) => verbs::definition::apply(global, arguments).await.map(done),
         Command::Definition(command) => verbs::definition::run(global, command).await.map(done),
         Command::Saga(command) => verbs::saga::run(global, command).await,
-        Command::Lint(arguments) => verbs::lint::run(arguments),
+        Command::Explain { saga } => verbs::operate::run_explain(global, saga).await.map(done),
+        Command::Incident(command) => verbs::incident::run(global, command).await,
+        Command::Participant(command) => {
+            let ran = verbs::participant::run(global, *command).await;
+            ran.map(done)
+        }
+        Command::Lint(arguments) => verbs::lint::run(global, arguments).await,
         Command::Graph(arguments) => verbs::graph::run(arguments),
         Command::Simulate(arguments) => verbs::exploring::simulated(global, arguments),
         Command::Verify(arguments) => verbs::exploring::verified(global, arguments),

@@ -63,7 +63,12 @@ pub(crate) fn digest(world: &World) -> Hash128 {
         }
     }
     out.byte(0xfd);
-    for ((place, round, _), effect) in &world.late {
+    // Once a place is being undone, a lost result can do no more than raise an alarm.
+    let undecided = world
+        .late
+        .iter()
+        .filter(|((place, _, _), _)| saga.place(*place).compensation_is_undecided());
+    for ((place, round, _), effect) in undecided {
         out.place(Some(*place));
         out.byte(u8::try_from(*round % 251).unwrap_or(0));
         out.byte(u8::from(*effect));
@@ -143,7 +148,8 @@ impl Encoder {
     }
 
     fn place_status(&mut self, world: &World, place: Place, status: &PlaceStatus) {
-        let lost = world.late.keys().any(|(lost, _, _)| *lost == place);
+        let lost = status.compensation_is_undecided()
+            && world.late.keys().any(|(lost, _, _)| *lost == place);
         let undone = matches!(
             status.compensation.phase,
             Phase::Succeeded | Phase::NothingToUndo | Phase::Unusable

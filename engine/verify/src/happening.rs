@@ -26,8 +26,7 @@ impl World {
             .keys()
             .filter(|(place, _, _)| {
                 let status = self.saga.place(*place);
-                self.saga.terminal()
-                    || (status.compensation.is_over() && !status.compensation_is_undecided())
+                self.saga.terminal() || !status.compensation_is_undecided()
             })
             .copied()
             .collect();

@@ -235,6 +235,7 @@ fn said(answer: &Answer) -> (&str, Verdict) {
         Outcome::NotSucceeded(fail) => fail.code(),
         Outcome::NothingToUndo => "nothing to undo",
         Outcome::Superseded => "superseded",
+        Outcome::Absent => "absent",
     };
     (outcome, answer.verdict)
 }
@@ -455,6 +456,24 @@ async fn an_action_racing_its_compensation_never_leaves_an_effect() {
             assert_eq!(undone, acted && !refused, "{one:?} {two:?} {first:?}");
         });
         futures_util::future::join_all(races).await;
+        assert_eq!(shop.stock().await, 10);
+    })
+    .await;
+}
+
+/// The case `dtm/barrier-disorder`: a try hangs, its cancel comes twice at once, then the try arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_try_after_two_cancels_at_once_has_no_effect() {
+    on_both(async |shop| {
+        let cancel = async |attempt| {
+            let call = Call::compensate("cancel", "try").attempt(attempt);
+            shop.run("give", call, "").await
+        };
+        let (first, second) = tokio::join!(cancel(1), cancel(2));
+        assert_eq!(first.outcome, Outcome::NothingToUndo);
+        assert_eq!(second.outcome, Outcome::NothingToUndo);
+        let late = shop.run("take", Call::forward("try"), "").await;
+        assert_eq!(said(&late), ("superseded", Verdict::Superseded));
         assert_eq!(shop.stock().await, 10);
     })
     .await;

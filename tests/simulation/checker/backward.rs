@@ -62,7 +62,7 @@ fn all_undone(model: &Model, case: &Case<'_>, found: &mut Found) {
                 case.definition.step(step).id()
             )
         });
-        let open = model.forward(step).end == End::Open;
+        let open = model.is_open(step);
         found.expect(!open, "I21", case.id, || {
             format!(
                 "compensated, and {} is in flight",
@@ -81,17 +81,21 @@ fn only_what_may_have_effect(model: &Model, case: &Case<'_>, place: Place, found
     found.expect(model.aborted_at.is_some(), "I18", case.id, || {
         format!("{} is compensated without an abort", case.name(place))
     });
-    found.expect(model.may_have_effect(place), "I18", case.id, || {
+    let compensation = case.definition.step(place.step).compensation();
+    let child = matches!(compensation, Compensation::Child);
+    let had = if child {
+        model.may_have_child(place)
+    } else {
+        model.may_have_effect(place)
+    };
+    found.expect(had, "I18", case.id, || {
         let end = forward.end;
         format!(
             "{} is compensated and its action is {end:?}",
             case.name(place)
         )
     });
-    let undoable = matches!(
-        case.definition.step(place.step).compensation(),
-        Compensation::Call(_)
-    );
+    let undoable = child || matches!(compensation, Compensation::Call(_));
     found.expect(undoable, "I18", case.id, || {
         format!(
             "{} is compensated and has no compensation",
@@ -110,7 +114,7 @@ fn reverse_order(model: &Model, case: &Case<'_>, place: Place, found: &mut Found
         found.expect(!model.owes(case, *later), "I20", case.id, || {
             format!("{} is compensated before {name}", case.name(place))
         });
-        let open = model.forward(*later).end == End::Open;
+        let open = model.is_open(*later);
         found.expect(!open, "I21", case.id, || {
             format!(
                 "{} is compensated while {name} is in flight",
@@ -135,14 +139,15 @@ fn settle_time(
         .is_some_and(|action| PARTICIPANTS.contains(&(action.participant(), true)));
     let end = model.course(place, OperationKind::Forward).end;
     let known = matches!(end, End::Succeeded | End::Unusable);
-    if barrier || known || !world.plan.bounded {
+    let asked = step.call().is_some_and(|call| call.query().is_some());
+    if barrier || known || asked || !world.plan.bounded {
         return;
     }
     let last = case
         .sent
         .iter()
         .filter(|(index, _, sent)| {
-            *index < seen.index
+            *index < seen.decided
                 && sent.key.step == step.id()
                 && sent.key.item == place.item
                 && sent.key.operation == OperationKind::Forward

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use amends_core::fact::{AttemptEnded, Fact};
 use amends_core::id::Place;
 use amends_core::journal::SagaState;
-use amends_core::{OperationKind, SagaId, Time};
+use amends_core::{SagaId, Time};
 use amends_definitions::{Definition, StepIndex};
 
 use crate::history::{Committed, Event, Performed, Sent};
@@ -19,6 +19,8 @@ use crate::world::World;
 pub struct Seen<'a> {
     /// Its row's place in the history.
     pub index: usize,
+    /// Where its batch was decided.
+    pub decided: usize,
     /// When its row became durable, on the world's clock.
     pub at: Time,
     pub row: &'a Committed,
@@ -64,12 +66,6 @@ impl Case<'_> {
             .sum()
     }
 
-    pub fn skipped(&self, step: StepIndex) -> bool {
-        self.facts
-            .iter()
-            .any(|seen| matches!(seen.fact, Fact::Skipped { step: of } if *of == step))
-    }
-
     /// Every attempt that ended, late ones not included.
     pub fn ended(&self) -> impl Iterator<Item = (&Seen<'_>, &AttemptEnded)> {
         self.facts.iter().filter_map(|seen| match seen.fact {
@@ -82,15 +78,21 @@ impl Case<'_> {
 /// Gathers the evidence of each saga.
 pub fn cases(world: &World) -> BTreeMap<SagaId, Case<'_>> {
     let mut cases: BTreeMap<SagaId, Case<'_>> = BTreeMap::new();
+    let mut decided: BTreeMap<u64, usize> = BTreeMap::new();
     for (index, entry) in world.history.entries().iter().enumerate() {
         match &entry.event {
+            Event::Decided { batch } => {
+                decided.insert(*batch, index);
+            }
             Event::Committed(row) => {
+                let decided = decided.get(&row.batch).copied().unwrap_or(index);
                 let Some(case) = case_of(&mut cases, world, row) else {
                     continue;
                 };
                 for fact in row.facts.iter() {
                     case.facts.push(Seen {
                         index,
+                        decided,
                         at: entry.at,
                         row,
                         fact,
@@ -221,6 +223,3 @@ fn in_short(fact: &Fact) -> String {
         .trim_end()
         .to_owned()
 }
-
-/// The operations that a participant performs to a step's effect.
-pub const EFFECTIVE: [OperationKind; 2] = [OperationKind::Forward, OperationKind::Compensate];

@@ -45,9 +45,9 @@ fn dependencies(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Fou
         return;
     };
     for need in case.definition.graph().needs(place.step) {
-        let end = model.forward(*need).end;
-        let done = matches!(end, End::Succeeded | End::Skipped);
+        let done = model.lets_go_on(*need);
         found.expect(done, "I8", case.id, || {
+            let end = model.forward(*need).end;
             let need = case.definition.step(*need).id();
             format!("{} is scheduled and {need} is {end:?}", case.name(*place))
         });
@@ -83,7 +83,8 @@ fn attempts(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Found) 
         place, operation, ..
     } = seen.fact
     {
-        let begun = model.course(*place, *operation).end != End::NotBegun;
+        let end = model.course(*place, *operation).end;
+        let begun = end != End::NotBegun && *operation != OperationKind::Query;
         found.expect(!begun, "I10", case.id, || {
             format!(
                 "{} {} is scheduled twice",
@@ -178,12 +179,20 @@ fn first_result_wins(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mu
     let Fact::AttemptEnded(ended) = seen.fact else {
         return;
     };
+    if ended.operation == OperationKind::Query {
+        return;
+    }
     let course = model.course(ended.place, ended.operation);
     let undecided = match course.end {
         End::Open | End::Spent | End::Refused => true,
         // A late success closes what a person was asked about.
         End::Parked => ended.operation == OperationKind::Compensate,
-        End::NotBegun | End::Succeeded | End::Unusable | End::Skipped | End::NothingToUndo => false,
+        End::NotBegun
+        | End::Waiting
+        | End::Succeeded
+        | End::Unusable
+        | End::Skipped
+        | End::NothingToUndo => false,
     };
     found.expect(undecided, "I12", case.id, || {
         let end = course.end;

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use amends_core::SagaId;
-use amends_core::fact::Fact;
-use amends_core::id::Place;
+use amends_core::fact::{AbortReason, Act, Fact};
 use amends_core::journal::SagaState;
 use amends_core::shard::StartRefusal;
 
 use crate::checker::case::Case;
-use crate::checker::model::{End, Model};
+use crate::checker::model::Model;
 use crate::checker::{Evidence, Found};
 use crate::history::{Answer, Ask, Event};
 
@@ -34,12 +33,24 @@ fn one_end(case: &Case<'_>, found: &mut Found) {
         });
         let audit = matches!(
             seen.fact,
-            Fact::LateResult { .. } | Fact::IncidentOpened(_) | Fact::IncidentClosed { .. }
+            Fact::LateResult { .. }
+                | Fact::IncidentOpened(_)
+                | Fact::IncidentClosed { .. }
+                | Fact::SignalUnconsumed { .. }
+                | Fact::AbortDecided(AbortReason::ParentAborted { .. })
         );
         found.expect(!ended || audit, "I1", case.id, || {
             format!("{} follows its end", seen.fact.kind())
         });
+        // A child that has completed is undone when its parent is: that is the one way back.
+        if matches!(
+            seen.fact,
+            Fact::AbortDecided(AbortReason::ParentAborted { .. })
+        ) {
+            ended = false;
+        }
         ended |= matches!(seen.fact, Fact::Completed { .. } | Fact::Compensated);
+        ended |= matches!(seen.fact, Fact::Operated(operated) if operated.act == Act::Terminate);
     }
 }
 
@@ -54,15 +65,9 @@ fn completed_shape(case: &Case<'_>, found: &mut Found) {
     };
     let model = Model::until(case, end.index);
     for step in case.definition.step_indices() {
-        let end = model
-            .course(Place::from(step), amends_core::OperationKind::Forward)
-            .end;
-        let done = matches!(end, End::Succeeded | End::Skipped);
-        found.expect(done, "I2", case.id, || {
-            format!(
-                "completed, and {} is {end:?}",
-                case.definition.step(step).id()
-            )
+        found.expect(model.lets_go_on(step), "I2", case.id, || {
+            let step = case.definition.step(step).id();
+            format!("completed, and {step} is not done")
         });
     }
     found.expect(model.aborted_at.is_none(), "I2", case.id, || {
@@ -88,7 +93,8 @@ fn state_rows(evidence: &Evidence<'_>, found: &mut Found) {
         found.expect(old.is_none() == *inserted, "I3", *saga, || {
             "its row is inserted twice, or changed before it is there".to_owned()
         });
-        let allowed = old.is_none_or(|old| edge(old, state));
+        // A row also changes when its saga falls asleep, and when its turn comes.
+        let allowed = old.is_none_or(|old| old == state || edge(old, state));
         found.expect(allowed, "I3", *saga, || {
             format!("from {old:?} to {state:?}")
         });
@@ -115,7 +121,7 @@ fn edge(from: SagaState, to: SagaState) -> bool {
         Compensating => matches!(to, Compensated | Parked | Terminated),
         Parked => !matches!(to, Parked),
         // A child whose parent is undone.
-        Completed => matches!(to, Compensating | Parked),
+        Completed => matches!(to, Compensating | Compensated | Parked),
         Compensated | Terminated => false,
     }
 }
@@ -124,8 +130,12 @@ fn derived(case: &Case<'_>, model: &Model) -> SagaState {
     let end = case.facts.iter().rev().find_map(|seen| match seen.fact {
         Fact::Completed { .. } => Some(SagaState::Completed),
         Fact::Compensated => Some(SagaState::Compensated),
+        Fact::Operated(operated) if operated.act == Act::Terminate => Some(SagaState::Terminated),
+        // Undone after its end: that end is none.
+        Fact::AbortDecided(_) => Some(SagaState::Compensating),
         _ => None,
     });
+    let end = end.filter(|end| end.is_terminal());
     match end {
         Some(end) => end,
         None if !model.incidents.is_empty() => SagaState::Parked,
@@ -190,12 +200,23 @@ fn input_of(case: &Case<'_>) -> String {
     }
 }
 
+/// A child that is on record as undone before it did anything: it does not take its key.
+fn never_began(case: &Case<'_>) -> bool {
+    let row = case.facts.first().map(|seen| &seen.row.facts);
+    row.is_some_and(|facts| {
+        let undone =
+            |fact: &Fact| matches!(fact, Fact::AbortDecided(AbortReason::ParentAborted { .. }));
+        facts.iter().any(undone)
+    })
+}
+
 /// I5, I6: a key has one saga; the same start again gets it, another input gets a refusal.
 fn keys(evidence: &Evidence<'_>, found: &mut Found) {
     let mut of_key: BTreeMap<(String, String), SagaId> = BTreeMap::new();
     for case in evidence.cases.values() {
         if let Some(Fact::Started(started)) = case.facts.first().map(|seen| seen.fact)
             && let Some(key) = &started.key
+            && !never_began(case)
         {
             let name = (started.definition.to_string(), key.clone());
             let first = *of_key.entry(name).or_insert(case.id);

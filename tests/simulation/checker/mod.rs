@@ -5,6 +5,7 @@
 mod backward;
 mod case;
 mod elsewhere;
+mod family;
 mod forward;
 mod lifecycle;
 mod messages;
@@ -75,6 +76,7 @@ pub fn check(world: &World) -> Vec<Violation> {
     participants::check(&evidence, &mut found);
     ownership::check(&evidence, &mut found);
     messages::check(&evidence, &mut found);
+    family::check(&evidence, &mut found);
     found.0.sort();
     found.0.dedup();
     found.0

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amends_core::fact::{AttemptEnded, Fact};
+use amends_core::fact::{Act, AttemptEnded, ChildOutcome, Fact, IncidentReason};
 use amends_core::id::Place;
 use amends_core::{OperationKind, Outcome, Time};
 use amends_definitions::{Compensation, Kind, StepIndex};
@@ -20,11 +20,12 @@ pub struct Course {
     /// The last attempt that is intended.
     pub attempt: u32,
     pub due_at: Time,
-    pub first_at: Option<Time>,
     /// Attempts that may have had an effect.
     pub unclear: BTreeSet<u32>,
     /// Accepted successes.
     pub successes: u32,
+    /// A route or a wait lets the saga go on past its failure.
+    pub continued: bool,
 }
 
 /// Where an operation is.
@@ -33,6 +34,8 @@ pub enum End {
     #[default]
     NotBegun,
     Open,
+    /// It waits: for a signal, a time, a child.
+    Waiting,
     Succeeded,
     Unusable,
     Skipped,
@@ -53,6 +56,12 @@ pub struct Model {
     pub ended: bool,
     pub incidents: Vec<(Option<Place>, Option<OperationKind>)>,
     pub cancel_pending: bool,
+    /// Since when forward work is held back: what was not due by then never began.
+    pub held_since: Option<Time>,
+    /// Where a child may exist.
+    pub pinned: BTreeSet<Place>,
+    /// Steps under `foreach`, and how many items they have.
+    pub items: BTreeMap<StepIndex, u32>,
 }
 
 /// Reads a saga from its first fact to its last.
@@ -61,7 +70,7 @@ pub fn walk(case: &Case<'_>, world: &World, found: &mut Found) {
     for seen in &case.facts {
         forward::before(&model, case, seen, found);
         backward::before(&model, case, seen, world, found);
-        model.take(case, seen);
+        model.take(seen);
     }
     backward::after(&model, case, found);
 }
@@ -71,7 +80,7 @@ impl Model {
     pub fn until(case: &Case<'_>, index: usize) -> Self {
         let mut model = Self::default();
         for seen in case.facts.iter().take_while(|seen| seen.index <= index) {
-            model.take(case, seen);
+            model.take(seen);
         }
         model
     }
@@ -85,13 +94,38 @@ impl Model {
         self.course(Place::from(step), OperationKind::Forward)
     }
 
+    /// Where a step's operations are: the step itself, and its items.
+    pub fn places(&self, step: StepIndex) -> impl Iterator<Item = Place> + use<> {
+        let items = self.items.get(&step).copied().unwrap_or(0);
+        (0..=items).map(move |item| Place::item(step, item))
+    }
+
+    /// What needs this step may begin.
+    pub fn lets_go_on(&self, step: StepIndex) -> bool {
+        let done = |place: Place| {
+            let course = self.course(place, OperationKind::Forward);
+            course.continued || matches!(course.end, End::Succeeded | End::Skipped)
+        };
+        done(Place::from(step))
+            || self
+                .items
+                .get(&step)
+                .is_some_and(|items| (1..=*items).all(|item| done(Place::item(step, item))))
+    }
+
+    /// Something of a step is in flight.
+    pub fn is_open(&self, step: StepIndex) -> bool {
+        self.places(step)
+            .any(|place| self.course(place, OperationKind::Forward).end == End::Open)
+    }
+
     /// U: the action had an effect, or may have had one.
     pub fn may_have_effect(&self, place: Place) -> bool {
         let course = self.course(place, OperationKind::Forward);
         match course.end {
             End::Succeeded | End::Unusable => true,
             End::Open | End::Refused | End::Spent => !course.unclear.is_empty(),
-            End::NotBegun | End::Skipped | End::NothingToUndo | End::Parked => false,
+            End::NotBegun | End::Waiting | End::Skipped | End::NothingToUndo | End::Parked => false,
         }
     }
 
@@ -104,24 +138,38 @@ impl Model {
 
     /// It needs its compensation, and has not had it.
     pub fn owes(&self, case: &Case<'_>, step: StepIndex) -> bool {
-        let place = Place::from(step);
-        matches!(
-            case.definition.step(step).compensation(),
-            Compensation::Call(_)
-        ) && self.may_have_effect(place)
-            && !self.is_undone(place)
+        self.places(step).any(|place| self.owes_at(case, place))
+    }
+
+    pub fn owes_at(&self, case: &Case<'_>, place: Place) -> bool {
+        let had = match case.definition.step(place.step).compensation() {
+            Compensation::Call(_) => self.may_have_effect(place),
+            Compensation::Child => self.may_have_child(place),
+            Compensation::None { .. } | Compensation::NotApplicable => false,
+        };
+        had && !self.is_undone(place)
+    }
+
+    /// A child was fixed, and did not end without effect.
+    pub fn may_have_child(&self, place: Place) -> bool {
+        let end = self.course(place, OperationKind::Forward).end;
+        self.pinned.contains(&place) && end != End::Refused
     }
 
     /// Behind it the saga can only go forward.
     pub fn past_point_of_no_return(&self, case: &Case<'_>) -> bool {
         match case.definition.pivot() {
-            Some(pivot) => matches!(
-                self.forward(pivot).end,
-                End::Succeeded | End::Unusable | End::Skipped
-            ),
+            Some(pivot) => {
+                matches!(
+                    self.forward(pivot).end,
+                    End::Succeeded | End::Unusable | End::Skipped
+                ) || self.forward(pivot).continued
+            }
             None => case.definition.step_indices().any(|step| {
                 case.definition.step(step).kind() == Kind::Retriable
-                    && self.forward(step).attempt > 0
+                    && self
+                        .places(step)
+                        .any(|place| self.course(place, OperationKind::Forward).attempt > 0)
             }),
         }
     }
@@ -138,9 +186,54 @@ impl Model {
         })
     }
 
-    fn take(&mut self, case: &Case<'_>, seen: &Seen<'_>) {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each fact, most of them one line"
+    )]
+    fn take(&mut self, seen: &Seen<'_>) {
         let at = seen.row.decided_at;
         match seen.fact {
+            Fact::ItemsListed { step, keys, .. } => {
+                let items = u32::try_from(keys.len()).expect("bounded");
+                self.items.insert(*step, items);
+            }
+            Fact::SignalAwaited { place, .. } | Fact::Sleeping { place, .. } => {
+                self.at(*place, OperationKind::Forward).end = End::Waiting;
+            }
+            Fact::ChildRequested(request) => {
+                self.at(request.place, OperationKind::Forward).end = End::Waiting;
+            }
+            Fact::SignalConsumed { place, .. }
+            | Fact::Slept { place }
+            | Fact::Emitted { place, .. } => {
+                self.at(*place, OperationKind::Forward).end = End::Succeeded;
+            }
+            Fact::ChildPinned { place, .. } => {
+                self.pinned.insert(*place);
+            }
+            Fact::ChildEnded {
+                place,
+                operation,
+                outcome,
+                ..
+            } => {
+                self.at(*place, *operation).end = match outcome {
+                    ChildOutcome::Completed { .. } => End::Succeeded,
+                    ChildOutcome::Compensated { .. } | ChildOutcome::Refused { .. } => {
+                        match operation {
+                            OperationKind::Compensate => End::Succeeded,
+                            _ => End::Refused,
+                        }
+                    }
+                    ChildOutcome::Terminated { .. } => End::Parked,
+                };
+            }
+            Fact::Continued { place, .. } => {
+                self.at(*place, OperationKind::Forward).continued = true;
+            }
+            Fact::Operated(operated) => {
+                self.ended |= matches!(operated.act, Act::Terminate);
+            }
             Fact::Skipped { step } => {
                 self.at(Place::from(*step), OperationKind::Forward).end = End::Skipped;
             }
@@ -152,9 +245,8 @@ impl Model {
                     end: End::Open,
                     attempt: 1,
                     due_at: at,
-                    first_at: Some(at),
                     unclear: BTreeSet::from([1]),
-                    successes: 0,
+                    ..Course::default()
                 };
             }
             Fact::StepFailed {
@@ -179,9 +271,10 @@ impl Model {
             Fact::AbortDecided(_) => {
                 self.aborted_at = Some(seen.index);
                 self.cancel_pending = false;
-                for step in case.definition.step_indices() {
-                    let course = self.at(Place::from(step), OperationKind::Forward);
-                    if course.end == End::Open && course.due_at > at {
+                let last_due = self.held_since.unwrap_or(at);
+                for ((_, operation), course) in &mut self.courses {
+                    let forward = *operation == OperationKind::Forward;
+                    if forward && course.end == End::Open && course.due_at > last_due {
                         let pending = course.attempt;
                         course.unclear.remove(&pending);
                         course.end = course.spent();
@@ -189,9 +282,21 @@ impl Model {
                 }
             }
             Fact::IncidentOpened(incident) => {
+                let holds = matches!(
+                    incident.reason,
+                    IncidentReason::Paused | IncidentReason::DeadlineExceeded
+                );
+                if holds {
+                    self.held_since.get_or_insert(at);
+                }
                 self.incidents.push((incident.place, incident.operation));
             }
+            Fact::SignalReceived(_) => {}
             Fact::IncidentClosed { place, operation } => {
+                let aborts = |fact: &Fact| matches!(fact, Fact::AbortDecided(_));
+                if place.is_none() && !seen.row.facts.iter().any(aborts) {
+                    self.held_since = None;
+                }
                 self.incidents.retain(|open| *open != (*place, *operation));
             }
             Fact::CancelPending { .. } => self.cancel_pending = true,
@@ -202,6 +307,9 @@ impl Model {
     }
 
     fn attempt_ended(&mut self, ended: &AttemptEnded, at: Time) {
+        if ended.operation == OperationKind::Query {
+            self.query_answered(ended);
+        }
         let course = self.at(ended.place, ended.operation);
         match &ended.outcome {
             Outcome::Succeeded { .. } => {
@@ -214,14 +322,17 @@ impl Model {
             }
             Outcome::NothingToUndo | Outcome::Absent => course.end = End::NothingToUndo,
             Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded => {
-                if ended.verdict.is_some() {
+                let fatal = matches!(ended.outcome, Outcome::Fatal { .. });
+                if ended.verdict.is_some() && !fatal {
                     course.unclear.clear();
+                } else if ended.verdict.is_some() {
+                    course.unclear.retain(|attempt| *attempt > ended.attempt);
                 } else {
                     course.unclear.remove(&ended.attempt);
-                    if course.end == End::Open && course.due_at > at {
-                        let pending = course.attempt;
-                        course.unclear.remove(&pending);
-                    }
+                }
+                if course.end == End::Open && course.due_at > at {
+                    let pending = course.attempt;
+                    course.unclear.remove(&pending);
                 }
                 course.end = match ended.operation {
                     OperationKind::Compensate => End::Parked,
@@ -238,6 +349,20 @@ impl Model {
                 None if ended.operation == OperationKind::Compensate => course.end = End::Parked,
                 None => course.end = course.spent(),
             },
+        }
+    }
+
+    /// What a query says of its action stands for the action's own result.
+    fn query_answered(&mut self, ended: &AttemptEnded) {
+        let course = self.at(ended.place, OperationKind::Forward);
+        match ended.outcome {
+            Outcome::Succeeded { .. } => course.end = End::Succeeded,
+            Outcome::Unusable { .. } => course.end = End::Unusable,
+            Outcome::Absent => {
+                course.unclear.clear();
+                course.end = End::Refused;
+            }
+            _ => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use amends_core::SagaId;
-use amends_core::saga::due;
+use amends_core::saga::{Phase, due};
 
 use crate::checker::{Evidence, Found};
 use crate::history::Event;
@@ -113,7 +113,16 @@ fn wake_sources(evidence: &Evidence<'_>, found: &mut Found) {
         };
         let due = due(folded, now);
         let parked = !folded.incidents().is_empty();
-        let waits = due.wake_at.is_some() || !due.commands.is_empty() || !due.awaited.is_empty();
+        let awaits = folded.places().any(|place| {
+            let phase = folded.place(place).forward.phase;
+            matches!(phase, Phase::Awaiting { .. })
+        });
+        let outside = awaits || !folded.turn_granted();
+        let waits = outside
+            || due.wake_at.is_some()
+            || !due.commands.is_empty()
+            || !due.awaited.is_empty()
+            || !due.children.is_empty();
         found.expect(parked || waits, "I38", record.id, || {
             format!("it is {:?} and waits for nothing", record.state)
         });

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use amends_core::fact::{Fact, IncidentReason};
+use amends_core::id::Place;
 use amends_core::journal::SagaState;
 use amends_core::{OperationKey, OperationKind, SagaId};
 use amends_definitions::Compensation;
 
 use crate::checker::case::Case;
+use crate::checker::model::{End, Model};
 use crate::checker::{Evidence, Found};
 use crate::generator::PARTICIPANTS;
 use crate::history::{Effect, Event};
@@ -112,30 +114,54 @@ fn epochs(evidence: &Evidence<'_>, found: &mut Found) {
 /// I34: a completed saga has had every effect that it did not skip, a compensated one has none left. Where no barrier orders
 /// what comes late and the network keeps no bounds, what is left is said aloud - unless nobody was ever told of it.
 fn conservation(evidence: &Evidence<'_>, case: &Case<'_>, found: &mut Found) {
+    let last = case.facts.last().map_or(0, |seen| seen.index);
+    let model = Model::until(case, last);
     for index in case.definition.step_indices() {
-        let step = case.definition.step(index);
-        let Some(action) = step.action() else {
-            continue;
-        };
-        let effect = case.effect(step.id(), 0);
-        let barrier = PARTICIPANTS.contains(&(action.participant(), true));
-        let reads = matches!(step.compensation(), Compensation::None { .. });
-        let excused = !barrier
-            && !evidence.world.plan.bounded
-            && (leak_is_said(case, step.id()) || is_hidden(case, step.id()));
-        let fine = match case.state {
-            SagaState::Completed => effect == i32::from(!case.skipped(index)),
-            SagaState::Compensated if reads => (0..=1).contains(&effect),
-            SagaState::Compensated => effect == 0 || excused,
-            SagaState::Running
-            | SagaState::Compensating
-            | SagaState::Parked
-            | SagaState::Terminated => (0..=1).contains(&effect),
-        };
-        found.expect(fine, "I34", case.id, || {
-            format!("{:?}, and {} has effect {effect}", case.state, step.id())
-        });
+        for place in model.places(index) {
+            if model.items.contains_key(&index) == (place.item > 0) {
+                effect_of(evidence, case, &model, place, found);
+            }
+        }
     }
+}
+
+fn effect_of(
+    evidence: &Evidence<'_>,
+    case: &Case<'_>,
+    model: &Model,
+    place: Place,
+    found: &mut Found,
+) {
+    let step = case.definition.step(place.step);
+    let Some(action) = step.action() else {
+        return;
+    };
+    let effect = case.effect(step.id(), place.item);
+    let barrier = PARTICIPANTS.contains(&(action.participant(), true));
+    let reads = matches!(step.compensation(), Compensation::None { .. });
+    let excused = !barrier
+        && !evidence.world.plan.bounded
+        && (leak_is_said(case, step.id()) || is_hidden(case, step.id()));
+    let course = model.course(place, OperationKind::Forward);
+    let done = course.end == End::Succeeded && !course.continued;
+    let fine = match case.state {
+        SagaState::Completed if done => effect == 1,
+        SagaState::Completed if course.end == End::Skipped => effect == 0,
+        SagaState::Compensated if reads => (0..=1).contains(&effect),
+        SagaState::Compensated => effect == 0 || excused,
+        SagaState::Completed
+        | SagaState::Running
+        | SagaState::Compensating
+        | SagaState::Parked
+        | SagaState::Terminated => (0..=1).contains(&effect),
+    };
+    found.expect(fine, "I34", case.id, || {
+        format!(
+            "{:?}, and {} has effect {effect}",
+            case.state,
+            case.name(place)
+        )
+    });
 }
 
 fn leak_is_said(case: &Case<'_>, step: &str) -> bool {

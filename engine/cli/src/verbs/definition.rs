@@ -1,4 +1,4 @@
-//! `apply`, `definition list` and `definition get`.
+//! `apply`, `definition list`, `get` and `delete`.
 
 use amends_proto::v1 as proto;
 use tonic::Status;
@@ -43,6 +43,7 @@ pub async fn apply(global: &Global, arguments: &ApplyArguments) -> Result<(), Fa
             Ok(answer) => {
                 let applied = AppliedFileView::new(&file, answer.into_inner());
                 applied.findings().for_each(say);
+                applied.impact().for_each(say);
                 view.applied.push(applied);
             }
             Err(status) => {
@@ -87,7 +88,7 @@ async fn check_all(connection: &Connection, sources: &[(String, String)]) -> Res
     Err(failure.advice("mend the document; `amends lint` shows the lines"))
 }
 
-/// Reads definitions.
+/// Reads and deletes definitions.
 ///
 /// # Errors
 /// What the server refuses.
@@ -102,11 +103,26 @@ pub async fn run(global: &Global, command: &DefinitionCommand) -> Result<(), Fai
             };
             let what = format!("definition {name} was not read");
             let answer = connection.definitions().get_definition(request).await;
-            let answer = answer.map_err(|status| Failure::refused(&what, &status))?;
+            let answer = answer.map_err(|status| Failure::unread(&what, &status))?;
             let definition = answer.into_inner().definition;
             let definition = definition
                 .ok_or_else(|| Failure::refused(&what, &Status::internal("the answer is empty")))?;
             show(global.output, &DefinitionView::from(definition))
+        }
+        DefinitionCommand::Delete { name, revision } => {
+            let request = proto::DeleteDefinitionRequest {
+                name: connection.definition_name(name),
+                revision: *revision,
+            };
+            let answer = connection.definitions().delete_definition(request).await;
+            answer.map_err(|status| {
+                Failure::refused(
+                    format!("revision {revision} of {name} was not deleted"),
+                    &status,
+                )
+            })?;
+            say(format!("revision {revision} of {name} is deleted"));
+            Ok(())
         }
     }
 }
@@ -121,8 +137,8 @@ async fn list(global: &Global, connection: &Connection) -> Result<(), Failure> {
             page_token,
         };
         let answer = connection.definitions().list_definitions(request).await;
-        let answer = answer
-            .map_err(|status| Failure::refused("the definitions were not listed", &status))?;
+        let answer =
+            answer.map_err(|status| Failure::unread("the definitions were not listed", &status))?;
         let answer = answer.into_inner();
         definitions.extend(answer.definitions);
         page_token = answer.next_page_token;

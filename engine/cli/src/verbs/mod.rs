@@ -3,8 +3,11 @@
 pub mod definition;
 pub mod exploring;
 pub mod graph;
+pub mod incident;
 pub mod lint;
 pub mod migrate;
+pub mod operate;
+pub mod participant;
 pub mod saga;
 pub mod schema;
 pub mod serve;
@@ -16,6 +19,11 @@ use crate::failure::Failure;
 
 /// The language allows 256 KiB for a document; more is read so that its check says so, with its own words.
 pub const DEFINITION_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A little above the server's limit, so that the server says so, with its own words.
+pub const INPUT_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// The largest page that the protocol knows.
+pub const PAGE_SIZE_MAX: u32 = 1_000;
 
 /// Reads a file, or standard input for `-`; refuses more than `bytes_max`, so that a wrong name costs no memory.
 ///

@@ -1,11 +1,12 @@
-//! `saga start`, `get`, `list`, `history`, `wait` and `cancel`.
+//! `saga start`, `get`, `list`, `history`, `wait` and `cancel`. What operators do is in `operate`.
 
 use std::time::Duration;
 
-use amends_proto::v1::{self as proto, SagaState};
+use amends_proto::v1::{self as proto, SagaState, act::Act};
 use tonic::Status;
 
-use super::read_input;
+use super::operate::{act, act_on_step, explain, payload, signal, target};
+use super::{INPUT_BYTES_MAX, PAGE_SIZE_MAX, read_input};
 use crate::arguments::{Global, ListArguments, SagaCommand, StartArguments, StateFilter};
 use crate::connection::{Connection, id_of};
 use crate::exit::Exit;
@@ -13,11 +14,6 @@ use crate::failure::Failure;
 use crate::output::{Format, say, show, show_item, write_out};
 use crate::view::history::{FactView, HistoryView, header};
 use crate::view::saga::{CancelledView, SagaListView, SagaView, StartedView, state_word};
-
-/// A little above the server's limit, so that the server says so, with its own words.
-const INPUT_BYTES_MAX: u64 = 2 * 1024 * 1024;
-/// The largest page that the protocol knows.
-const PAGE_SIZE_MAX: u32 = 1_000;
 
 /// Runs a command about sagas; the exit is [`Exit::Wrong`] where a saga that was waited for did not complete.
 ///
@@ -45,8 +41,72 @@ pub async fn run(global: &Global, command: &SagaCommand) -> Result<Exit, Failure
             return wait(global, &connection, saga, *timeout).await;
         }
         SagaCommand::Cancel { saga, reason } => cancel(global, &connection, saga, reason).await?,
+        SagaCommand::Signal(arguments) => signal(global, &connection, arguments).await?,
+        SagaCommand::Explain { saga } => explain(global, &connection, saga).await?,
+        command => operate(global, &connection, command).await?,
     }
     Ok(Exit::Ok)
+}
+
+/// The acts of operators.
+async fn operate(
+    global: &Global,
+    connection: &Connection,
+    command: &SagaCommand,
+) -> Result<(), Failure> {
+    match command {
+        SagaCommand::Retry(arguments) => {
+            let target = Some(target(&arguments.at.place, arguments.operation));
+            let input = arguments.input.as_ref().map(payload).transpose()?;
+            let input = input.map(Into::into);
+            let retry = Act::Retry(proto::Retry { target, input });
+            act(global, connection, &arguments.at.act, retry).await
+        }
+        SagaCommand::Resolve(arguments) => {
+            let target = Some(target(&arguments.at.place, arguments.operation));
+            let output = arguments.result.as_ref().map(payload).transpose()?;
+            let output = output.unwrap_or_default().into();
+            let resolve = Act::Resolve(proto::Resolve { target, output });
+            act(global, connection, &arguments.at.act, resolve).await
+        }
+        SagaCommand::Skip(arguments) => {
+            let skip = |target| {
+                let target = Some(target);
+                Act::Skip(proto::Skip { target })
+            };
+            act_on_step(global, connection, arguments, skip).await
+        }
+        SagaCommand::ResolveAbsent(arguments) => {
+            let absent = |target| {
+                let target = Some(target);
+                Act::ResolveAbsent(proto::ResolveAbsent { target })
+            };
+            act_on_step(global, connection, arguments, absent).await
+        }
+        SagaCommand::Compensate(arguments) => {
+            let compensate = Act::Compensate(proto::Compensate {});
+            act(global, connection, arguments, compensate).await
+        }
+        SagaCommand::Pause(arguments) => {
+            act(global, connection, arguments, Act::Pause(proto::Pause {})).await
+        }
+        SagaCommand::Resume(arguments) => {
+            act(global, connection, arguments, Act::Resume(proto::Resume {})).await
+        }
+        SagaCommand::Terminate(arguments) => {
+            let terminate = Act::Terminate(proto::Terminate {});
+            act(global, connection, arguments, terminate).await
+        }
+        // Read by `run`.
+        SagaCommand::Start(_)
+        | SagaCommand::Get { .. }
+        | SagaCommand::List(_)
+        | SagaCommand::History { .. }
+        | SagaCommand::Wait { .. }
+        | SagaCommand::Cancel { .. }
+        | SagaCommand::Signal(_)
+        | SagaCommand::Explain { .. } => Ok(()),
+    }
 }
 
 /// Reads one saga with its steps.
@@ -59,7 +119,7 @@ pub async fn get(connection: &Connection, saga: &str) -> Result<proto::Saga, Fai
         name: connection.saga_name(saga),
     };
     let answer = connection.sagas().get_saga(request).await;
-    let answer = answer.map_err(|status| Failure::refused(&what, &status))?;
+    let answer = answer.map_err(|status| Failure::unread(&what, &status))?;
     let saga = answer.into_inner().saga;
     saga.ok_or_else(|| Failure::refused(&what, &Status::internal("the answer is empty")))
 }
@@ -82,7 +142,7 @@ pub async fn facts(
         };
         let answer = connection.sagas().list_saga_history(request).await;
         let answer = answer.map_err(|status| {
-            Failure::refused(format!("the history of {saga} was not read"), &status)
+            Failure::unread(format!("the history of {saga} was not read"), &status)
         })?;
         let answer = answer.into_inner();
         entries.extend(answer.entries);
@@ -146,7 +206,7 @@ async fn wait(
     let name = connection.saga_name(saga);
     let waited = connection.wait(&name, timeout).await;
     let (_, settled) = waited.map_err(|status| {
-        Failure::refused(format!("the wait for {saga} was broken off"), &status)
+        Failure::unread(format!("the wait for {saga} was broken off"), &status)
     })?;
     let saga = get(connection, &name).await?;
     let state = saga.state;
@@ -157,7 +217,7 @@ async fn wait(
     let word = state_word(state);
     say(if settled {
         format!(
-            "the saga did not complete: it is {word}; `amends saga history {}` says why",
+            "the saga did not complete: it is {word}; `amends explain {}` says why",
             id_of(&name)
         )
     } else {
@@ -189,7 +249,7 @@ async fn list(
         };
         let answer = connection.sagas().list_sagas(request).await;
         let answer =
-            answer.map_err(|status| Failure::refused("the sagas were not listed", &status))?;
+            answer.map_err(|status| Failure::unread("the sagas were not listed", &status))?;
         let answer = answer.into_inner();
         left = left.saturating_sub(u32::try_from(answer.sagas.len()).unwrap_or(u32::MAX));
         sagas.extend(answer.sagas);
@@ -214,7 +274,7 @@ async fn history(global: &Global, connection: &Connection, saga: &str) -> Result
 
 async fn follow(global: &Global, connection: &Connection, saga: &str) -> Result<(), Failure> {
     let refused = |status: Status| {
-        Failure::refused(
+        Failure::unread(
             format!("the history of {saga} was not followed to its end"),
             &status,
         )

@@ -104,6 +104,49 @@ pub struct AppliedFileView {
     created: bool,
     definition: Option<DefinitionView>,
     diagnostics: Vec<DiagnosticView>,
+    impact: Option<ImpactView>,
+}
+
+/// What a new revision means for sagas in flight.
+#[derive(Debug, Serialize)]
+struct ImpactView {
+    in_flight: Vec<RevisionView>,
+    changed: Vec<ChangedView>,
+}
+
+#[derive(Debug, Serialize)]
+struct RevisionView {
+    revision: u32,
+    sagas: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangedView {
+    fingerprint: String,
+    incidents: u64,
+    changes: Vec<String>,
+}
+
+impl From<proto::Impact> for ImpactView {
+    fn from(impact: proto::Impact) -> Self {
+        let in_flight = impact.in_flight.into_iter();
+        let changed = impact.changed.into_iter();
+        Self {
+            in_flight: in_flight
+                .map(|one| RevisionView {
+                    revision: one.revision,
+                    sagas: one.sagas,
+                })
+                .collect(),
+            changed: changed
+                .map(|one| ChangedView {
+                    fingerprint: one.fingerprint,
+                    incidents: one.incidents,
+                    changes: one.changes,
+                })
+                .collect(),
+        }
+    }
 }
 
 impl AppliedFileView {
@@ -113,6 +156,7 @@ impl AppliedFileView {
         Self {
             file: file.to_owned(),
             created: answer.created,
+            impact: answer.impact.map(ImpactView::from),
             definition: answer.definition.map(|definition| DefinitionView {
                 source: None,
                 ..DefinitionView::from(definition)
@@ -130,6 +174,37 @@ impl AppliedFileView {
         self.diagnostics
             .iter()
             .map(|diagnostic| diagnostic.line_in(&self.file))
+    }
+}
+
+impl AppliedFileView {
+    /// What it means for sagas in flight, one line each; nothing if none is.
+    pub fn impact(&self) -> impl Iterator<Item = String> {
+        let impact = self.impact.iter();
+        let name = self.definition.as_ref().map_or("", |it| it.id.as_str());
+        let in_flight = impact.clone().flat_map(|impact| &impact.in_flight);
+        let in_flight = in_flight.map(move |RevisionView { revision, sagas }| {
+            let (word, stay) = if *sagas == 1 {
+                ("saga", "stays")
+            } else {
+                ("sagas", "stay")
+            };
+            format!("{sagas} {word} in flight {stay} on revision {revision} of {name}")
+        });
+        let changed = impact.flat_map(|impact| &impact.changed);
+        let changed = changed.map(|ChangedView { fingerprint, incidents, changes }| {
+            let (word, they) = if *incidents == 1 {
+                ("incident", "it")
+            } else {
+                ("incidents", "they")
+            };
+            format!(
+                "{incidents} open {word} at {fingerprint}: the new revision changes {} of that step, and {they} would have gone another way; \
+                 `amends incident list --fingerprint {fingerprint}`",
+                changes.join(", ")
+            )
+        });
+        in_flight.chain(changed)
     }
 }
 
@@ -243,13 +318,33 @@ mod tests {
                 line: 3,
                 column: 5,
             }],
-            impact: None,
+            impact: Some(proto::Impact {
+                in_flight: vec![proto::RevisionInFlight {
+                    revision: 1,
+                    sagas: 2,
+                }],
+                changed: vec![proto::ChangedIncidents {
+                    fingerprint: "place-order@1/charge/TIMEOUT".to_owned(),
+                    incidents: 1,
+                    changes: vec!["retry".to_owned(), "input".to_owned()],
+                }],
+            }),
         };
         let file = AppliedFileView::new("a.saga.yaml", answer);
         let findings: Vec<String> = file.findings().collect();
         assert_eq!(
             findings,
             ["a.saga.yaml:3:5: warning[UNBOUNDED_RETRY]: it never ends; set maxAttempts"]
+        );
+        let impact: Vec<String> = file.impact().collect();
+        assert_eq!(
+            impact[0],
+            "2 sagas in flight stay on revision 1 of place-order"
+        );
+        assert_eq!(
+            impact[1],
+            "1 open incident at place-order@1/charge/TIMEOUT: the new revision changes retry, input of that step, and it would \
+             have gone another way; `amends incident list --fingerprint place-order@1/charge/TIMEOUT`"
         );
         assert_eq!(
             AppliedView {

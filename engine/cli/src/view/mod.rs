@@ -1,10 +1,16 @@
 //! What the server's answers look like: stable field names, payloads embedded as JSON, times in RFC 3339, enums as the
 //! words of the documentation. Deliberately not here: asking (`verbs`) and writing (`output`).
 
+mod command;
 pub mod definition;
+pub mod explanation;
 pub mod exploring;
 pub mod history;
+pub mod incident;
+pub mod operate;
+pub mod participant;
 pub mod saga;
+mod step;
 
 use serde_json::value::RawValue;
 
@@ -26,6 +32,22 @@ fn rfc_3339(time: Option<&prost_types::Timestamp>) -> Option<String> {
 
 fn timestamp(time: Option<&prost_types::Timestamp>) -> Option<jiff::Timestamp> {
     time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok())
+}
+
+/// How long ago something was, in two units at most.
+fn age(since: Option<jiff::Timestamp>, now: jiff::Timestamp) -> String {
+    let Some(since) = since else {
+        return "-".to_owned();
+    };
+    let seconds = now.duration_since(since).as_secs().max(0);
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, minutes) => format!("{minutes}m {rest}s"),
+        (0, hours, minutes) => format!("{hours}h {minutes}m"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
 }
 
 /// The name of an enum's value without its prefix, in lower case; a value that this version does not know keeps its number.
@@ -69,6 +91,18 @@ mod tests {
             Some("2025-11-21T08:00:00.001500Z")
         );
         assert_eq!(rfc_3339(None), None);
+    }
+
+    #[test]
+    fn ages_have_two_units_at_most() {
+        let now = jiff::Timestamp::new(1_000_000, 0).expect("a time");
+        let ago = |seconds: i64| age(jiff::Timestamp::new(1_000_000 - seconds, 0).ok(), now);
+        let ages = [-5_i64, 0, 59, 60, 3_599, 3_600, 90_000].map(ago);
+        assert_eq!(
+            ages,
+            ["0s", "0s", "59s", "1m 0s", "59m 59s", "1h 0m", "1d 1h"]
+        );
+        assert_eq!(age(None, now), "-");
     }
 
     #[test]

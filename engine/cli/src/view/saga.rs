@@ -1,13 +1,19 @@
 //! A saga with its steps, and lists of sagas.
 
-use amends_proto::v1::{self as proto, SagaState, StepState};
+use amends_proto::v1::{self as proto, SagaState};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::command::reference;
+use super::incident::IncidentView;
+use super::step::{HEADER, StepView};
 use super::{non_empty, payload, rfc_3339, timestamp, word};
 use crate::connection::id_of;
-use crate::output::View;
 use crate::output::grid::{grid, or_dash, pairs};
+use crate::output::{View, plain};
+
+/// Lines that a table has about what steps wait for.
+const WAITS_SHOWN_MAX: usize = 25;
 
 /// A saga.
 #[derive(Debug, Serialize)]
@@ -25,6 +31,12 @@ pub struct SagaView {
     incidents: Vec<IncidentView>,
     cancel_pending: bool,
     traceparent: Option<String>,
+    parent: Option<String>,
+    ordering_key: Option<String>,
+    waits_for_turn: bool,
+    pending_signals: Vec<PendingSignalView>,
+    deadline_time: Option<String>,
+    expire_time: Option<String>,
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
     steps: Vec<StepView>,
@@ -42,33 +54,11 @@ struct AbortView {
 }
 
 #[derive(Debug, Serialize)]
-struct IncidentView {
-    reason: String,
-    step: Option<String>,
-    message: String,
-    open_time: Option<String>,
-    suggested_actions: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct StepView {
-    id: String,
-    action: String,
-    kind: String,
-    forward: Option<OperationView>,
-    compensation: Option<OperationView>,
-}
-
-#[derive(Debug, Serialize)]
-struct OperationView {
-    state: String,
-    action: String,
-    attempts: u32,
-    input: Option<Box<RawValue>>,
-    output: Option<Box<RawValue>>,
-    code: Option<String>,
-    message: Option<String>,
-    retry_time: Option<String>,
+struct PendingSignalView {
+    signal: String,
+    number: u32,
+    sender: Option<String>,
+    accept_time: Option<String>,
 }
 
 impl From<proto::Saga> for SagaView {
@@ -76,6 +66,13 @@ impl From<proto::Saga> for SagaView {
         let took = timestamp(saga.start_time.as_ref())
             .zip(timestamp(saga.end_time.as_ref()))
             .map(|(start, end)| end.duration_since(start).as_secs_f64());
+        let steps: Vec<_> = saga.steps.into_iter().map(StepView::from).collect();
+        let incident = |incident: proto::Incident| {
+            let signal = steps.iter().find_map(|step| step.signal_of(&incident.step));
+            let signal = signal.unwrap_or_default().to_owned();
+            IncidentView::new(incident, &saga.name, &signal)
+        };
+        let incidents = saga.incidents.into_iter().map(incident).collect();
         Self {
             id: id_of(&saga.name).to_owned(),
             definition: id_of(&saga.definition).to_owned(),
@@ -86,12 +83,20 @@ impl From<proto::Saga> for SagaView {
             end_time: rfc_3339(saga.end_time.as_ref()),
             update_time: rfc_3339(saga.update_time.as_ref()),
             abort: saga.abort.map(AbortView::from),
-            incidents: saga.incidents.into_iter().map(IncidentView::from).collect(),
+            incidents,
+            parent: non_empty(&saga.parent),
+            ordering_key: non_empty(&saga.ordering_key),
+            waits_for_turn: saga.waits_for_turn,
+            pending_signals: (saga.pending_signals.into_iter())
+                .map(PendingSignalView::from)
+                .collect(),
+            deadline_time: rfc_3339(saga.deadline_time.as_ref()),
+            expire_time: rfc_3339(saga.expire_time.as_ref()),
             cancel_pending: saga.cancel_pending,
             traceparent: non_empty(&saga.traceparent),
             input: payload(&saga.input),
             output: payload(&saga.output),
-            steps: saga.steps.into_iter().map(StepView::from).collect(),
+            steps,
             name: saga.name,
             took,
         }
@@ -110,44 +115,13 @@ impl From<proto::AbortReason> for AbortView {
     }
 }
 
-impl From<proto::Incident> for IncidentView {
-    fn from(incident: proto::Incident) -> Self {
+impl From<proto::PendingSignal> for PendingSignalView {
+    fn from(signal: proto::PendingSignal) -> Self {
         Self {
-            reason: incident.reason,
-            step: non_empty(&incident.step),
-            message: incident.message,
-            open_time: rfc_3339(incident.open_time.as_ref()),
-            suggested_actions: incident.suggested_actions,
-        }
-    }
-}
-
-impl From<proto::Step> for StepView {
-    fn from(step: proto::Step) -> Self {
-        Self {
-            id: step.id,
-            action: step.action,
-            kind: step.kind,
-            forward: step.forward.map(OperationView::from),
-            compensation: step.compensation.map(OperationView::from),
-        }
-    }
-}
-
-impl From<proto::Operation> for OperationView {
-    fn from(operation: proto::Operation) -> Self {
-        let name = StepState::try_from(operation.state)
-            .ok()
-            .map(|state| state.as_str_name());
-        Self {
-            state: word(name, "STEP_STATE_", operation.state),
-            action: operation.action,
-            attempts: operation.attempts,
-            input: payload(&operation.input),
-            output: payload(&operation.output),
-            code: non_empty(&operation.code),
-            message: non_empty(&operation.message),
-            retry_time: rfc_3339(operation.retry_time.as_ref()),
+            number: signal.number,
+            sender: non_empty(&signal.sender),
+            accept_time: rfc_3339(signal.accept_time.as_ref()),
+            signal: signal.signal,
         }
     }
 }
@@ -160,24 +134,56 @@ impl View for SagaView {
         }
         if !self.steps.is_empty() {
             text.push('\n');
-            let header = [
-                "STEP",
-                "KIND",
-                "ACTION",
-                "FORWARD",
-                "TRIES",
-                "CODE",
-                "COMPENSATION",
-                "TRIES",
-                "CODE",
-            ];
-            text.push_str(&grid(&header, self.steps.iter().map(StepView::row)));
+            // A saga that is undone or has ended goes forward no more.
+            let is_over = self.abort.is_some() || self.end_time.is_some();
+            let rows = self.steps.iter().flat_map(|step| step.rows(is_over));
+            text.push_str(&grid(&HEADER, rows));
+            let waits = self.steps.iter();
+            let waits = waits.flat_map(|step| step.waits(reference(&self.name)));
+            let waits: Vec<_> = waits.collect();
+            if !waits.is_empty() {
+                text.push_str("\nit waits\n");
+            }
+            for wait in waits.iter().take(WAITS_SHOWN_MAX) {
+                text.push_str(&format!("  {}\n", plain(wait)));
+            }
+            if let Some(more) = waits.len().checked_sub(WAITS_SHOWN_MAX + 1) {
+                text.push_str(&format!("  and for {} more: -o json shows all\n", more + 1));
+            }
         }
         text
     }
 }
 
 impl SagaView {
+    /// One line about it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let key = self.key.as_ref();
+        let key = key.map_or(String::new(), |key| format!(", with the key {key}"));
+        let Self {
+            id,
+            definition,
+            revision,
+            state,
+            ..
+        } = self;
+        format!("saga {id} of {definition}, revision {revision}{key}: {state}")
+    }
+
+    /// What a person can type about its incidents and waits.
+    #[must_use]
+    pub fn commands(&self) -> Vec<String> {
+        let of_incidents = self.incidents.iter().flat_map(IncidentView::commands);
+        let waits = self.steps.iter();
+        let waits = waits.flat_map(|step| step.waits(reference(&self.name)));
+        let of_waits = waits.filter_map(|wait| {
+            let (_, command) = wait.split_once('\n')?;
+            Some(command.trim().to_owned())
+        });
+        of_incidents.cloned().chain(of_waits).collect()
+    }
+
     fn header(&self) -> Vec<(&'static str, String)> {
         let mut header = vec![
             ("saga", self.id.clone()),
@@ -188,8 +194,15 @@ impl SagaView {
         ];
         let mut add = |name, value: Option<String>| header.extend(value.map(|value| (name, value)));
         add("key", self.key.clone());
+        add(
+            "parent",
+            self.parent.as_ref().map(|name| id_of(name).to_owned()),
+        );
+        add("ordering", self.ordering_key.clone());
         let pending = if self.cancel_pending {
-            " (a cancel waits for the pivot)"
+            " (a cancel waits until it is known whether the pivot happened)"
+        } else if self.waits_for_turn {
+            " (it waits for its turn)"
         } else {
             ""
         };
@@ -200,7 +213,19 @@ impl SagaView {
             None => end,
         });
         add("ended", ended);
+        // Of a saga that goes forward no more, nothing has to be done in time.
+        let deadline = self.deadline_time.clone();
+        add(
+            "deadline",
+            deadline.filter(|_| self.end_time.is_none() && self.abort.is_none()),
+        );
         add("abort", self.abort.as_ref().map(AbortView::text));
+        let signals = self.pending_signals.iter().map(PendingSignalView::text);
+        let signals: Vec<_> = signals.collect();
+        add(
+            "signals",
+            (!signals.is_empty()).then(|| format!("{}, not taken yet", signals.join(", "))),
+        );
         add(
             "input",
             self.input.as_ref().map(|input| input.get().to_owned()),
@@ -226,46 +251,12 @@ impl AbortView {
     }
 }
 
-impl IncidentView {
+impl PendingSignalView {
     fn text(&self) -> String {
-        let step = self
-            .step
-            .as_ref()
-            .map_or(String::new(), |step| format!(" at {step}"));
-        let since = self
-            .open_time
-            .as_ref()
-            .map_or(String::new(), |time| format!(" since {time}"));
-        let mut text = format!(
-            "\nincident {}{step}{since}: {}\n",
-            self.reason, self.message
-        );
-        for action in &self.suggested_actions {
-            text.push_str(&format!("  do: {action}\n"));
+        match &self.sender {
+            Some(sender) => format!("{} from {sender}", self.signal),
+            None => self.signal.clone(),
         }
-        crate::output::plain(&text)
-    }
-}
-
-impl StepView {
-    fn row(&self) -> Vec<String> {
-        let mut row = vec![self.id.clone(), self.kind.clone(), self.action.clone()];
-        // A compensation that is not owed is nothing to show.
-        let compensation = self
-            .compensation
-            .as_ref()
-            .filter(|operation| operation.state != "waiting");
-        for operation in [self.forward.as_ref(), compensation] {
-            match operation {
-                Some(operation) => row.extend([
-                    operation.state.clone(),
-                    operation.attempts.to_string(),
-                    or_dash(operation.code.as_deref().unwrap_or("")),
-                ]),
-                None => row.extend(["-".to_owned(), "-".to_owned(), "-".to_owned()]),
-            }
-        }
-        row
     }
 }
 
@@ -405,7 +396,14 @@ impl CancelledView {
 
 impl View for CancelledView {
     fn table(&self) -> String {
-        format!("{}\n", self.disposition)
+        let text = match self.disposition.as_str() {
+            "already_aborted" => "already aborted: it is being undone, or was",
+            "pending" => {
+                "pending: nobody knows yet whether the pivot happened; if it did not, the saga is undone, and if it did, the cancel is dropped"
+            }
+            other => other,
+        };
+        format!("{text}\n")
     }
 }
 

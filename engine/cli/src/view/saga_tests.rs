@@ -1,5 +1,7 @@
 //! How sagas look, as text that a person reads.
 
+use amends_proto::v1::StepState;
+
 use super::*;
 use crate::output::{Format, render};
 
@@ -88,11 +90,20 @@ fn an_incident_says_since_when_and_what_to_do() {
         message: "nobody knows".to_owned(),
         open_time: at(1_763_712_000),
         suggested_actions: vec!["ask".to_owned()],
+        fingerprint: "place-order@1/charge/TIMEOUT".to_owned(),
         ..proto::Incident::default()
     });
     let text = SagaView::from(saga).table();
     assert!(
-        text.ends_with("\nincident PIVOT_IN_DOUBT at charge since 2025-11-21T08:00:00.000000Z: nobody knows\n  do: ask\n"),
+        text.ends_with(
+            "\nincident PIVOT_IN_DOUBT at charge since 2025-11-21T08:00:00.000000Z: nobody knows
+  fingerprint: place-order@1/charge/TIMEOUT
+  do: ask
+    amends saga resolve 019aa578-c07b-8abc-bfff-ffffffffffff charge --result JSON --reason WHY
+    amends saga resolve-absent 019aa578-c07b-8abc-bfff-ffffffffffff charge --reason WHY
+    amends saga retry 019aa578-c07b-8abc-bfff-ffffffffffff charge --reason WHY
+"
+        ),
         "{text}"
     );
 }
@@ -127,5 +138,65 @@ fn a_list_has_a_line_for_each_saga_and_keeps_the_token_of_the_next_page() {
         render(Format::Json, &list)
             .expect("a form")
             .contains("\"next_page_token\": \"next\"")
+    );
+}
+
+#[test]
+fn a_saga_that_waits_says_for_what_and_what_to_type() {
+    let mut saga = compensated();
+    saga.abort = None;
+    saga.end_time = None;
+    saga.state = SagaState::Running.into();
+    saga.ordering_key = "acme".to_owned();
+    saga.waits_for_turn = true;
+    saga.deadline_time = at(1_763_798_400);
+    saga.pending_signals = vec![proto::PendingSignal {
+        signal: "approved".to_owned(),
+        sender: "ann".to_owned(),
+        ..proto::PendingSignal::default()
+    }];
+    saga.steps = vec![proto::Step {
+        id: "decision".to_owned(),
+        kind: "compensatable".to_owned(),
+        work: "wait".to_owned(),
+        signal: "approved".to_owned(),
+        forward: Some(proto::Operation {
+            state: StepState::AwaitingSignal.into(),
+            until_time: at(1_763_715_600),
+            ..proto::Operation::default()
+        }),
+        ..proto::Step::default()
+    }];
+    let expected = "\
+saga        019aa578-c07b-8abc-bfff-ffffffffffff
+definition  place-order, revision 1
+key         A-1
+ordering    acme
+state       running (it waits for its turn)
+started     2025-11-21T08:00:00.000000Z
+deadline    2025-11-22T08:00:00.000000Z
+signals     approved from ann, not taken yet
+input       {\"order_id\":\"A-1\"}
+
+STEP      KIND           ACTION             FORWARD          TRIES  CODE  COMPENSATION  TRIES  CODE
+decision  compensatable  wait for approved  awaiting signal  0      -     -             -      -
+
+it waits
+  decision: for the signal approved until 2025-11-21T09:00:00.000000Z
+    amends saga signal 019aa578-c07b-8abc-bfff-ffffffffffff approved --payload JSON
+";
+    assert_eq!(SagaView::from(saga).table(), expected);
+}
+
+#[test]
+fn a_cancel_that_has_to_wait_says_what_for() {
+    let answer = |disposition| proto::CancelSagaResponse { disposition };
+    let text = |disposition| CancelledView::new("x".to_owned(), &answer(disposition)).table();
+    assert_eq!(text(1), "aborted\n");
+    assert!(text(2).starts_with("already aborted"));
+    assert!(
+        text(3).starts_with("pending: nobody knows yet"),
+        "{}",
+        text(3)
     );
 }

@@ -85,6 +85,7 @@ impl Decision<'_> {
                 self.record(Fact::AttemptEnded(ended));
                 let reason = IncidentReason::CompensationRefused;
                 self.park_compensation(place, reason, &code, &message);
+                self.advance_backward();
             }
             Outcome::Failed { .. } | Outcome::Unknown { .. } if !current => {
                 return Acknowledged::Late;
@@ -97,6 +98,7 @@ impl Decision<'_> {
                 if spent {
                     let reason = IncidentReason::CompensationExhausted;
                     self.park_compensation(place, reason, &code, &message);
+                    self.advance_backward();
                 }
             }
             Outcome::Superseded | Outcome::Absent => return Acknowledged::Late,
@@ -104,6 +106,8 @@ impl Decision<'_> {
         Acknowledged::Recorded
     }
 
+    /// A person has to look. The room that it had under `foreach` is the next item's: whoever is not in the midst of
+    /// beginning compensations goes on with [`Decision::advance_backward`].
     fn park_compensation(
         &mut self,
         place: Place,
@@ -173,15 +177,14 @@ impl Decision<'_> {
 
     /// Schedules a compensation; or asks first whether there is something to undo, or lets its action settle.
     fn begin_compensation(&mut self, place: Place) {
-        if self.child_is_given_up(place) {
-            let message = "an operator gave the child up: nobody knows what is left of it";
+        if let Some((code, message)) = self.cannot_be_asked(place) {
             self.record(Fact::StepFailed {
                 place,
                 operation: OperationKind::Compensate,
-                code: "CHILD_TERMINATED".into(),
+                code: code.into(),
                 message: message.into(),
             });
-            return self.park_child(place, message);
+            return self.park_child(place, code, message);
         }
         if self.can_query(place) {
             return self.begin_query(place);

@@ -111,19 +111,31 @@ impl Decision<'_> {
         Ok(())
     }
 
-    /// An operator gave up the child of a place that has to be undone: nobody can ask it any more.
-    pub(super) fn child_is_given_up(&self, place: Place) -> bool {
-        let child = &self.saga.place(place).child;
-        child
-            .as_ref()
-            .is_some_and(|child| matches!(child.outcome, Some(ChildOutcome::Terminated { .. })))
+    /// Why nobody can be asked to undo what was done at a place that runs a child, with a code; none if somebody can.
+    pub(super) fn cannot_be_asked(&self, place: Place) -> Option<(&'static str, &'static str)> {
+        if !self.saga.runs_child(place) {
+            return None;
+        }
+        match &self.saga.place(place).child {
+            Some(child) if matches!(child.outcome, Some(ChildOutcome::Terminated { .. })) => {
+                Some((
+                    "CHILD_TERMINATED",
+                    "an operator gave the child up: nobody knows what is left of it",
+                ))
+            }
+            Some(child) if child.pinned.is_some() => None,
+            Some(_) | None => Some((
+                "DONE_BY_HAND",
+                "a person resolved the step in its child's place: what was done then is theirs to undo",
+            )),
+        }
     }
 
     /// The child of a place cannot be undone: a person has to look.
-    pub(super) fn park_child(&mut self, place: Place, message: &str) {
+    pub(super) fn park_child(&mut self, place: Place, code: &str, message: &str) {
         let about = Some((place, Some(OperationKind::Compensate)));
         let reason = IncidentReason::ChildNotUndone;
-        self.open_incident(about, reason, Some("CHILD_TERMINATED"), message);
+        self.open_incident(about, reason, Some(code), message);
     }
 
     fn child_ended(&mut self, place: Place, round: u32, outcome: &ChildOutcome) {
@@ -159,7 +171,8 @@ impl Decision<'_> {
         });
         match (operation, outcome) {
             (OperationKind::Compensate, ChildOutcome::Terminated { message }) => {
-                self.park_child(place, message);
+                self.park_child(place, "CHILD_TERMINATED", message);
+                self.advance_backward();
             }
             (OperationKind::Compensate, _) => {
                 self.close_incidents(Some(place), Some(OperationKind::Compensate));

@@ -89,6 +89,10 @@ impl<'a> Decision<'a> {
         if ended.attempt > target.attempt || self.saga.runs_child(ended.place) {
             return Acknowledged::UnknownOperation;
         }
+        // Asked before the action was tried again: that there was no effect then says nothing of the attempts since.
+        if ended.outcome == Outcome::Absent && ended.attempt <= target.uncounted {
+            return Acknowledged::Late;
+        }
         let current = ended.attempt == target.attempt;
         let open = match target.phase {
             // An attempt that is not due yet was never sent: nobody can have its result.

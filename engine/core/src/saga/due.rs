@@ -1,6 +1,6 @@
 //! What should now be in flight, derived from state alone. So recovery is replay followed by this question.
 
-use amends_definitions::{Compensation, Kind};
+use amends_definitions::{Compensation, CompensationOrder, Kind};
 
 use crate::fact::Parent;
 use crate::id::Place;
@@ -79,10 +79,43 @@ pub fn due(saga: &Saga, now: Time) -> Due {
     {
         due.wake(deadline);
     }
+    if due.commands.is_empty() && due.awaited.is_empty() && due.children.is_empty() {
+        // Something else was decided between the end of its settle time and its timer: it is looked at once more, or a saga
+        // that leaves memory in between would leave it behind.
+        let settled = saga
+            .places()
+            .filter_map(|place| settled_in_its_turn(saga, place, now));
+        let settled: Option<Time> = settled.min();
+        if let Some(at) = settled {
+            due.wake(at);
+        }
+    }
     // In the order of their scheduling: of compensations the latest action's comes first.
     due.commands
         .sort_by_key(|command| saga.operation(command.place, command.operation).order);
     due
+}
+
+/// When a compensation settled that nothing holds up any more.
+fn settled_in_its_turn(saga: &Saga, place: Place, now: Time) -> Option<Time> {
+    let status = saga.place(place);
+    let Phase::Settling { until } = status.compensation.phase else {
+        return None;
+    };
+    let owed = until <= now
+        && status.forward.is_over()
+        && !status.query_is_open()
+        && saga.owes_compensation(place);
+    let definition = &saga.definition;
+    let turn = match definition.compensation().order {
+        CompensationOrder::Parallel => true,
+        CompensationOrder::Reverse => definition
+            .graph()
+            .descendants(place.step)
+            .iter()
+            .all(|later| !saga.is_step_open(*later) && !saga.owes_for_step(*later)),
+    };
+    (owed && turn).then_some(until)
 }
 
 /// When a compensation that is still open parks, taken up by a participant or not: at `parkAfter`, or when the time of all

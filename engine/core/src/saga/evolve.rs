@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use amends_definitions::{Definition, Payload};
 
-use crate::fact::{AbortReason, Act, Fact, Incident, Operated, Started};
+use crate::fact::{AbortReason, Act, AttemptEnded, Fact, Incident, Operated, Started};
 use crate::id::{Place, SagaId};
-use crate::outcome::OperationKind;
+use crate::outcome::{OperationKind, Outcome};
 use crate::saga::place::{Operation, Phase, PlaceStatus, StepStatus};
 use crate::saga::state::{Abort, CancelRequest, End, OpenIncident, Saga};
 use crate::time::Time;
@@ -50,7 +50,8 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
     saga.updated_at = at;
     match fact {
         // A second start says nothing: `replay` refuses it.
-        Fact::Started(_) | Fact::LateResult { .. } => {}
+        Fact::Started(_) => {}
+        Fact::LateResult { ended, leak } => late_result(saga, ended, *leak),
         Fact::TurnGranted => saga.turn_granted = true,
         Fact::DeadlinePassed => saga.deadline_passed = true,
         Fact::Scheduled { .. } | Fact::AttemptEnded(_) | Fact::Withdrawn { .. } => {
@@ -128,6 +129,19 @@ fn aborted(saga: &mut Saga, reason: &AbortReason, at: Time) {
                 attempt::abandon(place, last_due);
             }
         }
+    }
+}
+
+/// What comes too late decides nothing; but that an effect which is still to be undone did happen is known from now on.
+fn late_result(saga: &mut Saga, ended: &AttemptEnded, leak: bool) {
+    if let Outcome::Succeeded { output } = &ended.outcome {
+        saga.payload_bytes += payload_bytes(output);
+    }
+    if !leak
+        && ended.operation == OperationKind::Forward
+        && let Some(status) = place_mut(saga, ended.place)
+    {
+        status.forward.effect = true;
     }
 }
 

@@ -128,7 +128,9 @@ impl Decision<'_> {
         if leak {
             return self.leaked(ended);
         }
-        if !self.leak_is_known(place) && !self.history_is_full() {
+        // Once: participants repeat themselves until they are heard.
+        let known = self.saga.place(place).forward.effect || self.leak_is_known(place);
+        if !known && !self.history_is_full() {
             self.record(Fact::LateResult { ended, leak });
         }
         Acknowledged::Late

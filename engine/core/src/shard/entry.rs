@@ -69,6 +69,14 @@ impl Entry {
             .or(self.inherited_at.filter(|_| flight.resent))
     }
 
+    /// As [`Entry::sent_at`], while a result is decided: what was handed out again and is not known to have left may be
+    /// leaving just now.
+    pub fn leaves_at(&self, attempt: Attempt, now: Time) -> Option<Time> {
+        let flight = self.flights.get(attempt)?;
+        let leaves = flight.resent && flight.sent_at.is_none() && flight.deadline.is_none();
+        leaves.then_some(now).or_else(|| self.sent_at(attempt))
+    }
+
     /// The open attempt of an operation, if it is newer than this one of the same round, and is due without having left.
     pub fn unsent_successor(&self, attempt: Attempt) -> Option<Attempt> {
         let target = self.saga.operation(attempt.place, attempt.operation);

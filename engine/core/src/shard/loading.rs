@@ -185,6 +185,8 @@ impl Shard {
                     turn_granted: saga.turn_granted(),
                     wake_at: wake_at.filter(|_| !state.is_terminal()),
                 };
+                // The clock may be behind what the owner before saw: what it scheduled, it may have sent.
+                let inherited_at = inherited_at.max(saga.updated_at());
                 let entry = Entry {
                     inherited_at: Some(inherited_at),
                     row: Some(row),

@@ -27,7 +27,7 @@ impl Shard {
             Some(Slot::Present(entry)) => match resolve(&entry.saga, report) {
                 Err(refused) => refused,
                 Ok(attempt) => {
-                    let ended = ended(report, attempt, entry.sent_at(attempt));
+                    let ended = ended(report, attempt, entry.leaves_at(attempt, at.now));
                     let unsent = entry.unsent_successor(attempt);
                     let acknowledged = self.on_saga(saga, batch, at, |decision| {
                         let acknowledged = decision.outcome(ended);

@@ -5,6 +5,7 @@
 mod pump;
 
 mod abort;
+mod attacks;
 mod children;
 mod deadline;
 mod doubt;

@@ -77,15 +77,18 @@ async fn perform(attempt: Attempt) -> Answer {
     };
     let deadline = context.deadline();
     let mut handler = pin!(action.invoke(context.clone(), input));
-    let mut lost = pin!(tokio::time::sleep_until(deadline.into()));
     let mut beats = Beats::new(&context);
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut handler => return answer,
-            () = &mut lost => break,
-            () = beats.next() => context.heartbeat(),
+    let beating = async {
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut handler => return answer,
+                () = beats.next() => context.heartbeat(),
+            }
         }
+    };
+    if let Ok(answer) = tokio::time::timeout_at(deadline.into(), beating).await {
+        return answer;
     }
     cancellation.cancel();
     match tokio::time::timeout(abandon_after, handler).await {

@@ -1,14 +1,17 @@
-//! `lint`: checks definitions offline, with the same code as a server. Deliberately not here: the checks themselves
+//! `lint`: checks definitions offline, with the same code as a server; on request it compares them with who is attached. Deliberately not here: the checks themselves
 //! (`amends-definitions`).
 
+mod attached;
 mod github;
 mod sarif;
 mod sources;
 
 use amends_definitions::{Diagnostic, Severity, check, render};
+use amends_proto::v1::Participant;
 use serde::Serialize;
 
-use crate::arguments::{LintArguments, LintFormat};
+use crate::arguments::{Global, LintArguments, LintFormat};
+use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, View, plain, say, show, write_out};
@@ -16,12 +19,19 @@ use crate::output::{Format, View, plain, say, show, write_out};
 /// Checks documents; the exit is [`Exit::Invalid`] if one has errors.
 ///
 /// # Errors
-/// If a file cannot be read.
-pub fn run(arguments: &LintArguments) -> Result<Exit, Failure> {
+/// If a file cannot be read, or a server that was named does not answer.
+pub async fn run(global: &Global, arguments: &LintArguments) -> Result<Exit, Failure> {
     let sources = sources::read(&arguments.files)?;
+    let participants = match &arguments.compare_with {
+        Some(server) => {
+            let connection = Connection::open(server, &global.namespace).await?;
+            Some(super::participant::attached(&connection).await?)
+        }
+        None => None,
+    };
     let files = sources
         .iter()
-        .map(|source| lint(&source.name, &source.bytes))
+        .map(|source| lint(&source.name, &source.bytes, participants.as_deref()))
         .collect();
     let view = LintView { files };
     match arguments.format {
@@ -96,8 +106,15 @@ impl FindingView {
     }
 }
 
-fn lint(file: &str, source: &[u8]) -> FileView {
-    let checked = check(source);
+fn lint(file: &str, source: &[u8], participants: Option<&[Participant]>) -> FileView {
+    let mut checked = check(source);
+    if let (Some(definition), Some(participants)) = (&checked.definition, participants) {
+        // A document with a definition is UTF-8.
+        let text = String::from_utf8_lossy(source);
+        let found = attached::unserved(definition, &text, participants);
+        checked.diagnostics.extend(found);
+        checked.diagnostics.sort_by_key(|found| found.span.start);
+    }
     let definition = checked.definition.as_ref();
     FileView {
         file: file.to_owned(),
@@ -133,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_sound_document_has_a_name_and_no_errors() {
-        let file = lint("a.yaml", SOUND.as_bytes());
+        let file = lint("a.yaml", SOUND.as_bytes(), None);
         assert_eq!(file.definition.as_deref(), Some("a"));
         assert_eq!(count(&[file]).0, 0);
     }
@@ -141,7 +158,7 @@ mod tests {
     #[test]
     fn a_finding_has_its_line_and_a_caret() {
         let source = SOUND.replace("compensate: {call: p.b}", "compensat: {call: p.b}");
-        let file = lint("a.yaml", source.as_bytes());
+        let file = lint("a.yaml", source.as_bytes(), None);
         assert_eq!(file.definition, None);
         assert!(count(std::slice::from_ref(&file)).0 > 0);
         let view = LintView { files: vec![file] };

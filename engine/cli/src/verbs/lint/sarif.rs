@@ -229,8 +229,8 @@ mod tests {
     #[test]
     fn a_log_reads_and_writes_through_types_made_from_the_published_schema() {
         let files = [
-            lint("b/ä b:c.saga.yaml", BROKEN.as_bytes()),
-            lint("-", b"\xff"),
+            lint("b/ä b:c.saga.yaml", BROKEN.as_bytes(), None),
+            lint("-", b"\xff", None),
         ];
         assert!(files.iter().all(|file| !file.diagnostics.is_empty()));
         let ours = sarif(&files);
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_finding_has_its_region_in_characters_its_rule_and_its_fix() {
-        let file = lint("a.saga.yaml", BROKEN.as_bytes());
+        let file = lint("a.saga.yaml", BROKEN.as_bytes(), None);
         let log = sarif(&[file]);
         let run = &log["runs"][0];
         let results = run["results"].as_array().expect("a list");

@@ -33,6 +33,10 @@ pub(super) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
                 && target.round == *round
             {
                 withdrawn(target, *operation, *attempt, code);
+                if let (OperationKind::Forward, Some(place)) = (operation, place_mut(saga, *place))
+                {
+                    forget_query(place);
+                }
             }
         }
         Fact::Started(_)
@@ -70,10 +74,17 @@ pub(super) fn settle_listed(saga: &mut Saga, step: StepIndex) {
     let Some(status) = saga.steps.get_mut(step.index()) else {
         return;
     };
-    let (Phase::Listed, Some(items)) = (status.itself.forward.phase, &status.items) else {
+    let (phase @ (Phase::Listed | Phase::Succeeded), Some(items)) =
+        (status.itself.forward.phase, &status.items)
+    else {
         return;
     };
-    if items.places.iter().all(|place| place.forward.lets_go_on()) {
+    let done = items.places.iter().all(|place| place.forward.lets_go_on());
+    if !done {
+        // An item's output turned out to be unusable after all, in the row in which it came.
+        status.itself.forward.output = None;
+        status.itself.forward.phase = Phase::Listed;
+    } else if phase == Phase::Listed {
         let outputs = items
             .places
             .iter()

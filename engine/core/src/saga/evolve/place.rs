@@ -133,6 +133,10 @@ pub(super) fn resolved(saga: &mut Saga, place: Place, operation: OperationKind, 
         && let Some(status) = place_mut(saga, place)
         && let Some(child) = &mut status.child
     {
+        // A child that had not completed has nothing that it could undo: what stands for it now is the person's.
+        if !matches!(child.outcome, Some(ChildOutcome::Completed { .. })) {
+            child.pinned = None;
+        }
         let output = output.clone();
         child.outcome = Some(ChildOutcome::Completed { output });
     }
