@@ -1,8 +1,6 @@
 //! `examples/money-transfer`: a person decides about large transfers, money cools off, and whatever happens it is neither
 //! made nor lost.
 
-use std::time::Duration;
-
 use amends_example_money_transfer::{DEFINITION, LedgerOptions, books, participant};
 use amends_proto::v1::{SagaState, StepState};
 use amends_sdk::StartOptions;
@@ -57,8 +55,9 @@ impl Bank {
     }
 
     async fn attach(&mut self) {
-        let ledger = participant(self.books.clone(), &LedgerOptions::default());
-        self.attached = Some(Attached::new(&self.stage, ledger.await.unwrap()));
+        let options = LedgerOptions::default();
+        let ledger = participant(self.books.clone(), &options).await;
+        self.attached = Some(Attached::new(&self.stage, ledger.unwrap()));
     }
 
     async fn transfer(&self, amount_minor: i64, to: &str) -> String {

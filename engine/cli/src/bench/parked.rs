@@ -380,3 +380,49 @@ impl View for ParkedView {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amends_server::amends_core::saga::{Saga, due};
+    use amends_server::amends_store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn a_filled_database_holds_sagas_that_wait_as_a_server_would_have_left_them() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(4));
+        let plan = Plan {
+            sagas: 11,
+            over: Duration::from_secs(8),
+        };
+        let filled = fill(Arc::clone(&store), plan).await.expect("it is filled");
+        assert_eq!(filled.timed.len(), 5);
+        assert!(filled.last_due.since(filled.first_due) < Duration::from_secs(8));
+        let definition = amends_definitions::check(TIMED.as_bytes()).definition;
+        let definition = Arc::new(definition.expect("it is sound"));
+        let histories = store.histories(&filled.timed).await.expect("histories");
+        for history in histories {
+            let rows = history.rows.expect("readable rows");
+            let saga = Saga::replay(history.saga.id, Arc::clone(&definition), &rows);
+            let saga = saga.expect("a history");
+            // The core wants to see it again when its row says so, and not before.
+            let due = due(&saga, filled.first_due - Duration::from_secs(1));
+            assert!(due.commands.is_empty());
+            assert_eq!(due.wake_at, history.saga.wake_at);
+            assert_eq!(due.wake_at, Some(history.saga.started_at + TIMEOUT));
+        }
+        let mut sleepers = 0;
+        for shard in (0..4).map(ShardId) {
+            let page = store.sleepers(shard, None, 100).await.expect("sleepers");
+            sleepers += page.iter().filter(|(_, at)| *at < Time::INFINITY).count();
+        }
+        assert_eq!(sleepers, 5);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn linux_tells_how_much_memory_a_process_takes() {
+        let own = resident_bytes(Some(std::process::id()), "VmRSS:");
+        assert!(own.is_some_and(|bytes| bytes > 1 << 20), "{own:?}");
+        assert_eq!(resident_bytes(None, "VmRSS:"), None);
+    }
+}
