@@ -103,6 +103,7 @@ fn future(world: &World) -> Vec<Time> {
     };
     for status in world.saga.steps() {
         let items = status.items.iter().flat_map(|items| &items.places);
+        let items = items.map(|place| &**place);
         for place in std::iter::once(&status.itself).chain(items) {
             add(&place.forward);
             add(&place.compensation);

@@ -168,6 +168,7 @@ impl Saga {
 /// Something of the step has left the saga: a command, a wish for a child, an event.
 fn has_left(status: &StepStatus) -> bool {
     let items = status.items.iter().flat_map(|items| &items.places);
+    let items = items.map(|place| &**place);
     std::iter::once(&status.itself)
         .chain(items)
         .any(|place| place.forward.attempt > 0 || place.forward.effect)
