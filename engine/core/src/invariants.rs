@@ -61,7 +61,7 @@ fn check_end(saga: &Saga) -> Result<(), String> {
             Err("I1: ended with something in flight".into())
         }
         End::Completed(_) => {
-            let done = saga.steps.iter().all(crate::saga::StepStatus::lets_go_on);
+            let done = saga.steps.iter().all(|step| step.lets_go_on());
             if done && saga.abort.is_none() {
                 Ok(())
             } else {
@@ -88,7 +88,7 @@ fn check_needs(saga: &Saga, step: StepIndex) -> Result<(), String> {
         || status
             .items
             .iter()
-            .any(|items| items.places.iter().any(begun));
+            .any(|items| items.places.iter().any(|place| begun(place)));
     if !any_begun {
         return Ok(());
     }

@@ -22,6 +22,10 @@ pub(crate) fn digest(world: &World) -> Hash128 {
     out.byte(u8::from(saga.cancel_pending().is_some()) | u8::from(saga.deadline_passed()) << 1);
     // Behind an abort a cancel means nothing any more.
     out.byte(u8::from(world.cancelled && saga.abort().is_none()));
+    // What expressions still to come may see of it; of a saga that has ended there are none.
+    if !saga.terminal() {
+        out.payload(Some(&saga.started().input));
+    }
     for (step, status) in saga.definition().step_indices().zip(saga.steps()) {
         out.byte(u8::try_from(step.index() % 251).unwrap_or(0));
         if status.items.is_none() {
@@ -104,6 +108,7 @@ fn future(world: &World) -> Vec<Time> {
     };
     for status in world.saga.steps() {
         let items = status.items.iter().flat_map(|items| &items.places);
+        let items = items.map(|place| &**place);
         for place in std::iter::once(&status.itself).chain(items) {
             add(&place.forward);
             add(&place.compensation);

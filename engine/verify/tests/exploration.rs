@@ -124,3 +124,18 @@ fn twelve_steps_in_three_branches_are_explored_whole() {
             .contains_key("parked undoing: COMPENSATION_REFUSED at b2_s1")
     );
 }
+
+#[test]
+fn inputs_that_look_alike_at_first_are_told_apart() {
+    let source = "apiVersion: amends/v1
+name: two-ways
+steps:
+  - {id: hold, call: p.hold, compensate: {call: p.release}}
+  - {id: refuse, when: input.bad, fail: {code: BAD}}
+  - {id: ship, kind: retriable, call: p.ship}
+";
+    let found = explore(&definition(source), &Options::default());
+    let ends = ends(&found);
+    assert!(ends.contains(&"completed"), "not bad: {ends:?}");
+    assert!(ends.contains(&"compensated"), "bad: {ends:?}");
+}

@@ -4,16 +4,17 @@
 //! compensation has had it. Independent ones run in parallel, ties by the order in which the actions were scheduled,
 //! the latest first (I20). Items of one step are independent, and at most so many of them are undone at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amends_definitions::{Compensation, CompensationOrder, Foreach, Payload};
+use amends_definitions::{Compensation, CompensationOrder, Payload, StepIndex};
 
 use crate::fact::{AttemptEnded, Fact, IncidentReason};
 use crate::id::Place;
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::Decision;
 use crate::saga::due::park_at;
-use crate::saga::place::Phase;
+use crate::saga::place::{Phase, PlaceStatus};
 use crate::saga::retry::{Question, next_due};
 use crate::saga::scope::{View, own_output, with_scope};
 use crate::shard::io::Acknowledged;
@@ -24,15 +25,21 @@ impl Decision<'_> {
         if self.saga.end.is_some() || self.saga.abort.is_none() {
             return;
         }
+        let blocked = self.blocked_steps();
         let mut ready: Vec<Place> = self
             .saga
             .places()
-            .filter(|place| self.may_compensate(*place))
+            .filter(|place| !blocked[place.step.index()] && self.may_compensate(*place))
             .collect();
         ready.sort_by_key(|place| std::cmp::Reverse(self.saga.place(*place).forward.order));
+        let mut rooms = BTreeMap::new();
         for place in ready {
-            if self.has_room(place) {
+            let room = rooms
+                .entry(place.step)
+                .or_insert_with(|| self.room_to_undo(place.step));
+            if *room > 0 {
                 self.begin_compensation(place);
+                *room -= usize::from(takes_room(self.saga.place(place)));
             }
         }
         let unfinished = self.saga.places().any(|place| {
@@ -146,33 +153,43 @@ impl Decision<'_> {
         {
             return false;
         }
-        let definition = &self.saga.definition;
-        match definition.compensation().order {
-            CompensationOrder::Parallel => true,
-            CompensationOrder::Reverse => definition
-                .graph()
-                .descendants(place.step)
-                .iter()
-                .all(|later| !self.saga.is_step_open(*later) && !self.saga.owes_for_step(*later)),
-        }
+        true
     }
 
-    /// As many items are undone at a time as may be done at a time.
-    fn has_room(&self, place: Place) -> bool {
-        let step = self.saga.definition.step(place.step);
-        let Some(max) = step.foreach().map(Foreach::max_parallel) else {
-            return true;
+    /// Of each step, whether one behind it is under way, or still has to be undone. Once for all places: what is behind a
+    /// step that is blocked itself blocks all that the step would.
+    fn blocked_steps(&self) -> Vec<bool> {
+        let definition = &self.saga.definition;
+        let mut blocked = vec![false; self.saga.steps.len()];
+        if definition.compensation().order == CompensationOrder::Parallel {
+            return blocked;
+        }
+        let mut steps: Vec<StepIndex> = definition.step_indices().collect();
+        steps.reverse();
+        for later in steps {
+            let blocks = !blocked[later.index()]
+                && (self.saga.is_step_open(later) || self.saga.owes_for_step(later));
+            if blocks {
+                for step in definition.graph().ancestors(later) {
+                    blocked[step.index()] = true;
+                }
+            }
+        }
+        blocked
+    }
+
+    /// As many items are undone at a time as may be done at a time: how many more of this step.
+    fn room_to_undo(&self, step: StepIndex) -> usize {
+        let Some(foreach) = self.saga.definition.step(step).foreach() else {
+            return usize::MAX;
         };
         let under_way = self
             .saga
-            .places_of(place.step)
-            .filter(|place| {
-                let status = self.saga.place(*place);
-                matches!(status.compensation.phase, Phase::Scheduled { .. })
-                    || status.query_is_open()
-            })
+            .places_of(step)
+            .filter(|place| takes_room(self.saga.place(*place)))
             .count();
-        under_way < usize::try_from(max).unwrap_or(usize::MAX)
+        let max = usize::try_from(foreach.max_parallel()).unwrap_or(usize::MAX);
+        max.saturating_sub(under_way)
     }
 
     /// Schedules a compensation; or asks first whether there is something to undo, or lets its action settle.
@@ -275,4 +292,9 @@ impl Decision<'_> {
         };
         next_due(&question, call.retry(), call.timeouts())
     }
+}
+
+/// Its compensation, or what is asked before it, is under way.
+fn takes_room(status: &PlaceStatus) -> bool {
+    matches!(status.compensation.phase, Phase::Scheduled { .. }) || status.query_is_open()
 }

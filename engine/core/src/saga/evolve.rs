@@ -19,7 +19,7 @@ use crate::time::Time;
 
 /// The state after the first fact.
 pub(crate) fn begin(id: SagaId, definition: Arc<Definition>, started: Started, at: Time) -> Saga {
-    let steps = vec![StepStatus::default(); definition.steps().len()];
+    let steps = vec![Arc::new(StepStatus::default()); definition.steps().len()];
     let mut saga = Saga {
         id,
         payload_bytes: payload_bytes(&started.input),
@@ -122,11 +122,11 @@ fn aborted(saga: &mut Saga, reason: &AbortReason, at: Time) {
         saga.ended_at = None;
     }
     let last_due = held_since.map_or(at, |held| held.min(at));
-    for step in &mut saga.steps {
+    for step in saga.steps.iter_mut().map(Arc::make_mut) {
         attempt::abandon(&mut step.itself, last_due);
         if let Some(items) = &mut step.items {
             for place in &mut Arc::make_mut(items).places {
-                attempt::abandon(place, last_due);
+                attempt::abandon(Arc::make_mut(place), last_due);
             }
         }
     }
@@ -186,7 +186,7 @@ fn operated_on(saga: &mut Saga, operated: &Operated, at: Time) {
 
 /// A place; none if it does not exist.
 fn place_mut(saga: &mut Saga, place: Place) -> Option<&mut PlaceStatus> {
-    let step = saga.steps.get_mut(place.step.index())?;
+    let step = Arc::make_mut(saga.steps.get_mut(place.step.index())?);
     match place.item.checked_sub(1) {
         None => Some(&mut step.itself),
         Some(at) => {
@@ -194,7 +194,7 @@ fn place_mut(saga: &mut Saga, place: Place) -> Option<&mut PlaceStatus> {
             let items = step.items.as_mut()?;
             // Looked at first: what does not exist must not make a copy of the others.
             items.places.get(at)?;
-            Arc::make_mut(items).places.get_mut(at)
+            Arc::make_mut(items).places.get_mut(at).map(Arc::make_mut)
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::fact::{AbortReason, AttemptEnded, Fact, IncidentReason};
 use crate::id::Place;
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::Decision;
-use crate::saga::place::{Phase, StepStatus};
+use crate::saga::place::Phase;
 use crate::saga::retry::{Question, next_due};
 use crate::saga::scope::{View, with_scope};
 use crate::shard::io::Acknowledged;
@@ -43,7 +43,7 @@ impl Decision<'_> {
             }
         }
         self.advancing = false;
-        if self.may_go_forward() && self.saga.steps.iter().all(StepStatus::lets_go_on) {
+        if self.may_go_forward() && self.all_let_go_on() {
             self.complete();
         }
     }
@@ -166,6 +166,10 @@ impl Decision<'_> {
             Outcome::NothingToUndo | Outcome::Absent => return Acknowledged::Late,
         }
         Acknowledged::Recorded
+    }
+
+    fn all_let_go_on(&self) -> bool {
+        self.saga.steps.iter().all(|step| step.lets_go_on())
     }
 
     pub(super) fn needs_are_done(&self, step: StepIndex) -> bool {

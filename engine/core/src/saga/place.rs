@@ -25,8 +25,8 @@ pub struct Items {
     pub values: Arc<[Payload]>,
     /// Their keys.
     pub keys: Arc<[String]>,
-    /// Their places.
-    pub places: Vec<PlaceStatus>,
+    /// Their places, shared with copies of the saga until they change.
+    pub places: Vec<Arc<PlaceStatus>>,
 }
 
 /// The operations at one place.
@@ -180,7 +180,7 @@ impl StepStatus {
             None => Some(&self.itself),
             Some(at) => {
                 let places = &self.items.as_ref()?.places;
-                places.get(usize::try_from(at).ok()?)
+                places.get(usize::try_from(at).ok()?).map(|place| &**place)
             }
         }
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use amends_definitions::Definition;
 
 use crate::fact::Fact;
-use crate::id::SagaId;
+use crate::id::{Place, SagaId};
 use crate::journal::JournalRow;
+use crate::outcome::OperationKind;
 use crate::saga::evolve::{begin, evolve};
+use crate::saga::place::{Operation, Phase};
 use crate::saga::state::Saga;
 
 /// Why rows are not the history of a saga.
@@ -58,9 +60,35 @@ impl Saga {
                 }
             }
         }
-        saga.ok_or(ReplayError {
+        let saga = saga.ok_or(ReplayError {
             position: 0,
             message: "there are no facts".into(),
-        })
+        })?;
+        match saga.calls_nobody() {
+            Some(step) => Err(ReplayError {
+                position: rows.last().map_or(0, |row| row.position),
+                message: format!("an attempt of `{step}` is under way, and it calls nobody"),
+            }),
+            None => Ok(saga),
+        }
+    }
+
+    /// A step with an attempt under way that nobody can make: no saga ever recorded that.
+    fn calls_nobody(&self) -> Option<&str> {
+        let scheduled = |operation: &Operation| matches!(operation.phase, Phase::Scheduled { .. });
+        let impossible = |place: &Place| {
+            let status = self.place(*place);
+            let can = |operation| self.action(place.step, operation).is_some();
+            let child = || {
+                let child = status.child.as_ref();
+                child.is_some_and(|child| child.pinned.is_some())
+            };
+            let query = status.query.as_ref();
+            scheduled(&status.forward) && !can(OperationKind::Forward)
+                || scheduled(&status.compensation) && !can(OperationKind::Compensate) && !child()
+                || query.is_some_and(|query| scheduled(query)) && !can(OperationKind::Query)
+        };
+        let place = self.places().find(impossible)?;
+        Some(self.definition.step(place.step).id())
     }
 }

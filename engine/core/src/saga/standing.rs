@@ -1,6 +1,6 @@
 //! What follows from a saga's state without being recorded: may it abort, does it hold, what does it owe.
 
-use amends_definitions::{Compensation, Kind, StepIndex, Work};
+use amends_definitions::{ActionName, Call, Compensation, Kind, StepIndex, Work};
 
 use crate::fact::ChildOutcome;
 use crate::id::Place;
@@ -131,6 +131,18 @@ impl Saga {
         step.is_some_and(|step| matches!(step.work(), Work::Saga(_)))
     }
 
+    /// The action that an operation of a step calls; none if it calls nobody.
+    #[must_use]
+    pub fn action(&self, step: StepIndex, operation: OperationKind) -> Option<&ActionName> {
+        let step = self.definition.step(step);
+        match (operation, step.compensation()) {
+            (OperationKind::Compensate, Compensation::Call(call)) => Some(call.action()),
+            (OperationKind::Query, _) => step.call().and_then(Call::query),
+            (OperationKind::Forward, _) => step.action(),
+            (OperationKind::Compensate, _) => None,
+        }
+    }
+
     /// How many parents are above it.
     #[must_use]
     pub fn depth(&self) -> u32 {
@@ -156,6 +168,7 @@ impl Saga {
 /// Something of the step has left the saga: a command, a wish for a child, an event.
 fn has_left(status: &StepStatus) -> bool {
     let items = status.items.iter().flat_map(|items| &items.places);
+    let items = items.map(|place| &**place);
     std::iter::once(&status.itself)
         .chain(items)
         .any(|place| place.forward.attempt > 0 || place.forward.effect)

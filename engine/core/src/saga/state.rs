@@ -29,7 +29,8 @@ pub struct Saga {
     pub(crate) incidents: Vec<OpenIncident>,
     /// How many incidents it has ever had.
     pub(crate) incidents_opened: u32,
-    pub(crate) steps: Vec<StepStatus>,
+    /// Shared with copies of the saga until they change.
+    pub(crate) steps: Vec<Arc<StepStatus>>,
     /// The last place in the order of scheduling that was given away.
     pub(crate) last_order: u32,
     pub(crate) turn_granted: bool,
@@ -182,7 +183,7 @@ impl Saga {
 
     /// Its steps, in the definition's order.
     #[must_use]
-    pub fn steps(&self) -> &[StepStatus] {
+    pub fn steps(&self) -> &[Arc<StepStatus>] {
         &self.steps
     }
 

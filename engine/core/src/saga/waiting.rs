@@ -44,7 +44,8 @@ impl Decision<'_> {
         if pending >= SIGNALS_PENDING_MAX || self.history_is_full() {
             return Err(SignalRefusal::Full);
         }
-        let number = accepted.map_or(0, |accepted| accepted.received) + 1;
+        let number = accepted.map_or(0, |accepted| accepted.received);
+        let number = number.saturating_add(1);
         self.record(Fact::SignalReceived(SignalReceived {
             number,
             signal: signal.signal.clone(),

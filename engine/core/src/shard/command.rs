@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amends_definitions::{ActionName, Call, Compensation, Payload, StepIndex, Timeouts};
+use amends_definitions::{Compensation, Payload, StepIndex, Timeouts};
 
 use crate::id::{AttemptName, Incarnation, OperationKey, OperationName};
 use crate::outcome::OperationKind;
@@ -59,20 +59,6 @@ pub(super) fn withdraw_at(
         .min_by_key(|(at, _)| *at)
 }
 
-/// The action that an operation calls.
-pub(super) fn action(
-    saga: &Saga,
-    step: StepIndex,
-    operation: OperationKind,
-) -> Option<&ActionName> {
-    let step = saga.definition().step(step);
-    match (operation, step.compensation()) {
-        (OperationKind::Compensate, Compensation::Call(call)) => Some(call.action()),
-        (OperationKind::Query, _) => step.call().and_then(Call::query),
-        (OperationKind::Forward | OperationKind::Compensate, _) => step.action(),
-    }
-}
-
 /// How long an attempt that is sent now may take: its own time, and what is left of all attempts' time.
 pub(super) fn attempt_time(saga: &Saga, attempt: Attempt, now: Time) -> Duration {
     let timeouts = timeouts(saga, attempt.place.step, attempt.operation);
@@ -96,7 +82,8 @@ pub(super) fn withdraw(saga: &Saga, attempt: Attempt) -> Output {
             },
             attempt: attempt.attempt,
         },
-        action: action(saga, attempt.place.step, attempt.operation)
+        action: saga
+            .action(attempt.place.step, attempt.operation)
             .expect("what is in flight calls an action")
             .clone(),
     }
@@ -131,7 +118,8 @@ pub(super) fn make_command(
         key: key(due.operation, due.round),
         forward_key,
         attempt: due.attempt,
-        action: action(saga, due.place.step, due.operation)
+        action: saga
+            .action(due.place.step, due.operation)
             .expect("what is due calls an action")
             .clone(),
         definition: started.definition.clone(),

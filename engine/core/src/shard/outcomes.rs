@@ -4,7 +4,7 @@ use crate::fact::AttemptEnded;
 use crate::id::{AttemptName, Place, SagaId};
 use crate::outcome::Outcome;
 use crate::saga::Saga;
-use crate::shard::command::{action, attempt_time, timeouts};
+use crate::shard::command::{attempt_time, timeouts};
 use crate::shard::entry::{InBatch, Moment, Slot};
 use crate::shard::flight::Attempt;
 use crate::shard::io::{Acknowledged, Output, Report, Token};
@@ -223,7 +223,8 @@ fn resolve(saga: &Saga, report: &Report) -> Result<Attempt, Acknowledged> {
         return Err(Acknowledged::UnknownOperation);
     }
     let attempt = attempt_of(saga, &report.attempt).ok_or(Acknowledged::UnknownOperation)?;
-    let action = action(saga, attempt.place.step, attempt.operation)
+    let action = saga
+        .action(attempt.place.step, attempt.operation)
         .ok_or(Acknowledged::UnknownOperation)?;
     if report.instance.is_some() && !report.serves.contains(action) {
         return Err(Acknowledged::NotServed);

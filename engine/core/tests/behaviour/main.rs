@@ -11,6 +11,7 @@ mod deadline;
 mod doubt;
 mod family;
 mod forward;
+mod hostile;
 mod items;
 mod operators;
 mod orders;

@@ -71,9 +71,10 @@ pub(super) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
 
 /// A step under `foreach` has succeeded once each of its items lets go on: its output is the list of theirs.
 pub(super) fn settle_listed(saga: &mut Saga, step: StepIndex) {
-    let Some(status) = saga.steps.get_mut(step.index()) else {
+    let Some(shared) = saga.steps.get_mut(step.index()) else {
         return;
     };
+    let status = &**shared;
     let (phase @ (Phase::Listed | Phase::Succeeded), Some(items)) =
         (status.itself.forward.phase, &status.items)
     else {
@@ -82,15 +83,20 @@ pub(super) fn settle_listed(saga: &mut Saga, step: StepIndex) {
     let done = items.places.iter().all(|place| place.forward.lets_go_on());
     if !done {
         // An item's output turned out to be unusable after all, in the row in which it came.
-        status.itself.forward.output = None;
-        status.itself.forward.phase = Phase::Listed;
+        if phase == Phase::Succeeded {
+            let forward = &mut Arc::make_mut(shared).itself.forward;
+            forward.output = None;
+            forward.phase = Phase::Listed;
+        }
     } else if phase == Phase::Listed {
         let outputs = items
             .places
             .iter()
             .map(|place| place.forward.output.as_ref());
-        status.itself.forward.output = Some(Payload::list(outputs));
-        status.itself.forward.phase = Phase::Succeeded;
+        let output = Payload::list(outputs);
+        let forward = &mut Arc::make_mut(shared).itself.forward;
+        forward.output = Some(output);
+        forward.phase = Phase::Succeeded;
     }
 }
 
@@ -336,7 +342,7 @@ fn abandon_pending_retry(operation: &mut Operation, last_due: Time) -> bool {
 /// The places of a list of items.
 pub(super) fn listed(values: Vec<Payload>, keys: &[String]) -> Arc<Items> {
     Arc::new(Items {
-        places: vec![PlaceStatus::default(); values.len()],
+        places: vec![Arc::new(PlaceStatus::default()); values.len()],
         values: values.into(),
         keys: keys.into(),
     })

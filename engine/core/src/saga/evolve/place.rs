@@ -19,7 +19,7 @@ pub(super) fn evolve(saga: &mut Saga, fact: &Fact) {
         Fact::Skipped { step } => set_forward(saga, Place::from(*step), Phase::Skipped),
         Fact::ItemsListed { step, items, keys } => {
             saga.payload_bytes += payload_bytes(items);
-            if let Some(status) = saga.steps.get_mut(step.index()) {
+            if let Some(status) = saga.steps.get_mut(step.index()).map(Arc::make_mut) {
                 let values = items.items().unwrap_or_default();
                 status.items = Some(listed(values, keys));
                 status.itself.forward.phase = Phase::Listed;
@@ -105,11 +105,11 @@ pub(super) fn skipped(saga: &mut Saga, place: Place) {
     if place.item == 0
         && let Some(StepStatus {
             items: Some(items), ..
-        }) = saga.steps.get_mut(place.step.index())
+        }) = saga.steps.get_mut(place.step.index()).map(Arc::make_mut)
     {
         for item in &mut Arc::make_mut(items).places {
             if !item.forward.lets_go_on() {
-                item.forward.phase = Phase::Skipped;
+                Arc::make_mut(item).forward.phase = Phase::Skipped;
             }
         }
         // Its own phase follows from its items.
