@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use amends_core::fact::ChildOutcome;
 use amends_core::limits::CHILD_ASKED_AT_REST_AFTER;
 use amends_core::shard::{ChildAnswer, ChildRequest, ChildState, ChildWish, Start};
 use amends_core::{SagaId, ShardId};
@@ -52,7 +51,8 @@ enum Errands {
     Tell(Box<ChildWish>),
 }
 
-/// Tries until the store answers, or until the parent's shard has asked again in any case.
+/// Tries until the store answers, or until the parent's shard has asked again in any case. What no answer of the store
+/// mends is not tried again meanwhile: it would hold the room that others' errands need.
 fn run(node: &Arc<Node>, errand: Errand, pause: bool) {
     let task = node.clone();
     node.tasks.spawn(async move {
@@ -65,23 +65,26 @@ fn run(node: &Arc<Node>, errand: Errand, pause: bool) {
                 backoff.wait().await;
             }
             loop {
-                match errand.try_once(&task).await {
-                    Ok(done) => return done,
-                    Err(refusal) if !std::mem::replace(&mut told, true) => {
-                        telemetry::child_waits(&refusal);
-                    }
-                    Err(_) => {}
+                let refusal = match errand.try_once(&task).await {
+                    Ok(done) => return Some(done),
+                    Err(refusal) => refusal,
+                };
+                if !std::mem::replace(&mut told, true) {
+                    telemetry::child_waits(&refusal);
+                }
+                if refusal.kind != Kind::Unavailable {
+                    return None;
                 }
                 backoff.wait().await;
             }
         };
         let bounded = tokio::time::timeout(CHILD_ASKED_AT_REST_AFTER, trying);
         match task.stop.run_until_cancelled(bounded).await {
-            Some(Ok(Errands::Answer(said))) => answer(&task, said),
-            Some(Ok(Errands::Tell(wish))) => {
+            Some(Ok(Some(Errands::Answer(said)))) => answer(&task, said),
+            Some(Ok(Some(Errands::Tell(wish)))) => {
                 task.lanes.send(wish.child.shard(), Message::Child(wish));
             }
-            Some(Err(_)) | None => {}
+            Some(Ok(None) | Err(_)) | None => {}
         }
     });
 }
@@ -95,10 +98,10 @@ impl Errand {
                 let state = match pinned(node, request).await {
                     Ok(state) => state,
                     Err(refusal) if refusal.kind == Kind::Unavailable => return Err(refusal),
-                    Err(refusal) => ChildState::Ended(ChildOutcome::Refused {
+                    Err(refusal) => ChildState::Refused {
                         code: refusal.reason.to_owned(),
                         message: words(&refusal),
-                    }),
+                    },
                 };
                 let parent = request.parent.clone();
                 Ok(Errands::Answer(Box::new(ChildAnswer { parent, state })))

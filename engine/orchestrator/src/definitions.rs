@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use amends_definitions::{Definition, DefinitionHash};
@@ -22,12 +23,14 @@ pub(crate) struct Revision {
     pub(crate) definition: Result<Arc<Definition>, String>,
 }
 
-/// Caches over the store.
+/// Caches over the store. What was read before a revision was deleted is not remembered after.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
     by_hash: Cache<DefinitionHash, Result<Arc<Definition>, String>>,
     by_number: Cache<(String, String, u32), Arc<Revision>>,
     newest: Cache<(String, String), (Instant, Arc<Revision>)>,
+    /// How many revisions were deleted.
+    deleted: AtomicU64,
 }
 
 impl Definitions {
@@ -66,6 +69,7 @@ impl Definitions {
         if let Some(revision) = self.by_number.get(&at) {
             return Ok(Some(revision));
         }
+        let deleted = self.deleted.load(Ordering::SeqCst);
         let record = store
             .definition(&DefinitionQuery::Revision {
                 namespace,
@@ -75,7 +79,9 @@ impl Definitions {
             .await?;
         Ok(record.map(|record| {
             let revision = self.remember(record);
-            self.by_number.put(at, revision.clone());
+            self.by_number.put_if(at, revision.clone(), || {
+                self.deleted.load(Ordering::SeqCst) == deleted
+            });
             revision
         }))
     }
@@ -91,6 +97,8 @@ impl Definitions {
     /// This revision may be gone.
     pub(crate) fn forget(&self, namespace: &str, name: &str, revision: u32) {
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        // First, so that nobody puts back what is taken out here.
+        self.deleted.fetch_add(1, Ordering::SeqCst);
         self.by_number
             .remove(&(namespace.clone(), name.clone(), revision));
         self.newest.remove(&(namespace, name));
@@ -110,6 +118,7 @@ impl Definitions {
             return Ok(Some(revision.clone()));
         }
         let asked = Instant::now();
+        let deleted = self.deleted.load(Ordering::SeqCst);
         let Some(record) = store
             .definition(&DefinitionQuery::Newest { namespace, name })
             .await?
@@ -120,7 +129,9 @@ impl Definitions {
             Some((_, revision)) if revision.record == record => revision,
             _ => self.remember(record),
         };
-        self.newest.put(at, (asked, revision.clone()));
+        self.newest.put_if(at, (asked, revision.clone()), || {
+            self.deleted.load(Ordering::SeqCst) == deleted
+        });
         Ok(Some(revision))
     }
 
@@ -174,9 +185,14 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     }
 
     fn put(&self, key: K, value: V) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, value);
+        self.put_if(key, value, || true);
+    }
+
+    /// Puts it unless that has become wrong, which is asked under the lock that [`Cache::remove`] takes.
+    fn put_if(&self, key: K, value: V, still: impl FnOnce() -> bool) {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if still() {
+            cache.insert(key, value);
+        }
     }
 }

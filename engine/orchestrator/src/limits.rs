@@ -29,8 +29,6 @@ pub(crate) const LOADS_PER_READ: usize = 32;
 pub(crate) const LOADS_DUE_PER_SECOND: u32 = 10_000;
 /// Sagas of which a lane remembers that something arrived for them.
 pub(crate) const URGENT_LOADS_MAX: usize = 10_000;
-/// Sagas that have a looked-up key and whose revisions are read at once.
-pub(crate) const LOOKUP_READS_MAX: usize = 16;
 /// Heartbeats of one attempt that are passed on within its heartbeat timeout, at most.
 pub(crate) const HEARTBEATS_IN_TIMEOUT: u32 = 8;
 /// Questions between parents and children that are worked on at once.

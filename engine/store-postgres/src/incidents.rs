@@ -26,7 +26,8 @@ impl Incidents for PostgresStore {
             .bind(saga)
             .bind(number)
             .bind(count(query.limit));
-        self.read(sql, "listing incidents", rows::incident).await
+        self.read_at_length(sql, "listing incidents", rows::incident)
+            .await
     }
 
     async fn incident_groups(
@@ -35,7 +36,7 @@ impl Incidents for PostgresStore {
         limit: usize,
     ) -> Result<Vec<IncidentGroup>, Error> {
         let sql = bind_filter(sqlx::query(sql::INCIDENT_GROUPS), filter).bind(count(limit));
-        self.read(sql, "grouping incidents", rows::incident_group)
+        self.read_at_length(sql, "grouping incidents", rows::incident_group)
             .await
     }
 }

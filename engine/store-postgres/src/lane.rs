@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::append::append_query;
 use crate::failure::{Failure, is_usable_after, unavailable};
 use crate::timestamp::Timestamp;
-use crate::{CONNECT_TIMEOUT, CONNECTING, rows, signed, sql};
+use crate::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CONNECTING, rows, signed, sql};
 
 pub(crate) struct PostgresLane {
     options: PgConnectOptions,
@@ -320,8 +320,6 @@ pub(crate) fn shard_number(shard: ShardId) -> i16 {
 }
 
 const LANE_NAME: &str = "amends-lane";
-/// Without an answer for so long, the connection counts as lost, and the outcome as unknown.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a takeover waits for whoever holds its position, before it ends them.
 const PATIENCE: Duration = Duration::from_millis(500);
 const TAKEOVER_TRIES: u32 = 5;

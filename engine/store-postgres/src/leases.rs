@@ -7,13 +7,13 @@ use sqlx::postgres::{PgPool, PgRow};
 
 use crate::failure::unavailable;
 use crate::lane::shard_number;
-use crate::{PostgresStore, rows, sql};
+use crate::{ANSWER_TIMEOUT, PostgresStore, fetch, rows, sql};
 
 #[async_trait]
 impl Leases for PostgresStore {
     async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error> {
         let shards: Vec<i16> = shards.iter().map(|shard| shard_number(*shard)).collect();
-        let rows = claim(&self.readers, node, &shards)
+        let rows = claim(&self.leases, node, &shards)
             .await
             .map_err(unavailable("claiming shards"))?;
         rows.iter().map(rows::shard).collect()
@@ -24,29 +24,26 @@ impl Leases for PostgresStore {
             .bind(&node.name)
             .bind(node.process)
             .bind(node.lease.as_secs_f64());
-        let renewed = self
-            .read(query, "renewing a lease", |row| rows::time(row, 0))
-            .await?
-            .pop();
-        renewed.ok_or_else(|| Error::LeaseLost {
-            node: node.name.clone(),
-        })
+        let renewed = fetch(&self.leases, query, "renewing a lease", ANSWER_TIMEOUT).await?;
+        let Some(row) = renewed.first() else {
+            return Err(Error::LeaseLost {
+                node: node.name.clone(),
+            });
+        };
+        rows::time(row, 0)
     }
 
     async fn release(&self, node: &NodeLease) -> Result<(), Error> {
         let query = sqlx::query(sql::RELEASE)
             .bind(&node.name)
             .bind(node.process);
-        query
-            .execute(&self.readers)
-            .await
-            .map_err(unavailable("releasing a lease"))?;
-        Ok(())
+        let released = fetch(&self.leases, query, "releasing a lease", ANSWER_TIMEOUT).await;
+        released.map(|_| ())
     }
 }
 
-async fn claim(readers: &PgPool, node: &NodeLease, shards: &[i16]) -> sqlx::Result<Vec<PgRow>> {
-    let mut transaction = readers.begin().await?;
+async fn claim(leases: &PgPool, node: &NodeLease, shards: &[i16]) -> sqlx::Result<Vec<PgRow>> {
+    let mut transaction = leases.begin().await?;
     sqlx::query(sql::CLAIM_LOCK)
         .bind(shards)
         .execute(&mut *transaction)

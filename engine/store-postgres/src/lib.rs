@@ -34,7 +34,7 @@ mod timestamp;
 pub struct PostgresOptions {
     /// `postgres://user:password@host:port/database?sslmode=verify-full`. Never printed.
     pub url: String,
-    /// Connections for reading, leases and definitions, beside one for each lane. Default 4.
+    /// Connections for reading and for definitions, beside one for each lane and one for the lease. Default 4.
     pub pool_size: u32,
 }
 
@@ -54,6 +54,8 @@ pub struct PostgresStore {
     options: PgConnectOptions,
     incarnation: Incarnation,
     readers: PgPool,
+    /// One connection that nothing else uses: a renewal never waits behind reads.
+    leases: PgPool,
 }
 
 impl PostgresStore {
@@ -74,21 +76,14 @@ impl PostgresStore {
         migrations::check(&mut connection).await?;
         // A farewell that fails changes nothing.
         drop(connection.close().await);
-        let readers = PgPoolOptions::new()
-            .max_connections(options.pool_size.max(1))
-            .acquire_timeout(CONNECT_TIMEOUT)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    let set = sqlx::raw_sql(sql::READER_SESSION).execute(connection);
-                    set.await.map(|_| ())
-                })
-            })
-            .connect_lazy_with(connect.clone());
+        let readers = pool(options.pool_size.max(1), connect.clone());
+        let leases = pool(1, connect.clone().application_name(LEASES_NAME));
         let incarnation = identity(&readers).await?.incarnation;
         Ok(Self {
             options: connect,
             incarnation,
             readers,
+            leases,
         })
     }
 
@@ -98,11 +93,50 @@ impl PostgresStore {
         what: &'static str,
         map: impl Fn(&PgRow) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let rows = query
-            .fetch_all(&self.readers)
-            .await
-            .map_err(unavailable(what))?;
+        let rows = fetch(&self.readers, query, what, ANSWER_TIMEOUT).await?;
         rows.iter().map(map).collect()
+    }
+
+    /// As [`Self::read`], of what may have to look at whole tables.
+    async fn read_at_length<T>(
+        &self,
+        query: sqlx::query::Query<'_, sqlx::Postgres, PgArguments>,
+        what: &'static str,
+        map: impl Fn(&PgRow) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let rows = fetch(&self.readers, query, what, LONG_ANSWER_TIMEOUT).await?;
+        rows.iter().map(map).collect()
+    }
+}
+
+fn pool(connections: u32, options: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                let set = sqlx::raw_sql(sql::READER_SESSION).execute(connection);
+                set.await.map(|_| ())
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+/// Asks, and waits for so long. A connection that does not answer is given up with its statement: behind a network that
+/// swallows everything it would never answer, and nobody else would get it.
+pub(crate) async fn fetch(
+    pool: &PgPool,
+    query: sqlx::query::Query<'_, sqlx::Postgres, PgArguments>,
+    what: &'static str,
+    patience: Duration,
+) -> Result<Vec<PgRow>, Error> {
+    let mut connection = pool.acquire().await.map_err(unavailable(what))?;
+    match timeout(patience, query.fetch_all(&mut *connection)).await {
+        Ok(rows) => rows.map_err(unavailable(what)),
+        Err(elapsed) => {
+            connection.close_on_drop();
+            Err(unavailable(what)(elapsed))
+        }
     }
 }
 
@@ -189,6 +223,11 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More than there are statements.
 const STATEMENTS_CACHED: usize = 128;
 const READER_NAME: &str = "amends-reader";
+const LEASES_NAME: &str = "amends-leases";
+/// Without an answer for so long, a connection counts as lost, and the outcome of a write as unknown.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for what may have to look at whole tables.
+pub(crate) const LONG_ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,7 @@ impl Sagas for PostgresStore {
             .bind(after)
             .bind(Timestamp(awake_before));
         let sagas = self
-            .read(query.bind(count(limit)), "reading active sagas", rows::saga)
+            .read_at_length(query.bind(count(limit)), "reading active sagas", rows::saga)
             .await?;
         let ids: Vec<Uuid> = sagas
             .iter()
@@ -139,7 +139,7 @@ impl Sagas for PostgresStore {
             .bind(&query.key)
             .bind(query.before.map(SagaId::as_uuid))
             .bind(count(query.limit));
-        self.read(sql, "listing sagas", rows::saga).await
+        self.read_at_length(sql, "listing sagas", rows::saga).await
     }
 
     async fn count_active(
@@ -150,7 +150,8 @@ impl Sagas for PostgresStore {
         let query = sqlx::query(sql::COUNT_ACTIVE)
             .bind(namespace)
             .bind(definition);
-        self.read(query, "counting sagas", rows::count).await
+        self.read_at_length(query, "counting sagas", rows::count)
+            .await
     }
 
     async fn expire(&self, shard: ShardId, now: Time, limit: usize) -> Result<u64, Error> {

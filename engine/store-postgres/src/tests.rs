@@ -4,7 +4,9 @@
 use amends_core::key::Hash128;
 use amends_core::{ShardId, Time};
 use amends_store::conformance::{STORY_STEPS, story};
-use amends_store::{AppendError, Batch, Definitions as _, KeyLookup, Sagas as _, Takeover};
+use amends_store::{
+    AppendError, Batch, Definitions as _, KeyLookup, Leases as _, Sagas as _, Takeover,
+};
 use amends_tests::postgres::Cluster;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
@@ -509,6 +511,42 @@ async fn a_takeover_ends_whoever_holds_its_position() {
     assert!(sqlx::raw_sql("COMMIT").execute(&mut holder).await.is_err());
     let author = lane.author(ShardId(3), 1).await.unwrap().unwrap();
     assert_eq!((author.epoch, author.batch), (1, Uuid::from_u128(9)));
+}
+
+#[tokio::test]
+async fn a_read_that_nobody_answers_is_given_up_and_leases_are_renewed_meanwhile() {
+    let url = migrated().await;
+    let options = PostgresOptions {
+        pool_size: 1,
+        ..PostgresOptions::new(&url)
+    };
+    let store = PostgresStore::open(options).await.unwrap();
+    let node = amends_store::NodeLease {
+        name: "one".into(),
+        process: Uuid::from_u128(1),
+        address: "here".into(),
+        lease: Duration::from_secs(60),
+    };
+    assert_eq!(
+        store.claim(&node, &[ShardId(3)]).await.unwrap(),
+        [ShardId(3)]
+    );
+    let mut holder = connect(&url).await;
+    let hold = "BEGIN; LOCK TABLE amends.sagas IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let saga = story().1.shards[0].rows[0].saga;
+    let sagas = [saga];
+    let mut reading = std::pin::pin!(store.histories(&sagas));
+    let answered = timeout(Duration::from_millis(200), &mut reading).await;
+    assert!(answered.is_err(), "somebody holds the table");
+    store.renew(&node).await.unwrap();
+    // The time passes by itself once everybody waits.
+    tokio::time::pause();
+    let read = reading.await;
+    tokio::time::resume();
+    assert!(matches!(read, Err(Error::Unavailable { .. })), "{read:?}");
+    sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+    assert!(store.histories(&[saga]).await.unwrap().is_empty());
 }
 
 async fn kill_lanes(url: &str) {

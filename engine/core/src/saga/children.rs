@@ -44,7 +44,15 @@ impl Decision<'_> {
                     hash: *hash,
                 });
             }
-            ChildState::Pinned { .. } | ChildState::UnderWay => {}
+            ChildState::Refused { code, message }
+                if status.forward.phase == Phase::ChildRequested =>
+            {
+                let (code, message) = (code.clone(), message.clone());
+                let outcome = ChildOutcome::Refused { code, message };
+                self.child_ended(place, round, &outcome);
+            }
+            // A late answer of whoever looked for the definition says nothing about the child that there is by now.
+            ChildState::Pinned { .. } | ChildState::Refused { .. } | ChildState::UnderWay => {}
             ChildState::Ended(outcome) => self.child_ended(place, round, outcome),
         }
     }

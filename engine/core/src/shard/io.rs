@@ -363,6 +363,14 @@ pub enum ChildState {
         /// The revision's hash.
         hash: DefinitionHash,
     },
+    /// No child of this step can begin. Only whoever looked for the definition says so, and only as long as the step has
+    /// no child yet: it may have been asked twice, and found another revision the second time.
+    Refused {
+        /// Upper snake case.
+        code: String,
+        /// In words.
+        message: String,
+    },
     /// It runs, or is being undone: it answers again when it ends.
     UnderWay,
     /// It ended; or it never began, and never will.

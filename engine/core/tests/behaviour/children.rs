@@ -6,7 +6,7 @@ use std::time::Duration;
 use amends_core::fact::Fact;
 use amends_core::journal::SagaState;
 use amends_core::limits::{CHILD_ASKED_AGAIN_AFTER, CHILD_ASKED_AT_REST_AFTER};
-use amends_core::shard::{ChildState, Output};
+use amends_core::shard::{ChildAnswer, ChildState, Output};
 
 use crate::family::Family;
 use crate::pump::{definition, rejected, succeeded};
@@ -123,6 +123,37 @@ fn a_wish_to_run_that_was_overtaken_by_its_opposite_begins_nothing() {
     );
     family.parents.answer("before", succeeded());
     assert_eq!(family.parents.state(parent), SagaState::Compensated);
+}
+
+#[test]
+fn a_question_that_was_asked_twice_and_refused_once_leaves_a_child_alone() {
+    let mut family = family();
+    let parent = with_child(&mut family);
+    family.run();
+    let first = family.mail();
+    family.parents.pass(CHILD_ASKED_AGAIN_AFTER);
+    let second = family.mail();
+    for output in first {
+        family.deliver(output);
+    }
+    family.talk();
+    assert_eq!(family.children.out(), ["c:forward:1"]);
+    // A newer revision, which the input does not fit, is found the second time.
+    let [Output::ResolveChild(request)] = &second[..] else {
+        panic!("{second:?}");
+    };
+    family.deliver(Output::AnswerParent(Box::new(ChildAnswer {
+        parent: request.parent.clone(),
+        state: ChildState::Refused {
+            code: "INPUT_INVALID".into(),
+            message: "it does not fit".into(),
+        },
+    })));
+    family.talk();
+    family.children.answer("c", succeeded());
+    family.talk();
+    family.parents.answer("after", succeeded());
+    assert_eq!(family.parents.state(parent), SagaState::Completed);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::fact::{ChildOutcome, Started};
+use amends_core::fact::Started;
 use amends_core::journal::SagaState;
 use amends_core::key::hash_128;
 use amends_core::shard::{
@@ -81,10 +81,10 @@ impl Family {
     fn resolve(&self, request: &ChildRequest) -> ChildAnswer {
         let parent = request.parent.clone();
         let state = match self.definitions.get(&request.requested.name) {
-            None => ChildState::Ended(ChildOutcome::Refused {
+            None => ChildState::Refused {
                 code: "DEFINITION_NOT_FOUND".into(),
                 message: "no such definition".into(),
-            }),
+            },
             Some(definition) => ChildState::Pinned {
                 child: SagaId::child(
                     parent.saga,

@@ -256,6 +256,13 @@ pub fn refused() -> ChildState {
     })
 }
 
+pub fn not_found() -> ChildState {
+    ChildState::Refused {
+        code: "NONE".into(),
+        message: "none".into(),
+    }
+}
+
 pub fn terminated() -> ChildState {
     ChildState::Ended(ChildOutcome::Terminated {
         message: "given up".into(),

@@ -7,8 +7,8 @@ use amends_core::shard::{ChildState, Target, Verb};
 use amends_core::{Outcome, Verdict};
 
 use crate::cell::{
-    About, Cell, FORWARD, compensated, completed, failed, order, payload, pinned, refused,
-    rejected, signal, succeeded, target, terminated, unusable,
+    About, Cell, FORWARD, compensated, completed, failed, not_found, order, payload, pinned,
+    refused, rejected, signal, succeeded, target, terminated, unusable,
 };
 
 /// One kind of input: its name, and what comes of it.
@@ -134,6 +134,7 @@ fn of_children() -> Vec<Input> {
         ("completed", completed()),
         ("compensated", compensated()),
         ("refused", refused()),
+        ("not found", not_found()),
         ("terminated", terminated()),
     ]
     .map(answer)

@@ -1,18 +1,16 @@
 //! Who has the key of a start: asked in batches before starts are decided, and again after a batch was rolled back. The
 //! unique index is the backstop, not the detector.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use amends_core::shard::{ChildWish, Existing, Input, Start, Want};
 use amends_core::{SagaId, ShardId, Time};
 use amends_store::{Error, KeyFound, KeyLookup};
-use tokio::task::JoinSet;
 
 use super::task::LaneTask;
 use super::{Keyed, Message};
 use crate::backoff::Backoff;
-use crate::limits::{LOOKUP_KEYS_MAX, LOOKUP_READS_MAX};
+use crate::limits::LOOKUP_KEYS_MAX;
 use crate::node::Node;
 use crate::{children, telemetry};
 
@@ -152,28 +150,14 @@ impl LaneTask {
     }
 }
 
-/// Who has these keys, with the revisions that they are pinned to.
-async fn find(node: &Arc<Node>, keys: &[KeyLookup]) -> Result<Vec<Option<Existing>>, Error> {
+/// Who has these keys. The store tells the revisions with them: asked for apart, a saga that expires in between would be
+/// found, and its revision would not.
+async fn find(node: &Node, keys: &[KeyLookup]) -> Result<Vec<Option<Existing>>, Error> {
     let found = node.store.lookup_keys(keys).await?;
-    // Many starts with one key at once are the usual case of a key that exists.
-    let sagas: BTreeSet<SagaId> = found.iter().flatten().map(|found| found.saga).collect();
-    let sagas: Vec<SagaId> = sagas.into_iter().collect();
-    let mut revisions = BTreeMap::new();
-    // One after the other, a client that repeats a thousand starts would hold up everybody else's.
-    for sagas in sagas.chunks(LOOKUP_READS_MAX) {
-        let mut reads = JoinSet::new();
-        for saga in sagas.iter().copied() {
-            let node = node.clone();
-            reads.spawn(async move { (saga, node.store.history(saga, 1, 1).await) });
-        }
-        for (saga, history) in reads.join_all().await {
-            revisions.insert(saga, history?.map_or(0, |history| history.saga.revision));
-        }
-    }
     let existing = |found: KeyFound| Existing {
         saga: found.saga,
         input_hash: found.input_hash,
-        revision: revisions.get(&found.saga).copied().unwrap_or(0),
+        revision: found.revision,
     };
     Ok(found.into_iter().map(|found| found.map(existing)).collect())
 }

@@ -148,3 +148,29 @@ async fn a_key_that_cannot_be_looked_up_delays_a_child_and_refuses_none() {
         "it does not wait for the parent to ask again"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn children_whose_revision_is_lost_hold_up_no_others() {
+    const LOST: usize = 100;
+    let world = World::new(16);
+    let node = world.node("one").await;
+    apply(&node, &[CHILD, PARENT]).await;
+    world.hide_keys(true);
+    for id in 0..LOST {
+        start(&node, "parent", &format!(r#"{{"id":"{id}"}}"#)).await;
+    }
+    // They are pinned, and none has begun.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.sagas().await.len(), LOST);
+    let lost = node.definition("default", "child", None).await.unwrap();
+    drop(node);
+    world.hide_keys(false);
+    world.lose_revision(lost.hash);
+    let node = world.node("one").await;
+    apply(&node, &[&CHILD.replace("{told:", "{or: 1, told:")]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut shop = Participant::attach(&node, "shop-1", 10);
+    start(&node, "parent", r#"{"id":"sound"}"#).await;
+    let hold = shop.command_soon().await.expect("its child begins");
+    assert_eq!(hold.action.as_str(), "shop.reserve");
+}

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use amends_core::journal::IncidentInsert;
 use amends_core::{SagaId, ShardId, Time};
+use amends_definitions::DefinitionHash;
 use amends_store::{
     AppendError, Author, Batch, DefinitionQuery, DefinitionRecord, Definitions, Error, Identity,
     IncidentFilter, IncidentGroup, IncidentQuery, Incidents, KeyFound, KeyLookup, Lane, Leases,
@@ -27,6 +28,12 @@ pub struct Faults {
     pub sweeps: Mutex<Vec<(Instant, ShardId, usize)>>,
     pub definitions_down: AtomicBool,
     pub keys_down: AtomicBool,
+    /// A revision that the database has lost.
+    pub lost: Mutex<Option<DefinitionHash>>,
+    /// Revisions that were read are held up on their way back.
+    pub definitions_held: watch::Sender<bool>,
+    /// Everything that has ended expires as soon as its key was looked up.
+    pub expire_after_lookup: AtomicBool,
     pub refuse_poison: AtomicBool,
     pub refused: AtomicUsize,
     pub broken: Mutex<Option<ShardId>>,
@@ -179,7 +186,13 @@ impl Sagas for World {
                 source: "a fault that was asked for".into(),
             });
         }
-        self.memory.lookup_keys(keys).await
+        let found = self.memory.lookup_keys(keys).await?;
+        if self.faults.expire_after_lookup.load(Ordering::Relaxed) {
+            for shard in (0..self.memory.identity().await?.shard_count).map(ShardId) {
+                self.memory.expire(shard, Time::INFINITY, 1_000).await?;
+            }
+        }
+        Ok(found)
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<SagaRecord>, Error> {
@@ -231,7 +244,15 @@ impl Definitions for World {
                 source: "a fault that was asked for".into(),
             });
         }
-        self.memory.definition(query).await
+        if let DefinitionQuery::Hash(hash) = query
+            && *self.faults.lost.lock().unwrap() == Some(*hash)
+        {
+            return Ok(None);
+        }
+        let found = self.memory.definition(query).await;
+        let mut held = self.faults.definitions_held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
+        found
     }
 
     async fn list_definitions(

@@ -9,13 +9,13 @@ use amends_core::{Outcome, SagaId};
 use amends_definitions::ActionName;
 use amends_orchestrator::{
     ActRequest, Fingerprint, GroupRequest, GroupVerb, IncidentFilter, IncidentQuery, Kind, Options,
-    Orchestrator, Retention, Topic,
+    Orchestrator, Retention, StartRequest, Topic,
 };
 use tokio::time::Instant;
 
 use crate::language::apply;
 use crate::world::{
-    Participant, World, attachment, ended, failed, payload, rejected, start, succeeded,
+    Participant, World, attachment, ended, failed, payload, rejected, request, start, succeeded,
 };
 
 fn act(saga: SagaId, verb: Verb) -> ActRequest {
@@ -414,6 +414,51 @@ async fn what_has_expired_goes_in_small_batches_and_takes_its_key_with_it() {
     assert!(sweeps.iter().all(|(_, _, limit)| *limit == 2));
     let again = start(&node, "brief", r#"{"id":"9"}"#).await;
     assert_ne!(Some(again), last, "its key is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_expires_while_it_is_looked_up_answers_with_the_revision_that_it_had() {
+    let world = World::new(4);
+    let node = world.node("one").await;
+    apply(&node, &[BRIEF]).await;
+    Participant::attach(&node, "shop-1", 10).succeed_always();
+    let saga = start(&node, "brief", r#"{"id":"1"}"#).await;
+    assert_eq!(ended(&node, saga).await, SagaState::Completed);
+    world.expire_after_lookup();
+    let again = node.start_saga(request("brief", r#"{"id":"1"}"#)).await;
+    let again = again.unwrap();
+    assert!(world.sagas().await.is_empty());
+    assert_eq!(
+        (again.saga, again.created, again.revision),
+        (saga, false, 1)
+    );
+    let anew = node.start_saga(request("brief", r#"{"id":"1"}"#)).await;
+    let anew = anew.unwrap();
+    assert!(anew.created && anew.saga != saga, "its key is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_deleted_while_it_is_read_begins_nothing_afterwards() {
+    let world = World::new(4);
+    let node = world.node("one").await;
+    apply(&node, &[BRIEF]).await;
+    let old = StartRequest {
+        revision: Some(1),
+        ..request("brief", r#"{"id":"1"}"#)
+    };
+    world.hold_definitions(true);
+    let (reading, asked) = (node.clone(), old.clone());
+    let racing = tokio::spawn(async move { reading.start_saga(asked).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    node.delete_definition("default", "brief", 1).await.unwrap();
+    world.hold_definitions(false);
+    // Which of the two came first is anybody's guess; what comes after both is not.
+    let _ = racing.await.unwrap();
+    let refusal = node.start_saga(StartRequest {
+        input: payload(r#"{"id":"2"}"#),
+        ..old
+    });
+    assert_eq!(refusal.await.unwrap_err().reason, "DEFINITION_NOT_FOUND");
 }
 
 #[tokio::test(start_paused = true)]

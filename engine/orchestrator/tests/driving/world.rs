@@ -135,6 +135,22 @@ impl World {
         self.faults.definitions_down.store(down, Ordering::Relaxed);
     }
 
+    /// The database has lost this revision.
+    pub fn lose_revision(&self, hash: amends_definitions::DefinitionHash) {
+        *self.faults.lost.lock().unwrap() = Some(hash);
+    }
+
+    /// Holds up whoever reads a definition, on the way back, until they are let go.
+    pub fn hold_definitions(&self, held: bool) {
+        self.faults.definitions_held.send_replace(held);
+    }
+
+    /// From now on a key that was looked up expires before anything is done with it.
+    pub fn expire_after_lookup(&self) {
+        let expire = &self.faults.expire_after_lookup;
+        expire.store(true, Ordering::Relaxed);
+    }
+
     /// From now on no key can be looked up; or again.
     pub fn hide_keys(&self, down: bool) {
         self.faults.keys_down.store(down, Ordering::Relaxed);
