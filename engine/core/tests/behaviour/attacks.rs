@@ -246,7 +246,7 @@ fn a_saga_that_is_woken_again_and_again_is_still_looked_at_as_often_as_it_needs(
     let quick = definition(
         "apiVersion: amends/v1\nname: quick\nsteps:\n  - {id: say, kind: retriable, emit: {type: said}}\n",
     );
-    let mut go_on = |pump: &mut Pump| {
+    let go_on = |pump: &mut Pump| {
         pump.pass(Duration::from_secs(50));
         pump.start(&quick, "{}");
         pump.pass(Duration::from_secs(50));
