@@ -294,6 +294,7 @@ impl World {
                     );
                 }
                 events.push(Event::ChildIsUndone { place });
+                events.push(Event::ChildIsGivenUp { place });
             }
         }
     }
@@ -433,6 +434,11 @@ impl World {
                     code: "CHILD_ABORTED".into(),
                     message: "it was undone".into(),
                 };
+                self.child_says(stage, *place, ChildState::Ended(outcome))
+            }
+            Event::ChildIsGivenUp { place } => {
+                let message = "it was given up".to_owned();
+                let outcome = ChildOutcome::Terminated { message };
                 self.child_says(stage, *place, ChildState::Ended(outcome))
             }
             Event::SignalComes { signal, variant } => {
