@@ -299,3 +299,29 @@ fn a_turn_that_had_not_come_has_not_come_because_its_saga_cannot_be_read() {
     assert_eq!(batch.updates[0].id, second);
     assert!(!batch.updates[0].turn_granted, "I15: the first still runs");
 }
+
+#[test]
+fn a_refused_pivot_that_a_route_goes_past_is_the_point_of_no_return() {
+    let mut pump = Pump::new();
+    let saga = pump.start(
+        &definition(
+            r#"
+apiVersion: amends/v1
+name: past
+steps:
+  - {id: hold, call: p.hold, compensate: {call: p.release}}
+  - {id: pay, kind: pivot, call: p.pay, onError: [{codes: [FREE], then: continue}]}
+  - {id: ship, kind: retriable, call: p.ship}
+"#,
+        ),
+        "{}",
+    );
+    pump.answer("hold", succeeded());
+    pump.answer("pay", rejected("FREE"));
+    assert!(pump.cancel(saga).is_err(), "I25");
+    pump.answer("ship", rejected("CLOSED"));
+    assert_eq!(pump.state(saga), SagaState::Parked);
+    let target = at("ship", 0);
+    let skipped = pump.order(saga, Verb::Skip { target }, false);
+    assert_eq!(skipped, Ok(SagaState::Completed));
+}
