@@ -89,6 +89,11 @@ pub enum Event {
         /// Where.
         place: Place,
     },
+    /// An operator gives a child saga up: nobody knows what is left of it.
+    ChildIsGivenUp {
+        /// Where.
+        place: Place,
+    },
     /// A signal comes.
     SignalComes {
         /// Its id.

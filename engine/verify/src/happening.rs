@@ -151,6 +151,11 @@ impl World {
                 };
                 self.child_says(stage, *place, ChildState::Ended(outcome))
             }
+            Event::ChildIsGivenUp { place } => {
+                let message = "it was given up".to_owned();
+                let outcome = ChildOutcome::Terminated { message };
+                self.child_says(stage, *place, ChildState::Ended(outcome))
+            }
             _ => return None,
         })
     }

@@ -102,18 +102,11 @@ impl Words {
     /// An event that is not about an attempt.
     fn event_around(&self, event: &Event) -> String {
         match event {
-            Event::ChildIsPinned { place } => {
-                format!("the child saga of {} is found", self.step(*place))
-            }
-            Event::ChildIsRefused { place } => {
-                format!("the child saga of {} is refused", self.step(*place))
-            }
-            Event::ChildCompletes { place, .. } => {
-                format!("the child saga of {} completes", self.step(*place))
-            }
-            Event::ChildIsUndone { place } => {
-                format!("the child saga of {} is undone", self.step(*place))
-            }
+            Event::ChildIsPinned { place } => self.child(*place, "is found"),
+            Event::ChildIsRefused { place } => self.child(*place, "is refused"),
+            Event::ChildCompletes { place, .. } => self.child(*place, "completes"),
+            Event::ChildIsUndone { place } => self.child(*place, "is undone"),
+            Event::ChildIsGivenUp { place } => self.child(*place, "is given up"),
             Event::SignalComes { signal, .. } => format!("the signal {signal} comes"),
             Event::TakesLong { place } => {
                 format!("the compensation of {} takes long", self.step(*place))
@@ -130,6 +123,10 @@ impl Words {
             | Event::IsAbsent { .. }
             | Event::ArrivesLate { .. } => String::new(),
         }
+    }
+
+    fn child(&self, place: Place, does: &str) -> String {
+        format!("the child saga of {} {does}", self.step(place))
     }
 
     pub(crate) fn operation(&self, place: Place, operation: OperationKind) -> String {

@@ -299,6 +299,7 @@ impl World {
                     );
                 }
                 events.push(Event::ChildIsUndone { place });
+                events.push(Event::ChildIsGivenUp { place });
             }
         }
     }

@@ -139,3 +139,21 @@ steps:
     assert!(ends.contains(&"completed"), "not bad: {ends:?}");
     assert!(ends.contains(&"compensated"), "bad: {ends:?}");
 }
+
+#[test]
+fn a_child_that_is_given_up_parks_the_undoing_of_its_parent() {
+    let source = "apiVersion: amends/v1
+name: parent
+steps:
+  - {id: hold, call: p.hold, compensate: {call: p.release}}
+  - {id: child, saga: {name: child}}
+  - {id: pay, kind: pivot, call: p.pay}
+";
+    let found = explore(&definition(source), &Options::default());
+    assert!(found.violations.is_empty(), "{:?}", found.violations);
+    assert!(
+        ends(&found).contains(&"parked undoing: CHILD_NOT_UNDONE at child"),
+        "{:?}",
+        ends(&found)
+    );
+}

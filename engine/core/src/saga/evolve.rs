@@ -13,13 +13,13 @@ use amends_definitions::{Definition, Payload};
 use crate::fact::{AbortReason, Act, AttemptEnded, Fact, Incident, Operated, Started};
 use crate::id::{Place, SagaId};
 use crate::outcome::{OperationKind, Outcome};
-use crate::saga::place::{Operation, Phase, PlaceStatus, StepStatus};
+use crate::saga::place::{Operation, Phase, PlaceStatus};
 use crate::saga::state::{Abort, CancelRequest, End, OpenIncident, Saga};
 use crate::time::Time;
 
 /// The state after the first fact.
 pub(crate) fn begin(id: SagaId, definition: Arc<Definition>, started: Started, at: Time) -> Saga {
-    let steps = vec![Arc::new(StepStatus::default()); definition.steps().len()];
+    let steps = std::iter::repeat_n(Arc::default(), definition.steps().len()).collect();
     let mut saga = Saga {
         id,
         payload_bytes: payload_bytes(&started.input),

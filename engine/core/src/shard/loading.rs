@@ -98,7 +98,7 @@ impl Shard {
                 // What waited comes before the comparison with its flights: that one may find it ended, and let it go.
                 let inherited_at = self.taken_over_at.unwrap_or(now);
                 let comparison = self.install(history, inherited_at, Some(Time::EPOCH));
-                self.forget_sleeper(saga, now);
+                self.sleepers.forget(saga);
                 self.queue.extend(waiting);
                 self.queue.extend(comparison);
             }
@@ -148,7 +148,7 @@ impl Shard {
                 asked: Asked::Later,
             };
             self.sagas.insert(saga, Slot::Loading(loading));
-            self.sleepers.insert((now + LOAD_AGAIN_AFTER, saga));
+            self.sleepers.put(saga, now + LOAD_AGAIN_AFTER);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::saga::Saga;
 use crate::shard::entry::{InBatch, KeyName, Moment, Queued, Slot};
 use crate::shard::io::{Existing, History, Input, Output, Start, Surroundings};
 use crate::shard::loading::Loads;
+use crate::shard::sleeping::Sleepers;
 use crate::shard::starts::keyed_start;
 use crate::shard::turns::{Held, TurnRecovered, Turns};
 use crate::time::Time;
@@ -31,7 +32,7 @@ pub struct Shard {
     /// When sagas in memory are looked at again.
     pub(super) timers: BTreeSet<(Time, SagaId)>,
     /// When sagas that sleep have to be back in memory.
-    pub(super) sleepers: BTreeSet<(Time, SagaId)>,
+    pub(super) sleepers: Sleepers,
     /// Sagas in memory that only wait, and whose rows do not say so yet.
     pub(super) resting: BTreeSet<SagaId>,
     pub(super) turns: Turns,
@@ -77,7 +78,7 @@ impl Shard {
             sagas: BTreeMap::new(),
             keys: BTreeMap::new(),
             timers: BTreeSet::new(),
-            sleepers: BTreeSet::new(),
+            sleepers: Sleepers::default(),
             resting: BTreeSet::new(),
             turns: Turns::default(),
             loads: Loads::default(),
@@ -122,8 +123,11 @@ impl Shard {
     /// Says when sagas that sleep have to be back in memory: after the takeover, and before any input is taken. Those that
     /// only something from outside can wake need not be named.
     pub fn recover_sleepers(&mut self, sleepers: Vec<(SagaId, Time)>) {
-        let timed = sleepers.into_iter().filter(|(_, at)| *at < Time::INFINITY);
-        self.sleepers.extend(timed.map(|(saga, at)| (at, saga)));
+        for (saga, at) in sleepers {
+            if at < Time::INFINITY {
+                self.sleepers.put(saga, at);
+            }
+        }
     }
 
     /// Brings an active saga back into memory, after the takeover and before the first input for it. Its commands become
@@ -299,7 +303,7 @@ impl Shard {
             }
         }
         self.timers.clear();
-        self.sleepers.clear();
+        self.sleepers = Sleepers::default();
         self.resting.clear();
         self.turns.clear();
         self.loads.clear();

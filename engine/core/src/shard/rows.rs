@@ -35,7 +35,9 @@ impl Shard {
                     write_incidents(before.as_ref(), &entry.saga, &mut written);
                 }
                 Some(Slot::Unreadable(unreadable)) => {
-                    write_unreadable(*id, before.as_ref(), unreadable, &mut written);
+                    // Whether its turn had come is not to be read; where it stands in its line is known.
+                    let granted = self.turns.get(*id).is_none_or(|held| held.turn.granted);
+                    write_unreadable((*id, granted), before.as_ref(), unreadable, &mut written);
                 }
                 Some(Slot::Loading(_) | Slot::Absent) | None => {}
             }
@@ -182,7 +184,7 @@ fn incident(
 
 /// A saga that cannot be read, once that is recorded.
 fn write_unreadable(
-    id: SagaId,
+    (id, turn_granted): (SagaId, bool),
     before: Option<&Slot>,
     unreadable: &Unreadable,
     written: &mut ShardBatch,
@@ -201,7 +203,7 @@ fn write_unreadable(
     written.updates.push(SagaUpdate {
         id,
         state: unreadable.state,
-        turn_granted: true,
+        turn_granted,
         wake_at: None,
         updated_at: at,
         ended_at: None,

@@ -2,6 +2,8 @@
 //! that has ended leaves it, and one that only waits: then its row tells when it has to be back. What lets it rest rides in
 //! a batch like everything else, because rows alone fence; if the saga itself had none to write, in the shard's next one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::id::SagaId;
 use crate::journal::SagaState;
 use crate::limits::{ASLEEP_AFTER, RESTS_PER_BATCH};
@@ -11,6 +13,34 @@ use crate::shard::entry::{Entry, InBatch, Queued, Slot};
 use crate::shard::io::{ChildAnswer, Output};
 use crate::shard::machine::Shard;
 use crate::time::Time;
+
+/// When sagas that sleep have to be back in memory: each once.
+#[derive(Debug, Default)]
+pub(super) struct Sleepers {
+    by_time: BTreeSet<(Time, SagaId)>,
+    by_saga: BTreeMap<SagaId, Time>,
+}
+
+impl Sleepers {
+    /// A saga has to be back at this time, whatever was said of it before.
+    pub fn put(&mut self, saga: SagaId, at: Time) {
+        self.forget(saga);
+        self.by_saga.insert(saga, at);
+        self.by_time.insert((at, saga));
+    }
+
+    /// A saga is back, or asked for.
+    pub fn forget(&mut self, saga: SagaId) {
+        if let Some(at) = self.by_saga.remove(&saga) {
+            self.by_time.remove(&(at, saga));
+        }
+    }
+
+    /// The one that has to be back first, and when.
+    pub fn first(&self) -> Option<(Time, SagaId)> {
+        self.by_time.first().copied()
+    }
+}
 
 impl Shard {
     /// Compares each touched saga with its flights: what it asks for now leaves with the batch.
@@ -113,16 +143,7 @@ impl Shard {
     fn fall_asleep(&mut self, id: SagaId, until: Time) {
         self.forget_ended(id);
         if until < Time::INFINITY {
-            self.sleepers.insert((until, id));
-        }
-    }
-
-    /// A saga is back before its time.
-    pub(super) fn forget_sleeper(&mut self, id: SagaId, now: Time) {
-        if let Some(Slot::Present(entry)) = self.sagas.get(&id)
-            && let Some(at) = due(&entry.saga, now).wake_at
-        {
-            self.sleepers.remove(&(at, id));
+            self.sleepers.put(id, until);
         }
     }
 
@@ -133,7 +154,7 @@ impl Shard {
             .sleepers
             .first()
             .filter(|_| self.loads.room() > 0)
-            .map(|(at, _)| *at);
+            .map(|(at, _)| at);
         [timer, sleeper].into_iter().flatten().min()
     }
 
@@ -149,13 +170,13 @@ impl Shard {
             }
         }
         for _ in 0..self.loads.room() {
-            let Some((at, saga)) = self.sleepers.first().copied() else {
+            let Some((at, saga)) = self.sleepers.first() else {
                 return;
             };
             if at > now {
                 return;
             }
-            self.sleepers.pop_first();
+            self.sleepers.forget(saga);
             self.queue.push_back(Queued::Wake(saga));
         }
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use amends_core::fact::Fact;
 use amends_core::journal::SagaState;
 use amends_core::saga::Phase;
-use amends_core::shard::{Acknowledged, Target, Verb};
-use amends_core::{OperationKind, Outcome};
+use amends_core::shard::{Acknowledged, BatchLimits, History, Shard, Target, TurnRecovered, Verb};
+use amends_core::{OperationKind, Outcome, ShardId};
 
 use crate::family::Family;
 use crate::items::{answer, out};
-use crate::pump::{Pump, definition, failed, payload, rejected, succeeded};
+use crate::pump::{Pump, definition, failed, incarnation, payload, rejected, succeeded};
 
 fn at(step: &str, item: u32) -> Target {
     Target {
@@ -232,4 +232,96 @@ steps:
         .filter(|fact| matches!(fact, Fact::LateResult { .. }))
         .count();
     assert!(late <= 1, "{late}");
+}
+
+#[test]
+fn a_saga_that_is_woken_again_and_again_is_still_looked_at_as_often_as_it_needs() {
+    let parent = format!("{}signals: {{go: {{}}}}\n", PARENT.replace("INPUT", "{}")).replace(
+        "  - {id: after, ",
+        "  - {id: last, wait: {signal: go}}\n  - {id: after, ",
+    );
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(&parent), "{}");
+    // What lets it rest rides in the batches of others.
+    let quick = definition(
+        "apiVersion: amends/v1\nname: quick\nsteps:\n  - {id: say, kind: retriable, emit: {type: said}}\n",
+    );
+    let go_on = |pump: &mut Pump| {
+        pump.pass(Duration::from_secs(50));
+        pump.start(&quick, "{}");
+        pump.pass(Duration::from_secs(50));
+    };
+    for _ in 0..20 {
+        go_on(&mut pump);
+        pump.signal(saga, "go", "{}").expect("it runs");
+    }
+    let before = pump.loads.len();
+    for _ in 0..60 {
+        go_on(&mut pump);
+    }
+    let loads = pump.loads.len() - before;
+    assert!(loads <= 10, "once in ten minutes, and not {loads} times");
+}
+
+#[test]
+fn a_turn_that_had_not_come_has_not_come_because_its_saga_cannot_be_read() {
+    let one = definition(
+        "apiVersion: amends/v1\nname: one\nsteps:\n  - {id: a, call: p.a, compensate: {call: p.undo_a}}\n",
+    );
+    let mut pump = Pump::new();
+    let mut line = || {
+        let (_, saga) = pump.offer_start_in_line(&one, "{}", None, None, Some("k"));
+        pump.run();
+        saga
+    };
+    let (first, second) = (line(), line());
+    let turns = [first, second].map(|saga| TurnRecovered {
+        saga,
+        namespace: "default".into(),
+        definition: "one".into(),
+        turn: pump.rows[&saga].turn.expect("it needs one"),
+    });
+    assert_eq!(
+        turns.each_ref().map(|turn| turn.turn.granted),
+        [true, false]
+    );
+    let epoch = pump.journal.last().expect("they began").position + 1;
+    let mut shard = Shard::new(ShardId(3), incarnation(), epoch);
+    shard.recover_turns(turns.to_vec());
+    let broken = History {
+        rows: Err("unknown version 9".into()),
+        ..pump.history(second)
+    };
+    shard.recover(broken, pump.now);
+    let batch = shard
+        .prepare(pump.now, BatchLimits::default(), &pump.barrier)
+        .expect("it is parked");
+    assert_eq!(batch.updates[0].id, second);
+    assert!(!batch.updates[0].turn_granted, "I15: the first still runs");
+}
+
+#[test]
+fn a_refused_pivot_that_a_route_goes_past_is_the_point_of_no_return() {
+    let mut pump = Pump::new();
+    let saga = pump.start(
+        &definition(
+            r#"
+apiVersion: amends/v1
+name: past
+steps:
+  - {id: hold, call: p.hold, compensate: {call: p.release}}
+  - {id: pay, kind: pivot, call: p.pay, onError: [{codes: [FREE], then: continue}]}
+  - {id: ship, kind: retriable, call: p.ship}
+"#,
+        ),
+        "{}",
+    );
+    pump.answer("hold", succeeded());
+    pump.answer("pay", rejected("FREE"));
+    assert!(pump.cancel(saga).is_err(), "I25");
+    pump.answer("ship", rejected("CLOSED"));
+    assert_eq!(pump.state(saga), SagaState::Parked);
+    let target = at("ship", 0);
+    let skipped = pump.order(saga, Verb::Skip { target }, false);
+    assert_eq!(skipped, Ok(SagaState::Completed));
 }

@@ -173,74 +173,88 @@ impl Hostile {
                 attempt: self.small(),
                 code: "X".into(),
             },
-            10 => Fact::SignalAwaited {
+            10..=18 => self.fact_of_waits_and_children(),
+            _ => self.fact_of_ends(),
+        }
+    }
+
+    fn fact_of_waits_and_children(&mut self) -> Fact {
+        let (place, operation) = (self.place(), self.operation());
+        match self.random.below(9) {
+            0 => Fact::SignalAwaited {
                 place,
                 until: self.random.chance(50).then(|| self.time()),
             },
-            11 => Fact::SignalReceived(SignalReceived {
+            1 => Fact::SignalReceived(SignalReceived {
                 number: self.small(),
                 signal: "go".into(),
                 payload: payload("{}"),
                 by: "x".into(),
                 dedupe_id: None,
             }),
-            12 => Fact::SignalConsumed {
+            2 => Fact::SignalConsumed {
                 place,
                 number: self.small(),
             },
-            13 => Fact::SignalUnconsumed {
+            3 => Fact::SignalUnconsumed {
                 number: self.small(),
             },
-            14 => Fact::Sleeping {
+            4 => Fact::Sleeping {
                 place,
                 until: self.time(),
             },
-            15 => Fact::Slept { place },
-            16 => Fact::ChildRequested(ChildRequested {
+            5 => Fact::Slept { place },
+            6 => Fact::ChildRequested(ChildRequested {
                 place,
                 round: self.small(),
                 name: "kid".into(),
                 key: None,
                 input: payload("{}"),
             }),
-            17 => Fact::ChildPinned {
+            7 => Fact::ChildPinned {
                 place,
                 round: self.small(),
                 child: SagaId::new(Time::EPOCH, ShardId(5), 9),
                 revision: 1,
                 hash: DefinitionHash([0; 32]),
             },
-            18 => Fact::ChildEnded {
+            _ => Fact::ChildEnded {
                 place,
                 round: self.small(),
                 operation,
                 outcome: self.child_outcome(),
             },
-            19 => Fact::Continued {
+        }
+    }
+
+    fn fact_of_ends(&mut self) -> Fact {
+        let (place, operation) = (self.place(), self.operation());
+        match self.random.below(8) {
+            0 => Fact::Continued {
                 place,
                 output: None,
             },
-            20 => Fact::AbortDecided(AbortReason::DeadlineExceeded),
-            21 => Fact::Settling {
+            1 => Fact::AbortDecided(AbortReason::DeadlineExceeded),
+            2 => Fact::Settling {
                 place,
                 until: self.time(),
             },
-            22 => Fact::LateResult {
+            3 => Fact::LateResult {
                 ended: self.ended(),
                 leak: self.random.chance(50),
             },
-            23 => Fact::IncidentOpened(Incident {
+            4 => Fact::IncidentOpened(Incident {
                 place: self.random.chance(70).then_some(place),
                 operation: self.random.chance(70).then_some(operation),
                 reason: IncidentReason::ALL[self.random.index(17)],
                 code: None,
                 message: "x".into(),
             }),
-            24 => Fact::IncidentClosed {
+            5 => Fact::IncidentClosed {
                 place: Some(place),
                 operation: Some(operation),
             },
-            25 => Fact::Operated(Operated {
+            6 => Fact::Operated(Operated {
                 by: "x".into(),
                 reason: "x".into(),
                 act: self.act(),

@@ -342,7 +342,7 @@ fn abandon_pending_retry(operation: &mut Operation, last_due: Time) -> bool {
 /// The places of a list of items.
 pub(super) fn listed(values: Vec<Payload>, keys: &[String]) -> Arc<Items> {
     Arc::new(Items {
-        places: vec![Arc::new(PlaceStatus::default()); values.len()],
+        places: std::iter::repeat_n(Arc::default(), values.len()).collect(),
         values: values.into(),
         keys: keys.into(),
     })
