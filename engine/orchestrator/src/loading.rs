@@ -120,7 +120,11 @@ async fn find(node: &Node, sagas: &[SagaId]) -> Result<BTreeMap<SagaId, History>
     let distinct: BTreeSet<SagaId> = sagas.iter().copied().collect();
     let distinct: Vec<SagaId> = distinct.into_iter().collect();
     let mut found = BTreeMap::new();
-    for history in node.store.histories(&distinct).await? {
+    let histories = node.store.histories(&distinct).await?;
+    for history in histories
+        .into_iter()
+        .filter(|history| !has_expired(history))
+    {
         found.insert(history.saga.id, for_shard(node, history).await?);
     }
     Ok(found)
@@ -211,12 +215,19 @@ where
     }
 }
 
-/// A whole history; none if there is no such saga.
+/// Retention took the saga between the two looks of a read from the beginning: at its row, and at its history. One that
+/// has not ended is never taken, so if its history is not there, that is damage.
+pub(crate) fn has_expired(history: &SagaHistory) -> bool {
+    history.saga.state.is_terminal() && history.rows.as_ref().is_ok_and(Vec::is_empty)
+}
+
+/// A whole history; none if there is no such saga, or none any more.
 pub(crate) async fn whole_history(
     store: &dyn Store,
     saga: SagaId,
 ) -> Result<Option<SagaHistory>, Error> {
-    let Some(mut whole) = store.history(saga, 1, HISTORY_PAGE_ROWS).await? else {
+    let first = store.history(saga, 1, HISTORY_PAGE_ROWS).await?;
+    let Some(mut whole) = first.filter(|history| !has_expired(history)) else {
         return Ok(None);
     };
     while let Ok(rows) = &mut whole.rows
@@ -227,7 +238,7 @@ pub(crate) async fn whole_history(
             .history(saga, last.position + 1, HISTORY_PAGE_ROWS)
             .await?
         else {
-            break;
+            return Ok(None);
         };
         whole.saga = next.saga;
         match next.rows {

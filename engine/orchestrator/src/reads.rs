@@ -8,7 +8,7 @@ use amends_store::{DefinitionRecord, ListQuery, SagaHistory, SagaRecord, record}
 
 use crate::api::{HistoryPage, SagaView};
 use crate::definitions::Revision;
-use crate::loading::whole_history;
+use crate::loading::{has_expired, whole_history};
 use crate::node::Node;
 use crate::refusal::{Kind, Refusal};
 use crate::telemetry;
@@ -105,6 +105,7 @@ pub(crate) async fn history(
     node.namespace(namespace)?;
     let history = node.store.history(id, from.max(1), limit).await;
     let history = history.map_err(|error| not_answered("read a history", &error))?;
+    let history = history.filter(|history| from > 1 || !has_expired(history));
     let SagaHistory { saga: record, rows } = in_namespace(history, namespace, id)?;
     let rows = rows.map_err(|error| {
         let message = format!("the history cannot be read by this version: {error}");

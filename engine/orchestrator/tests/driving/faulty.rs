@@ -34,6 +34,8 @@ pub struct Faults {
     pub definitions_held: watch::Sender<bool>,
     /// Everything that has ended expires as soon as its key was looked up.
     pub expire_after_lookup: AtomicBool,
+    /// What has ended expires between the two looks of a read: at its row, and at its history.
+    pub expire_while_read: AtomicBool,
     pub refuse_poison: AtomicBool,
     pub refused: AtomicUsize,
     pub broken: Mutex<Option<ShardId>>,
@@ -44,6 +46,15 @@ impl Faults {
     fn note_read(&self, sagas: usize) {
         let mut reads = self.reads.lock().unwrap();
         reads.push((Instant::now(), sagas));
+    }
+
+    fn half_read(&self, history: SagaHistory) -> SagaHistory {
+        let expires = self.expire_while_read.load(Ordering::Relaxed);
+        if expires && history.saga.state.is_terminal() {
+            let rows = Ok(Vec::new());
+            return SagaHistory { rows, ..history };
+        }
+        history
     }
 
     fn note_sweep(&self, shard: ShardId, limit: usize) {
@@ -170,12 +181,17 @@ impl Sagas for World {
         from: u64,
         limit: usize,
     ) -> Result<Option<SagaHistory>, Error> {
-        self.memory.history(saga, from, limit).await
+        let found = self.memory.history(saga, from, limit).await?;
+        Ok(found.map(|history| self.faults.half_read(history)))
     }
 
     async fn histories(&self, sagas: &[SagaId]) -> Result<Vec<SagaHistory>, Error> {
         self.faults.note_read(sagas.len());
-        self.memory.histories(sagas).await
+        let found = self.memory.histories(sagas).await?;
+        let found = found.into_iter();
+        Ok(found
+            .map(|history| self.faults.half_read(history))
+            .collect())
     }
 
     async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error> {

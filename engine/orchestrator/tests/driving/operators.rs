@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amends_core::OperationKind;
 use amends_core::journal::SagaState;
-use amends_core::shard::{Target, Verb};
+use amends_core::shard::{Acknowledged, Target, Verb};
 use amends_core::{Outcome, SagaId};
 use amends_definitions::ActionName;
 use amends_orchestrator::{
@@ -435,6 +435,29 @@ async fn a_key_that_expires_while_it_is_looked_up_answers_with_the_revision_that
     let anew = node.start_saga(request("brief", r#"{"id":"1"}"#)).await;
     let anew = anew.unwrap();
     assert!(anew.created && anew.saga != saga, "its key is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_while_it_is_read_is_not_found() {
+    let world = World::new(4);
+    let node = world.node("one").await;
+    apply(&node, &[BRIEF]).await;
+    let mut shop = Participant::attach(&node, "shop-1", 10);
+    let saga = start(&node, "brief", r#"{"id":"1"}"#).await;
+    let note = shop.command().await;
+    shop.answer(&note, succeeded()).await;
+    assert_eq!(ended(&node, saga).await, SagaState::Completed);
+    world.expire_while_read();
+    let late = shop.answer(&note, succeeded()).await;
+    assert_eq!(late, Acknowledged::UnknownOperation);
+    let cancel = node.cancel("default", saga, "ann", "late").await;
+    assert_eq!(cancel.unwrap_err().kind, Kind::NotFound);
+    let read = node.saga("default", saga).await.map(|_| ());
+    assert_eq!(read.unwrap_err().kind, Kind::NotFound);
+    let read = node.explain("default", saga).await.map(|_| ());
+    assert_eq!(read.unwrap_err().kind, Kind::NotFound);
+    let read = node.history("default", saga, 1, 10).await.map(|_| ());
+    assert_eq!(read.unwrap_err().kind, Kind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]

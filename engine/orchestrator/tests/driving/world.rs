@@ -151,6 +151,12 @@ impl World {
         expire.store(true, Ordering::Relaxed);
     }
 
+    /// From now on what has ended expires while it is read.
+    pub fn expire_while_read(&self) {
+        let expire = &self.faults.expire_while_read;
+        expire.store(true, Ordering::Relaxed);
+    }
+
     /// From now on no key can be looked up; or again.
     pub fn hide_keys(&self, down: bool) {
         self.faults.keys_down.store(down, Ordering::Relaxed);
