@@ -55,6 +55,14 @@ pub(crate) fn digest(world: &World) -> Hash128 {
         out.place(open.incident.place);
     }
     out.byte(0xfe);
+    books(&mut out, world);
+    surroundings(&mut out, world);
+    hash_128(&out.bytes)
+}
+
+/// What the participants know of places whose undoing is not decided, or that was undone and should not have been.
+fn books(out: &mut Encoder, world: &World) {
+    let saga = &world.saga;
     for (place, book) in &world.books {
         let undone = saga.place(*place).compensation.phase;
         let decided = matches!(
@@ -67,6 +75,11 @@ pub(crate) fn digest(world: &World) -> Hash128 {
         }
     }
     out.byte(0xfd);
+}
+
+/// Lost results, signals, and how far off the deadline is.
+fn surroundings(out: &mut Encoder, world: &World) {
+    let saga = &world.saga;
     // Once a place is being undone, a lost result can do no more than raise an alarm.
     let undecided = world
         .late
@@ -90,7 +103,6 @@ pub(crate) fn digest(world: &World) -> Hash128 {
     if let Some(deadline) = saga.deadline_at() {
         out.time(deadline);
     }
-    hash_128(&out.bytes)
 }
 
 /// The times that are still to come, in their order.
