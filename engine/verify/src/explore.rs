@@ -12,6 +12,7 @@ use amends_definitions::{Definition, Payload, Samples};
 use crate::digest::digest;
 use crate::event::Event;
 use crate::promise;
+use crate::telling::on_one_line;
 use crate::words::Words;
 use crate::world::{Stage, World};
 
@@ -312,8 +313,7 @@ impl Search<'_> {
             at = match &self.nodes[node] {
                 Step::Begins { variant } => {
                     let input = &self.stage.samples.inputs[*variant];
-                    let text = String::from_utf8_lossy(input.as_bytes());
-                    lines.push(format!("a saga begins with {text}"));
+                    lines.push(format!("a saga begins with {}", on_one_line(input)));
                     None
                 }
                 Step::Follows { from, event } => {

@@ -2,6 +2,7 @@
 
 use amends_core::fact::{AttemptEnded, ChildOutcome, Fact};
 use amends_core::{Outcome, Place};
+use amends_definitions::Payload;
 
 use crate::words::Words;
 
@@ -9,10 +10,7 @@ use crate::words::Words;
 #[must_use]
 pub fn fact_in_words(words: &Words, fact: &Fact) -> String {
     match fact {
-        Fact::Started(started) => format!(
-            "started with {}",
-            String::from_utf8_lossy(started.input.as_bytes())
-        ),
+        Fact::Started(started) => format!("started with {}", on_one_line(&started.input)),
         Fact::TurnGranted => "its turn came".into(),
         Fact::Skipped { step: index } => format!("{} is skipped", words.step(Place::from(*index))),
         Fact::ItemsListed {
@@ -121,10 +119,7 @@ fn saga_in_words(words: &Words, fact: &Fact) -> String {
         ),
         Fact::IncidentClosed { .. } => "the incident is closed".into(),
         Fact::Operated(operated) => format!("{} {}", operated.by, operated.act.as_str()),
-        Fact::Completed { output } => format!(
-            "completed with {}",
-            String::from_utf8_lossy(output.as_bytes())
-        ),
+        Fact::Completed { output } => format!("completed with {}", on_one_line(output)),
         Fact::Compensated => "compensated".into(),
         // The others are in words above.
         other => other.kind().to_owned(),
@@ -136,10 +131,7 @@ fn attempt_in_words(words: &Words, ended: &AttemptEnded) -> String {
     let attempt = ended.attempt;
     let what = match &ended.outcome {
         Outcome::Succeeded { output } => {
-            format!(
-                "succeeded with {}",
-                String::from_utf8_lossy(output.as_bytes())
-            )
+            format!("succeeded with {}", on_one_line(output))
         }
         other => match other.error() {
             Some((code, message)) => format!("{}: {code}: {message}", other.as_str()),
@@ -158,5 +150,36 @@ fn child_in_words(outcome: &ChildOutcome) -> String {
         ChildOutcome::Compensated { code, .. } => format!("was undone ({code})"),
         ChildOutcome::Refused { code, .. } => format!("was refused ({code})"),
         ChildOutcome::Terminated { .. } => "was given up".into(),
+    }
+}
+
+/// A payload as it was given, without what only lays it out: input from a file has lines of its own.
+pub(crate) fn on_one_line(payload: &Payload) -> String {
+    let text = String::from_utf8_lossy(payload.as_bytes());
+    let (mut quoted, mut escaped) = (false, false);
+    text.chars()
+        .filter(|character| {
+            let kept = quoted || !character.is_ascii_whitespace();
+            if !escaped && *character == '"' {
+                quoted = !quoted;
+            }
+            escaped = quoted && !escaped && *character == '\\';
+            kept
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_with_lines_of_its_own_is_told_on_one_line() {
+        let given = b"{\n  \"a b\": [1, 2],\r\n\t\"c\": \"say \\\"x y\\\" \\\\\", \"d\": null }\n";
+        let payload = Payload::check(given.to_vec().into()).expect("it is JSON");
+        assert_eq!(
+            on_one_line(&payload),
+            r#"{"a b":[1,2],"c":"say \"x y\" \\","d":null}"#
+        );
     }
 }
