@@ -149,6 +149,9 @@ fn ask_forward(due: &mut Due, saga: &Saga, place: Place, forward: &Operation, no
             if due_at <= now {
                 due.awaited
                     .push(command(place, OperationKind::Forward, forward, due_at));
+            } else {
+                // Of a saga whose own time is ahead of the clock.
+                due.wake(due_at);
             }
         }
         Phase::Scheduled { due_at } => {

@@ -138,7 +138,9 @@ impl Shard {
             if entry.saga.abort().is_none() {
                 continue;
             }
-            let unsent: Vec<_> = crate::saga::due(&entry.saga, at.now)
+            // The clock may be behind the saga's own time, at which it was scheduled.
+            let now = at.now.max(entry.saga.updated_at());
+            let unsent: Vec<_> = crate::saga::due(&entry.saga, now)
                 .awaited
                 .into_iter()
                 .filter(|command| !entry.may_have_left(command))
