@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use amends_core::fact::{Act, AttemptEnded, ChildOutcome, Fact, IncidentReason};
 use amends_core::id::Place;
 use amends_core::{OperationKind, Outcome, Time};
-use amends_definitions::{Compensation, Kind, StepIndex};
+use amends_definitions::{Compensation, Kind, StepIndex, Work};
 
 use crate::checker::case::{Case, Seen};
 use crate::checker::{Found, backward, forward};
@@ -167,11 +167,17 @@ impl Model {
             }
             None => case.definition.step_indices().any(|step| {
                 case.definition.step(step).kind() == Kind::Retriable
-                    && self
-                        .places(step)
-                        .any(|place| self.course(place, OperationKind::Forward).attempt > 0)
+                    && self.places(step).any(|place| self.has_left(case, place))
             }),
         }
+    }
+
+    /// Something of an action has left the saga: a command, a wish for a child, an event.
+    fn has_left(&self, case: &Case<'_>, place: Place) -> bool {
+        let course = self.course(place, OperationKind::Forward);
+        let emitted = matches!(case.definition.step(place.step).work(), Work::Emit(_))
+            && course.end == End::Succeeded;
+        course.attempt > 0 || self.pinned.contains(&place) || emitted
     }
 
     /// The pivot may have had its effect, and nobody knows.
