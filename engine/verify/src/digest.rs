@@ -67,16 +67,7 @@ pub(crate) fn digest(world: &World) -> Hash128 {
         }
     }
     out.byte(0xfd);
-    // Once a place is being undone, a lost result can do no more than raise an alarm.
-    let undecided = world
-        .late
-        .iter()
-        .filter(|((place, _, _), _)| saga.place(*place).compensation_is_undecided());
-    for ((place, round, _), effect) in undecided {
-        out.place(Some(*place));
-        out.byte(u8::try_from(*round % 251).unwrap_or(0));
-        out.byte(u8::from(*effect));
-    }
+    out.late(world);
     out.byte(0xfc);
     for signal in &world.signalled {
         out.text(signal);
@@ -124,6 +115,19 @@ struct Encoder {
 }
 
 impl Encoder {
+    /// Results that are lost so far. Once a place is being undone, one can do no more than raise an alarm.
+    fn late(&mut self, world: &World) {
+        let undecided = world
+            .late
+            .iter()
+            .filter(|((place, _, _), _)| world.saga.place(*place).compensation_is_undecided());
+        for ((place, round, _), effect) in undecided {
+            self.place(Some(*place));
+            self.byte(u8::try_from(*round % 251).unwrap_or(0));
+            self.byte(u8::from(*effect));
+        }
+    }
+
     fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
