@@ -55,6 +55,14 @@ pub(crate) fn digest(world: &World) -> Hash128 {
         out.place(open.incident.place);
     }
     out.byte(0xfe);
+    books(&mut out, world);
+    surroundings(&mut out, world);
+    hash_128(&out.bytes)
+}
+
+/// What the participants know of places whose undoing is not decided, or that was undone and should not have been.
+fn books(out: &mut Encoder, world: &World) {
+    let saga = &world.saga;
     for (place, book) in &world.books {
         let undone = saga.place(*place).compensation.phase;
         let decided = matches!(
@@ -67,7 +75,21 @@ pub(crate) fn digest(world: &World) -> Hash128 {
         }
     }
     out.byte(0xfd);
-    out.late(world);
+}
+
+/// Lost results, signals, and how far off the deadline is.
+fn surroundings(out: &mut Encoder, world: &World) {
+    let saga = &world.saga;
+    // Once a place is being undone, a lost result can do no more than raise an alarm.
+    let undecided = world
+        .late
+        .iter()
+        .filter(|((place, _, _), _)| saga.place(*place).compensation_is_undecided());
+    for ((place, round, _), effect) in undecided {
+        out.place(Some(*place));
+        out.byte(u8::try_from(*round % 251).unwrap_or(0));
+        out.byte(u8::from(*effect));
+    }
     out.byte(0xfc);
     for signal in &world.signalled {
         out.text(signal);
@@ -81,7 +103,6 @@ pub(crate) fn digest(world: &World) -> Hash128 {
     if let Some(deadline) = saga.deadline_at() {
         out.time(deadline);
     }
-    hash_128(&out.bytes)
 }
 
 /// The times that are still to come, in their order.
@@ -115,19 +136,6 @@ struct Encoder {
 }
 
 impl Encoder {
-    /// Results that are lost so far. Once a place is being undone, one can do no more than raise an alarm.
-    fn late(&mut self, world: &World) {
-        let undecided = world
-            .late
-            .iter()
-            .filter(|((place, _, _), _)| world.saga.place(*place).compensation_is_undecided());
-        for ((place, round, _), effect) in undecided {
-            self.place(Some(*place));
-            self.byte(u8::try_from(*round % 251).unwrap_or(0));
-            self.byte(u8::from(*effect));
-        }
-    }
-
     fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }

@@ -10,7 +10,7 @@ use crate::id::Place;
 use crate::journal::SagaState;
 use crate::outcome::OperationKind;
 use crate::saga::decide::Decision;
-use crate::saga::place::Phase;
+use crate::saga::place::{Failure, Phase};
 use crate::shard::io::{Order, OrderRefusal, Target, Verb};
 
 type Verdict = Result<(), OrderRefusal>;
@@ -158,6 +158,9 @@ impl Decision<'_> {
             let message = "the history is at its cap: resolve or skip the step, or compensate";
             return Err(refused("HISTORY_FULL", message));
         }
+        // A barrier answers a refused operation with its recorded "no" for ever: asked anew, it is another operation.
+        let recorded = self.refused_input(place);
+        let input = input.or(recorded.as_ref());
         let status = self.saga.place(place);
         let again = input.is_none() && status.child.is_none();
         if !again && status.may_have_effect() {
@@ -191,6 +194,17 @@ impl Decision<'_> {
             (None, _) => self.begin_again(place),
         }
         Ok(())
+    }
+
+    /// The recorded input of a call that a participant refused, if none of its attempts can have had an effect.
+    fn refused_input(&self, place: Place) -> Option<Payload> {
+        let status = self.saga.place(place);
+        let calls = self.saga.definition.step(place.step).call().is_some();
+        let refused =
+            status.forward.failure == Some(Failure::Refused) && status.forward.attempt > 0;
+        (calls && refused && !status.may_have_effect())
+            .then(|| status.forward.input.clone())
+            .flatten()
     }
 
     /// The place is a step under `foreach` whose items are not listed.

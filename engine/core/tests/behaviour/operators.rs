@@ -191,6 +191,20 @@ fn a_parked_step_is_tried_again_with_the_same_key_and_a_new_budget() {
     );
 }
 
+/// A barrier keeps a refusal for ever: the same operation would only hear it again.
+#[test]
+fn a_refused_step_is_tried_again_as_another_operation_with_the_same_input() {
+    let (mut pump, saga) = paid();
+    pump.answer("ship", rejected("CLOSED"));
+    assert_eq!(
+        accepted(&mut pump, saga, retry(forward("ship"))),
+        SagaState::Running
+    );
+    let sent = pump.send("ship");
+    assert_eq!((sent.key.round, sent.attempt), (1, 1));
+    assert_eq!(sent.input, payload(r#"{"n":1}"#));
+}
+
 #[test]
 fn with_another_input_it_is_another_operation_and_the_old_ones_success_is_a_leak() {
     let (mut pump, saga) = paid();
