@@ -65,3 +65,9 @@ pub(crate) const GROUP_RATE_MAX: u32 = 1_000;
 pub(crate) const RETENTION_PAUSE_FACTOR: u32 = 9;
 /// The shortest rest of retention after a deletion.
 pub(crate) const RETENTION_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Attempts that an explanation shows, the latest; a history may have 10,000.
+pub(crate) const EXPLAINED_ATTEMPTS_MAX: usize = 500;
+/// Sentences, owed compensations and awaited things that an explanation shows, each.
+pub(crate) const EXPLAINED_ENTRIES_MAX: usize = 300;
+/// Bytes of a failure's words in an explanation.
+pub(crate) const EXPLAINED_MESSAGE_BYTES_MAX: usize = 512;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use amends_core::SagaId;
-use amends_core::fact::{AbortReason, Act, Fact};
+use amends_core::fact::{AbortReason, Act, Fact, Operated};
 use amends_core::journal::SagaState;
 use amends_core::shard::StartRefusal;
 
@@ -38,6 +38,11 @@ fn one_end(case: &Case<'_>, found: &mut Found) {
                 | Fact::IncidentClosed { .. }
                 | Fact::SignalUnconsumed { .. }
                 | Fact::AbortDecided(AbortReason::ParentAborted { .. })
+                // A person has taken note of what was left to look at.
+                | Fact::Operated(Operated {
+                    act: Act::Resume | Act::Resolve { .. },
+                    ..
+                })
         );
         found.expect(!ended || audit, "I1", case.id, || {
             format!("{} follows its end", seen.fact.kind())

@@ -12,7 +12,8 @@ use amends_store::{SagaHistory, TurnRecord};
 
 use crate::api::SagaView;
 use crate::dispatch::Whereabouts;
-use crate::explanation::{At, Explanation};
+use crate::explanation::{At, Explanation, Sentence, Topic};
+use crate::limits::{EXPLAINED_ATTEMPTS_MAX, EXPLAINED_ENTRIES_MAX, EXPLAINED_MESSAGE_BYTES_MAX};
 use crate::loading::whole_history;
 use crate::node::Node;
 use crate::reads::{in_namespace, not_answered};
@@ -57,7 +58,7 @@ pub(crate) async fn explain(
         saga,
     };
     let (waits_for, owed) = (waits::waits(&known), waits::owed(&known));
-    Ok(Explanation {
+    Ok(bounded(Explanation {
         sentences: sentences::sentences(&known, &waits_for, &owed),
         attempts: attempts::attempts(&known),
         owed,
@@ -66,7 +67,49 @@ pub(crate) async fn explain(
             record,
             saga: Ok(known.saga),
         },
-    })
+    }))
+}
+
+/// A saga with thousands of items or attempts is explained by a part of them, and says so: an explanation has to fit into
+/// an answer, most of all for the sagas that need one.
+fn bounded(mut explanation: Explanation) -> Explanation {
+    let mut left_out = Vec::new();
+    let surplus = explanation
+        .attempts
+        .len()
+        .saturating_sub(EXPLAINED_ATTEMPTS_MAX);
+    explanation.attempts.drain(..surplus);
+    for attempt in &mut explanation.attempts {
+        if let Some(message) = &mut attempt.message {
+            let end = message.floor_char_boundary(EXPLAINED_MESSAGE_BYTES_MAX);
+            message.truncate(end);
+        }
+    }
+    left_out.push((surplus, "older attempts"));
+    let mut cut = |surplus: usize, what: &'static str| left_out.push((surplus, what));
+    cut(shorten(&mut explanation.owed), "owed compensations");
+    cut(
+        shorten(&mut explanation.waits_for),
+        "things that it waits for",
+    );
+    cut(shorten(&mut explanation.sentences), "sentences");
+    for (count, what) in left_out.into_iter().filter(|(count, _)| *count > 0) {
+        explanation.sentences.push(Sentence {
+            topic: Topic::State,
+            at: None,
+            text: format!(
+                "{count} {what} are not shown here: `amends saga history` has everything."
+            ),
+        });
+    }
+    explanation
+}
+
+/// Cuts a list at its bound, and says how many fell off.
+fn shorten<T>(list: &mut Vec<T>) -> usize {
+    let surplus = list.len().saturating_sub(EXPLAINED_ENTRIES_MAX);
+    list.truncate(EXPLAINED_ENTRIES_MAX);
+    surplus
 }
 
 /// What an explanation is made of.
@@ -139,5 +182,18 @@ fn unreadable(record: amends_store::SagaRecord, why: String) -> Explanation {
             record,
             saga: Err(why),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_cut_at_its_bound_and_not_before() {
+        let mut list = vec![0; EXPLAINED_ENTRIES_MAX];
+        assert_eq!((shorten(&mut list), list.len()), (0, EXPLAINED_ENTRIES_MAX));
+        list.extend([1, 2]);
+        assert_eq!((shorten(&mut list), list.len()), (2, EXPLAINED_ENTRIES_MAX));
     }
 }
