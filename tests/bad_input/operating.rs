@@ -1,5 +1,8 @@
 //! Signals, operators' acts, and what expressions meet when a saga runs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use amends_proto::v1::act::Act;
 use amends_proto::v1::definition_service_client::DefinitionServiceClient;
 use amends_proto::v1::operator_service_client::OperatorServiceClient;
@@ -78,10 +81,16 @@ fn target(step: &str) -> Option<v1::Target> {
 
 /// A saga parked behind its point of no return, of a street that does not exist.
 async fn parked(stage: &Stage) -> (String, Actor) {
-    let actor = stage.attach(|call| async move {
-        match call.action.as_str() {
-            "ship" if call.attempt == 1 => Err(Fail::rejected("NO_SUCH_STREET")),
-            _ => Ok(willing(&call)),
+    // A retry of what was refused is another operation: its first attempt is number 1 again.
+    let met = Arc::new(AtomicBool::new(false));
+    let actor = stage.attach(move |call| {
+        let first = call.action == "ship" && !met.swap(true, Ordering::SeqCst);
+        async move {
+            if first {
+                Err(Fail::rejected("NO_SUCH_STREET"))
+            } else {
+                Ok(willing(&call))
+            }
         }
     });
     let name = stage.start("o1").await;
