@@ -30,6 +30,11 @@ pub enum Event {
         /// Which operation.
         operation: OperationKind,
     },
+    /// An action has its effect, and its answer cannot be used.
+    IsUnusable {
+        /// Where.
+        place: Place,
+    },
     /// Every attempt fails, until the budget is spent.
     Fails {
         /// Where.

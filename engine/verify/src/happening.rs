@@ -72,6 +72,12 @@ impl World {
                 let (code, message) = ("FATAL_HERE".to_owned(), "can never work".to_owned());
                 self.ends(stage, *place, *operation, Outcome::Fatal { code, message })
             }
+            Event::IsUnusable { place } => {
+                self.books.entry(*place).or_default().done = true;
+                let (code, message) = ("OUTPUT_INVALID".to_owned(), "no use".to_owned());
+                let outcome = Outcome::Unusable { code, message };
+                self.ends(stage, *place, OperationKind::Forward, outcome)
+            }
             Event::Fails {
                 place,
                 operation,

@@ -62,6 +62,12 @@ impl Words {
             Event::IsFatal { place, operation } => {
                 format!("{} can never work", self.operation(*place, *operation))
             }
+            Event::IsUnusable { place } => {
+                format!(
+                    "{} has its effect, and its answer cannot be used",
+                    self.step(*place)
+                )
+            }
             Event::Fails {
                 place,
                 operation,
@@ -117,6 +123,7 @@ impl Words {
             Event::Succeeds { .. }
             | Event::Rejects { .. }
             | Event::IsFatal { .. }
+            | Event::IsUnusable { .. }
             | Event::Fails { .. }
             | Event::IsUnknown { .. }
             | Event::FindsNothing { .. }

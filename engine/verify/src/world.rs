@@ -224,6 +224,7 @@ impl World {
             code: code.to_owned(),
         }));
         events.push(Event::IsFatal { place, operation });
+        events.push(Event::IsUnusable { place });
         if !self.budget_ends(command) {
             return;
         }

@@ -39,6 +39,8 @@ fn an_order_ends_done_undone_or_parked_with_its_reason() {
         [
             "compensated",
             "completed",
+            "parked going forward: OUTPUT_UNUSABLE at charge",
+            "parked going forward: OUTPUT_UNUSABLE at ship",
             "parked going forward: PIVOT_IN_DOUBT at charge",
             "parked going forward: STEP_REFUSED at ship",
             "parked undoing: COMPENSATION_EXHAUSTED at reserve",
