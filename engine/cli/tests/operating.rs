@@ -372,7 +372,15 @@ fn a_new_revision_says_what_it_means_and_an_old_one_is_deleted_once_nothing_runs
 #[test]
 fn participants_are_listed_and_a_check_against_them_warns_of_what_nobody_serves() {
     let (dev, _shop, _mended, _sagas) = parked(0);
-    let listed = dev.json(&["participant", "list"]);
+    // No saga has waited for it: it may be about to attach.
+    let asked_at = std::time::Instant::now();
+    let listed = loop {
+        let listed = dev.json(&["participant", "list"]);
+        let late = asked_at.elapsed() > std::time::Duration::from_secs(30);
+        if late || listed["participants"][0]["participant"].is_string() {
+            break listed;
+        }
+    };
     assert_eq!(listed["participants"][0]["participant"], "shop");
     let table = out(&dev.run(&["participant", "list"]));
     assert!(table.contains("hold") && table.contains("ship"), "{table}");
