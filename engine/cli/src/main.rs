@@ -20,6 +20,10 @@ use crate::arguments::{Cli, Command};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
+/// A batch is allocated by whoever received its parts and freed by the lane: the system's allocator pays for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::read();
     let result = tokio::runtime::Builder::new_multi_thread()
