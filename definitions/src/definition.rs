@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::expression::{Expression, Mapping};
@@ -202,7 +203,7 @@ impl Definition {
     /// Finds a step by its id.
     #[must_use]
     pub fn step_index(&self, id: &str) -> Option<StepIndex> {
-        let at = self.steps.iter().position(|step| step.id == id)?;
+        let at = self.steps.iter().position(|step| *step.id == *id)?;
         u16::try_from(at).ok().map(StepIndex)
     }
 
@@ -232,7 +233,7 @@ impl Definition {
 /// A checked step.
 #[derive(Debug)]
 pub struct Step {
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     pub(crate) kind: Kind,
     pub(crate) when: Option<Expression>,
     pub(crate) foreach: Option<Foreach>,
@@ -248,6 +249,12 @@ impl Step {
     /// Its id, unique in the definition.
     #[must_use]
     pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its id, for whoever keeps it: a copy costs nothing.
+    #[must_use]
+    pub fn shared_id(&self) -> &Arc<str> {
         &self.id
     }
 

@@ -239,7 +239,7 @@ impl Stage {
     fn reply(&mut self, command: &Command, (outcome, verdict): Answer) {
         let token = Some(Token(self.token()));
         let report = Report {
-            namespace: command.key.namespace.as_str().into(),
+            namespace: command.key.namespace.clone(),
             attempt: attempt_of(command),
             outcome,
             verdict,
@@ -469,7 +469,7 @@ impl Stage {
             Output::Send(command) => {
                 let attempt = attempt_of(&command);
                 self.lanes[at].shard.handle(Input::Sent { attempt }, now);
-                self.out.push_back(*command);
+                self.out.push_back(Arc::unwrap_or_clone(command));
             }
             // Everything is sent at once, and participants need not obey.
             Output::Withdraw { .. } | Output::Changed { .. } | Output::Acknowledge { .. } => {}
@@ -607,7 +607,7 @@ pub fn attempt_of(command: &Command) -> AttemptName {
     AttemptName {
         saga: key.saga,
         name: OperationName {
-            step: key.step.as_str().into(),
+            step: key.step.clone(),
             item: key.item,
             round: key.round,
             operation: key.operation,

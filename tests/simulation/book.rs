@@ -46,7 +46,7 @@ pub fn name_of(key: &OperationKey, attempt: u32) -> AttemptName {
     AttemptName {
         saga: key.saga,
         name: OperationName {
-            step: key.step.as_str().into(),
+            step: key.step.clone(),
             item: key.item,
             round: key.round,
             operation: key.operation,

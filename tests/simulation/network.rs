@@ -261,7 +261,7 @@ impl World {
         if faults.poison == 0 {
             return false;
         }
-        let step = (parcel.name.saga, parcel.key.step.clone());
+        let step = (parcel.name.saga, parcel.key.step.to_string());
         let dice = &mut self.dice;
         *self
             .poisonous
@@ -385,7 +385,7 @@ impl World {
         }
         let shard = name.saga.shard();
         let report = Report {
-            namespace: told.key.namespace.as_str().into(),
+            namespace: told.key.namespace.clone(),
             attempt: name,
             outcome: told.outcome,
             verdict: told.verdict,

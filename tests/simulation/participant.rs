@@ -318,7 +318,7 @@ impl Books {
     }
 
     fn change(&mut self, key: &OperationKey, by: i32) {
-        let place = (key.saga, key.step.clone(), key.item);
+        let place = (key.saga, key.step.to_string(), key.item);
         *self.effects.entry(place).or_default() += by;
     }
 }

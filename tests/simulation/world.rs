@@ -367,6 +367,7 @@ impl World {
             Output::Send(command) => {
                 let to = participant_of(&command.action).expect("every action is served");
                 self.nodes[node].book.now = self.now;
+                let command = Box::new(Arc::unwrap_or_clone(command));
                 self.nodes[node].book.send(command, to, outbox);
             }
             Output::Withdraw { attempt, .. } => {

@@ -139,7 +139,7 @@ impl<'a, 'n> Parts<'a, 'n> {
         let retry = retries::of_step(self.draft, step, report);
         retries::check_bound(self.draft, step, &retry, &timeouts, report);
         Some(Step {
-            id: step.id.value.clone(),
+            id: step.id.value.as_str().into(),
             kind: step.kind.value,
             when: when?,
             foreach: foreach?,

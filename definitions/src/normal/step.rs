@@ -20,7 +20,7 @@ pub(super) fn write(definition: &Definition, place: usize, step: &Step) -> Strin
 /// it has no such step, `added` if the other has none.
 pub(super) fn changes(older: &Definition, newer: &Definition, id: &str) -> Vec<String> {
     let of = |definition: &Definition| {
-        let place = definition.steps.iter().position(|step| step.id == id)?;
+        let place = definition.steps.iter().position(|step| *step.id == *id)?;
         let fields = fields(definition, place, &definition.steps[place]);
         let owned = fields.into_iter();
         Some(BTreeMap::from_iter(

@@ -196,7 +196,7 @@ pub(crate) fn attempt_span(
     debug_span!(
         "attempt",
         saga = %key.saga,
-        step = key.step,
+        step = &*key.step,
         operation = key.operation.as_str(),
         attempt,
         action,
@@ -206,5 +206,5 @@ pub(crate) fn attempt_span(
 }
 
 pub(crate) fn outcome_acknowledged(key: &OperationKey, attempt: u32, acknowledged: Acknowledged) {
-    debug!(saga = %key.saga, step = key.step, operation = key.operation.as_str(), attempt, ?acknowledged, "an outcome was answered");
+    debug!(saga = %key.saga, step = &*key.step, operation = key.operation.as_str(), attempt, ?acknowledged, "an outcome was answered");
 }

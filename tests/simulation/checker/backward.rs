@@ -148,7 +148,7 @@ fn settle_time(
         .iter()
         .filter(|(index, _, sent)| {
             *index < seen.decided
-                && sent.key.step == step.id()
+                && *sent.key.step == *step.id()
                 && sent.key.item == place.item
                 && sent.key.operation == OperationKind::Forward
         })

@@ -57,7 +57,7 @@ impl Case<'_> {
     /// The effect that is left at a place, by the participants' log.
     pub fn effect(&self, step: &str, item: u32) -> i32 {
         let log = self.performed.iter().map(|(_, performed)| performed);
-        log.filter(|performed| performed.key.step == step && performed.key.item == item)
+        log.filter(|performed| *performed.key.step == *step && performed.key.item == item)
             .map(|performed| match performed.effect {
                 crate::history::Effect::None => 0,
                 crate::history::Effect::Done => 1,

@@ -347,7 +347,7 @@ fn withdrawn_never_left(case: &Case<'_>, found: &mut Found) {
         };
         let step = case.definition.step(place.step).id();
         let left = case.sent.iter().any(|(_, _, sent)| {
-            sent.key.step == step
+            *sent.key.step == *step
                 && (sent.key.item, sent.key.round) == (place.item, *round)
                 && (sent.key.operation, sent.attempt) == (*operation, *attempt)
         });
@@ -422,7 +422,7 @@ fn acknowledged(evidence: &Evidence<'_>, found: &mut Found) {
             format!("a forged result of {} was taken: {how}", key.step)
         });
         if *honest && *how == "recorded" {
-            let name = (key.saga, key.step.clone(), key.item, key.operation);
+            let name = (key.saga, key.step.to_string(), key.item, key.operation);
             let at = recorded.get(&(name, *attempt));
             found.expect(at.is_some_and(|at| *at < index), "I13", key.saga, || {
                 format!(

@@ -175,6 +175,6 @@ fn leak_is_said(case: &Case<'_>, step: &str) -> bool {
 /// The effect happened in an attempt that never said so.
 fn is_hidden(case: &Case<'_>, step: &str) -> bool {
     case.performed.iter().any(|(_, performed)| {
-        performed.key.step == step && performed.effect == Effect::Done && performed.said.is_none()
+        *performed.key.step == *step && performed.effect == Effect::Done && performed.said.is_none()
     })
 }

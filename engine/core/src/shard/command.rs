@@ -75,7 +75,11 @@ pub(super) fn withdraw(saga: &Saga, attempt: Attempt) -> Output {
         attempt: AttemptName {
             saga: saga.id(),
             name: OperationName {
-                step: saga.definition().step(attempt.place.step).id().into(),
+                step: saga
+                    .definition()
+                    .step(attempt.place.step)
+                    .shared_id()
+                    .clone(),
                 item: attempt.place.item,
                 round: attempt.round,
                 operation: attempt.operation,
@@ -99,9 +103,9 @@ pub(super) fn make_command(
     let started = saga.started();
     let key = |operation, round| OperationKey {
         incarnation: frame.incarnation,
-        namespace: started.namespace.to_string(),
+        namespace: started.namespace.clone(),
         saga: saga.id(),
-        step: saga.definition().step(due.place.step).id().to_owned(),
+        step: saga.definition().step(due.place.step).shared_id().clone(),
         item: due.place.item,
         round,
         operation,

@@ -38,16 +38,14 @@ impl Shard {
             Queued::Input { input, .. } => match input {
                 Input::Start { token, start } => self.start(*token, start, batch, at),
                 Input::Outcome { token, report } => self.outcome(*token, report, batch, at),
-                Input::Sent { attempt } => self.sent(attempt, batch, at.now),
-                Input::Heartbeat { attempt } => self.heartbeat(attempt, batch, at.now),
                 Input::Withdrawn { attempt } => self.withdrawn(attempt, batch, at),
                 Input::Signal { token, signal } => self.signal(*token, signal, batch, at),
                 Input::Order { token, order } => self.order(*token, order, batch, at),
                 Input::Child(wish) => self.child(wish, batch, at),
                 Input::ChildAnswered(answer) => self.child_answered(answer, batch, at),
                 Input::Cancel { .. } => self.cancel(input, batch, at),
-                // It never gets into the queue.
-                Input::Loaded { .. } => {}
+                // They never get into the queue.
+                Input::Loaded { .. } | Input::Sent { .. } | Input::Heartbeat { .. } => {}
             },
         }
         true

@@ -45,6 +45,14 @@ pub(super) struct Row {
     pub wake_at: Option<Time>,
 }
 
+/// A timer that has to be set earlier.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Earlier {
+    pub at: Time,
+    /// What it was before.
+    pub late: Option<Time>,
+}
+
 impl Entry {
     /// A saga that begins at this position.
     pub fn new(saga: Saga, position: u64) -> Self {
@@ -59,6 +67,15 @@ impl Entry {
             rests_until: None,
             refused: false,
         }
+    }
+
+    /// It has to be looked at by then, as things are; none if it is anyway, or rests whatever its timers say.
+    pub fn wake_by(&mut self, at: Time) -> Option<Earlier> {
+        if self.refused || self.wake_at.is_some_and(|before| before <= at) {
+            return None;
+        }
+        let late = self.wake_at.replace(at);
+        Some(Earlier { at, late })
     }
 
     /// When an attempt in flight was last sent, or may have been: by this owner, or before its takeover by an earlier one.

@@ -2,7 +2,7 @@
 //! after a takeover it is made anew from what the sagas' states ask for. How a command and its times are made of a saga is
 //! in `command`.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::id::Place;
 use crate::outcome::OperationKind;
@@ -40,8 +40,7 @@ impl From<&DueCommand> for Attempt {
 /// One attempt that was handed out, or that an earlier owner may have sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Flight {
-    pub round: u32,
-    pub attempt: u32,
+    pub named: Attempt,
     /// When this owner sent it.
     pub sent_at: Option<Time>,
     /// When it is taken for unknown.
@@ -67,9 +66,10 @@ pub(super) enum Overdue {
     Withdraw,
 }
 
-/// By place and operation: of each, the newest attempt.
+/// By place and operation: of each, the newest attempt. In their order; most sagas have one, and a copy is made of them with
+/// each batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flights(BTreeMap<(Place, OperationKind), Flight>);
+pub(super) struct Flights(Vec<Flight>);
 
 impl Flights {
     pub fn is_empty(&self) -> bool {
@@ -77,44 +77,48 @@ impl Flights {
     }
 
     pub fn get(&self, named: Attempt) -> Option<&Flight> {
-        self.0
-            .get(&named.key())
-            .filter(|flight| (flight.round, flight.attempt) == (named.round, named.attempt))
+        let flight = &self.0[self.find(named).ok()?];
+        (flight.named == named).then_some(flight)
     }
 
     pub fn get_mut(&mut self, named: Attempt) -> Option<&mut Flight> {
-        self.0
-            .get_mut(&named.key())
-            .filter(|flight| (flight.round, flight.attempt) == (named.round, named.attempt))
+        let at = self.find(named).ok()?;
+        let flight = &mut self.0[at];
+        (flight.named == named).then_some(flight)
     }
 
     /// Its result is there: nobody waits for it any more.
     pub fn land(&mut self, named: Attempt) {
-        if self.get(named).is_some() {
-            self.0.remove(&named.key());
+        if let Ok(at) = self.find(named)
+            && self.0[at].named == named
+        {
+            self.0.remove(at);
         }
     }
 
     /// The earliest time at which one of them becomes overdue.
     pub fn wake_at(&self) -> Option<Time> {
-        self.0.values().filter_map(Flight::wake_at).min()
+        self.0.iter().filter_map(Flight::wake_at).min()
     }
 
     /// Those that are overdue, each once.
     pub fn take_overdue(&mut self, now: Time) -> Vec<(Attempt, Overdue)> {
-        let mut overdue = Vec::new();
-        for ((place, operation), flight) in &mut self.0 {
-            if let Some(what) = flight.take_overdue(now) {
-                let attempt = Attempt {
-                    place: *place,
-                    operation: *operation,
-                    round: flight.round,
-                    attempt: flight.attempt,
-                };
-                overdue.push((attempt, what));
-            }
+        let overdue = |flight: &mut Flight| Some((flight.named, flight.take_overdue(now)?));
+        self.0.iter_mut().filter_map(overdue).collect()
+    }
+
+    fn find(&self, named: Attempt) -> Result<usize, usize> {
+        let key = named.key();
+        self.0
+            .binary_search_by_key(&key, |flight| flight.named.key())
+    }
+
+    /// Instead of an older attempt of the same operation, if there is one.
+    fn put(&mut self, flight: Flight) {
+        match self.find(flight.named) {
+            Ok(at) => self.0[at] = flight,
+            Err(at) => self.0.insert(at, flight),
         }
-        overdue
     }
 
     /// Makes the flights what the state asks for: takes back what is in flight and not due, hands out what is due and not
@@ -131,9 +135,9 @@ impl Flights {
                     withdraw_at: withdraw_at(saga, command, timeouts, frame.now),
                     ..Flight::new(command, resent)
                 };
-                self.0.insert((command.place, command.operation), flight);
+                self.put(flight);
                 let command = make_command(saga, command, timeouts, frame, resent);
-                outputs.push(Output::Send(Box::new(command)));
+                outputs.push(Output::Send(Arc::new(command)));
             }
         }
         for command in &due.awaited {
@@ -144,20 +148,15 @@ impl Flights {
                     deadline: Some(frame.now + attempt_time),
                     ..Flight::new(command, true)
                 };
-                self.0.insert((command.place, command.operation), flight);
+                self.put(flight);
             }
         }
     }
 
     /// Asks back what the state does not ask for any more.
     fn take_back(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
-        self.0.retain(|(place, operation), flight| {
-            let named = Attempt {
-                place: *place,
-                operation: *operation,
-                round: flight.round,
-                attempt: flight.attempt,
-            };
+        self.0.retain_mut(|flight| {
+            let named = flight.named;
             let wanted =
                 |list: &[DueCommand]| list.iter().any(|command| Attempt::from(command) == named);
             if wanted(&due.commands) {
@@ -172,12 +171,12 @@ impl Flights {
                 outputs.push(withdraw(saga, named));
             }
             // An older attempt ended the operation, and this one is still in doubt: that it never left would settle it.
-            let target = saga.operation(*place, *operation);
+            let target = saga.operation(named.place, named.operation);
             let in_doubt = flight.sent_at.is_none()
                 && !flight.resent
                 && !saga.terminal()
-                && target.round == flight.round
-                && target.is_in_doubt(flight.attempt);
+                && target.round == named.round
+                && target.is_in_doubt(named.attempt);
             if in_doubt {
                 flight.withdraw_code.get_or_insert("OVERTAKEN");
                 flight.withdraw_at = None;
@@ -194,8 +193,7 @@ impl Flights {
 impl Flight {
     fn new(command: &DueCommand, resent: bool) -> Self {
         Self {
-            round: command.round,
-            attempt: command.attempt,
+            named: Attempt::from(command),
             sent_at: None,
             deadline: None,
             silent_at: None,
@@ -205,7 +203,7 @@ impl Flight {
         }
     }
 
-    fn wake_at(&self) -> Option<Time> {
+    pub fn wake_at(&self) -> Option<Time> {
         let withdraw_at = self.withdraw_at.map(|(at, _)| at);
         [self.deadline, self.silent_at, withdraw_at]
             .into_iter()

@@ -405,7 +405,7 @@ pub struct History {
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Send this to a participant that serves its action.
-    Send(Box<Command>),
+    Send(Arc<Command>),
     /// This command's result no longer matters. If it is still queued: drop it, and say [`Input::Withdrawn`].
     /// If it was sent: tell the participant, which need not obey, and do not send it again on another stream.
     Withdraw {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::id::{Incarnation, SagaId, ShardId};
 use crate::journal::ShardBatch;
 use crate::saga::Saga;
-use crate::shard::entry::{InBatch, KeyName, Moment, Queued, Slot};
+use crate::shard::entry::{Entry, InBatch, KeyName, Moment, Queued, Slot};
 use crate::shard::io::{Existing, History, Input, Output, Start, Surroundings};
 use crate::shard::loading::Loads;
 use crate::shard::sleeping::Sleepers;
@@ -140,13 +140,23 @@ impl Shard {
         }
     }
 
-    /// Takes an input: it is queued, and decided by the next [`Shard::prepare`].
+    /// Takes an input: it is queued, and decided by the next [`Shard::prepare`]. What is never recorded holds at once.
     pub fn handle(&mut self, input: Input, now: Time) {
         if self.deposed {
             return self.refuse(&input);
         }
-        if let Input::Loaded { saga, loaded } = input {
-            return self.loaded(saga, loaded, now);
+        match input {
+            Input::Loaded { saga, loaded } => return self.loaded(saga, loaded, now),
+            Input::Sent { attempt } => return self.sent(&attempt, now),
+            Input::Heartbeat { attempt } => return self.heartbeat(&attempt, now),
+            Input::Start { .. }
+            | Input::Outcome { .. }
+            | Input::Withdrawn { .. }
+            | Input::Signal { .. }
+            | Input::Order { .. }
+            | Input::Child(_)
+            | Input::ChildAnswered(_)
+            | Input::Cancel { .. } => {}
         }
         self.queue.push_back(Queued::Input {
             input,
@@ -338,6 +348,14 @@ impl Shard {
     pub fn saga(&self, id: SagaId) -> Option<&Saga> {
         match self.sagas.get(&id) {
             Some(Slot::Present(entry)) => Some(&entry.saga),
+            Some(Slot::Loading(_) | Slot::Absent | Slot::Unreadable(_)) | None => None,
+        }
+    }
+
+    /// A saga as it was before the batch in flight, if that touched it.
+    pub(super) fn in_flight_before(&mut self, saga: SagaId) -> Option<&mut Entry> {
+        match self.in_flight.as_mut()?.before.get_mut(&saga)? {
+            Some(Slot::Present(entry)) => Some(entry),
             Some(Slot::Loading(_) | Slot::Absent | Slot::Unreadable(_)) | None => None,
         }
     }

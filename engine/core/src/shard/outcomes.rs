@@ -5,7 +5,7 @@ use crate::id::{AttemptName, Place, SagaId};
 use crate::outcome::Outcome;
 use crate::saga::Saga;
 use crate::shard::command::{attempt_time, timeouts};
-use crate::shard::entry::{InBatch, Moment, Slot};
+use crate::shard::entry::{Entry, InBatch, Moment, Slot};
 use crate::shard::flight::Attempt;
 use crate::shard::io::{Acknowledged, Output, Report, Token};
 use crate::shard::machine::Shard;
@@ -54,40 +54,61 @@ impl Shard {
         }
     }
 
-    pub(super) fn sent(&mut self, named: &AttemptName, batch: &mut InBatch, now: Time) {
-        let Some(attempt) = self.attempt(named) else {
-            return;
-        };
-        self.touch(named.saga, batch);
-        let Some(Slot::Present(entry)) = self.sagas.get_mut(&named.saga) else {
-            return;
-        };
-        let time = attempt_time(&entry.saga, attempt, now);
-        let heartbeat = timeouts(&entry.saga, attempt.place.step, attempt.operation).heartbeat;
-        if let Some(flight) = entry.flights.get_mut(attempt) {
+    /// An attempt left: its time runs from now. Nothing of it is recorded, so nothing of it waits for a batch: it holds for
+    /// the saga as it is, and as it would be again if the batch in flight were rolled back.
+    pub(super) fn sent(&mut self, named: &AttemptName, now: Time) {
+        self.of_flight(named, |entry, attempt| {
+            let time = attempt_time(&entry.saga, attempt, now);
+            let heartbeat = timeouts(&entry.saga, attempt.place.step, attempt.operation).heartbeat;
+            let flight = entry.flights.get_mut(attempt)?;
             flight.sent_at = Some(now);
             // Sent again on another stream, it has no more time than before.
             flight.deadline.get_or_insert(now + time);
             flight.silent_at = heartbeat.map(|heartbeat| now + heartbeat);
             flight.withdraw_at = None;
-        }
+            flight.wake_at()
+        });
     }
 
     /// An attempt is alive: its silence is counted from now. Its own time is not.
-    pub(super) fn heartbeat(&mut self, named: &AttemptName, batch: &mut InBatch, now: Time) {
+    pub(super) fn heartbeat(&mut self, named: &AttemptName, now: Time) {
+        self.of_flight(named, |entry, attempt| {
+            let heartbeat = timeouts(&entry.saga, attempt.place.step, attempt.operation).heartbeat;
+            let flight = entry.flights.get_mut(attempt)?;
+            let (Some(silent_at), Some(heartbeat)) = (&mut flight.silent_at, heartbeat) else {
+                return None;
+            };
+            *silent_at = now + heartbeat;
+            flight.wake_at()
+        });
+    }
+
+    /// Changes what is known of an attempt on its way, which says when it has to be looked at again.
+    fn of_flight(
+        &mut self,
+        named: &AttemptName,
+        change: impl Fn(&mut Entry, Attempt) -> Option<Time>,
+    ) {
         let Some(attempt) = self.attempt(named) else {
             return;
         };
-        self.touch(named.saga, batch);
+        if let Some(before) = self.in_flight_before(named.saga)
+            && let Some(at) = change(before, attempt)
+        {
+            before.wake_by(at);
+        }
         let Some(Slot::Present(entry)) = self.sagas.get_mut(&named.saga) else {
             return;
         };
-        if let Some(flight) = entry.flights.get_mut(attempt)
-            && let Some(silent_at) = &mut flight.silent_at
-            && let Some(heartbeat) =
-                timeouts(&entry.saga, attempt.place.step, attempt.operation).heartbeat
-        {
-            *silent_at = now + heartbeat;
+        let Some(at) = change(entry, attempt) else {
+            return;
+        };
+        // Whoever looks too early finds nothing to do, and sets the timer anew.
+        if let Some(earlier) = entry.wake_by(at) {
+            if let Some(late) = earlier.late {
+                self.timers.remove(&(late, named.saga));
+            }
+            self.timers.insert((earlier.at, named.saga));
         }
     }
 

@@ -119,7 +119,8 @@ fn a_step_in_flight_at_the_abort_that_never_answers_is_undone_all_the_same() {
     let saga = pump.start(&definition(WIDE), "{}");
     pump.answer("root", succeeded());
     pump.send("right");
-    pump.commands.retain(|command| command.key.step != "right");
+    pump.commands
+        .retain(|command| *command.key.step != *"right");
     pump.answer("left", rejected("NO"));
     pump.pass(Duration::from_secs(10));
     assert_eq!(

@@ -276,7 +276,7 @@ fn parent_and_child_end_together_whatever_happens_on_the_way() {
             family.talk();
             for pump in [&mut family.parents, &mut family.children] {
                 while let Some(command) = pump.commands.first().cloned() {
-                    let step = command.key.step.clone();
+                    let step = command.key.step.to_string();
                     pump.send(&step);
                     pump.reply(&command, succeeded(), None);
                 }

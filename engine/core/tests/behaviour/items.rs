@@ -56,7 +56,7 @@ pub fn answer(pump: &mut Pump, step: &str, item: u32, outcome: Outcome) {
     let command = pump
         .commands
         .iter()
-        .find(|command| command.key.step == step && command.key.item == item)
+        .find(|command| *command.key.step == *step && command.key.item == item)
         .unwrap_or_else(|| panic!("no command for {step}[{item}]: {:?}", out(pump)))
         .clone();
     pump.reply(&command, outcome, None);

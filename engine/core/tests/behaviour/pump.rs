@@ -71,7 +71,7 @@ pub fn attempt_of(command: &Command) -> Attempt {
     AttemptName {
         saga: key.saga,
         name: OperationName {
-            step: key.step.as_str().into(),
+            step: key.step.clone(),
             item: key.item,
             round: key.round,
             operation: key.operation,
@@ -200,7 +200,7 @@ impl Pump {
     pub fn command(&self, step: &str) -> &Command {
         self.commands
             .iter()
-            .find(|command| command.key.step == step)
+            .find(|command| *command.key.step == *step)
             .unwrap_or_else(|| panic!("no command for {step}: {:?}", self.out()))
     }
 
@@ -273,7 +273,7 @@ impl Pump {
         let token = self.token();
         self.offered.insert(token, attempt_of(command));
         let report = Report {
-            namespace: command.key.namespace.as_str().into(),
+            namespace: command.key.namespace.clone(),
             attempt: attempt_of(command),
             outcome,
             verdict,
@@ -526,7 +526,7 @@ impl Pump {
             match output {
                 Output::Send(command) => {
                     self.check_send(&command);
-                    self.commands.push(*command);
+                    self.commands.push(Arc::unwrap_or_clone(command));
                 }
                 Output::Withdraw { attempt, .. } => self.withdrawals.push(attempt),
                 Output::Signalled { token, result } => {

@@ -147,7 +147,10 @@ fn the_actions_own_late_word_ends_the_question() {
         Phase::Skipped
     );
     assert_eq!(
-        pump.command_of(OperationKind::Compensate).key.step,
+        pump.command_of(OperationKind::Compensate)
+            .key
+            .step
+            .to_string(),
         "hold".to_owned()
     );
     assert_eq!(

@@ -45,7 +45,7 @@ fn a_crash_at_every_point_of_a_happy_and_of_a_compensated_run_ends_the_same() {
                 let Some(command) = pump.commands.first().cloned() else {
                     break;
                 };
-                let step = command.key.step.clone();
+                let step = command.key.step.to_string();
                 let command = pump.send(&step);
                 let refuse = refuse_at == Some(step.as_str());
                 pump.reply(

@@ -69,7 +69,7 @@ pub struct Books {
 
 impl Books {
     fn run(&mut self, command: &Command, random: &mut Random, faults: bool) -> Answer {
-        let step = (command.key.saga, command.key.step.clone());
+        let step = (command.key.saga, command.key.step.to_string());
         let compensates = command.key.operation == OperationKind::Compensate;
         if compensates && faults && random.chance(3) {
             self.refused_compensations.insert(step);
@@ -293,7 +293,7 @@ impl World {
 
     /// I18, I20, judged by what was sent and by the books.
     fn check_order(&self, command: &Command) {
-        let (saga, step) = (command.key.saga, command.key.step.clone());
+        let (saga, step) = (command.key.saga, command.key.step.to_string());
         if command.key.operation == OperationKind::Forward {
             return;
         }
@@ -349,7 +349,7 @@ impl World {
 
     fn lost(&mut self, command: &Command) {
         self.vague
-            .insert((command.key.saga, command.key.step.clone()));
+            .insert((command.key.saga, command.key.step.to_string()));
     }
 
     fn answer(&mut self, command: &Command, answer: Answer) {

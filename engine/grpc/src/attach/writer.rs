@@ -38,7 +38,7 @@ pub(super) struct Writer {
 #[derive(Debug, Default)]
 struct Gathered {
     acknowledgements: Vec<v1::Acknowledgement>,
-    commands: Vec<Command>,
+    commands: Vec<Arc<Command>>,
     withdrawals: Vec<v1::AttemptKey>,
     goodbye: Option<String>,
     /// An outcome can neither be recorded nor refused here.
@@ -130,7 +130,7 @@ impl Gathered {
             acknowledgements = rest;
         }
         messages.extend(
-            command::batches(self.commands)
+            command::batches(&self.commands)
                 .into_iter()
                 .map(Answer::Commands),
         );

@@ -1,5 +1,7 @@
 //! What goes to participants: commands, withdrawals, acknowledgements, in messages of bounded size.
 
+use std::sync::Arc;
+
 use amends_core::shard::{Acknowledged, Command};
 use amends_core::{OperationKey, OperationKind};
 use amends_orchestrator::Acknowledgement;
@@ -12,7 +14,7 @@ use crate::name;
 
 /// Commands as messages of at most 128 commands and about 2 MiB, in their order.
 #[must_use]
-pub fn batches(commands: Vec<Command>) -> Vec<v1::Commands> {
+pub fn batches(commands: &[Arc<Command>]) -> Vec<v1::Commands> {
     let mut batches: Vec<v1::Commands> = Vec::new();
     let mut room = 0;
     for command in commands {
@@ -36,17 +38,18 @@ pub fn batches(commands: Vec<Command>) -> Vec<v1::Commands> {
 
 /// One command.
 #[must_use]
-pub fn message(command: Command) -> v1::Command {
+pub fn message(command: &Command) -> v1::Command {
     v1::Command {
         saga: name::of_saga(&command.key.namespace, command.key.saga),
-        step: command.key.step.clone(),
+        step: command.key.step.to_string(),
         item: command.key.item,
         operation: operation(command.key.operation).into(),
-        operation_key: command.key.to_string(),
+        operation_key: command.key.to_text(),
         attempt: command.attempt,
         forward_operation_key: command
             .forward_key
-            .map(|key| key.to_string())
+            .as_ref()
+            .map(|key| key.to_text())
             .unwrap_or_default(),
         action: command.action.as_str().to_owned(),
         definition: command.definition.to_string(),
@@ -55,8 +58,8 @@ pub fn message(command: Command) -> v1::Command {
         input: command.input.to_bytes(),
         timeout: Some(duration(command.timeout)),
         heartbeat_timeout: command.heartbeat.map(duration),
-        traceparent: command.traceparent.unwrap_or_default(),
-        tracestate: command.tracestate.unwrap_or_default(),
+        traceparent: command.traceparent.clone().unwrap_or_default(),
+        tracestate: command.tracestate.clone().unwrap_or_default(),
     }
 }
 
@@ -64,7 +67,7 @@ pub fn message(command: Command) -> v1::Command {
 #[must_use]
 pub fn attempt_key(key: &OperationKey, attempt: u32) -> v1::AttemptKey {
     v1::AttemptKey {
-        operation_key: key.to_string(),
+        operation_key: key.to_text(),
         attempt,
     }
 }
@@ -72,7 +75,7 @@ pub fn attempt_key(key: &OperationKey, attempt: u32) -> v1::AttemptKey {
 /// The answer to an outcome; none if the outcome is neither recorded nor refused, so that the participant has to keep it.
 #[must_use]
 pub fn acknowledgement(answer: &Acknowledgement) -> Option<v1::Acknowledgement> {
-    let key = answer.key.to_string();
+    let key = answer.key.to_text();
     let recorded = |disposition: v1::acknowledgement::Disposition| v1::Acknowledgement {
         operation_key: key.clone(),
         attempt: answer.attempt,
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_command_carries_both_keys_and_its_time() {
-        let message = message(command(3));
+        let message = message(&command(3));
         assert!(
             message.operation_key.ends_with("/charge/0/0/compensate"),
             "{}",
@@ -198,7 +201,8 @@ mod tests {
     #[test]
     fn messages_hold_128_commands_and_2_mib_and_nothing_is_lost() {
         let counts = |commands: Vec<Command>| -> Vec<usize> {
-            batches(commands)
+            let commands: Vec<_> = commands.into_iter().map(Arc::new).collect();
+            batches(&commands)
                 .iter()
                 .map(|batch| batch.commands.len())
                 .collect()

@@ -39,8 +39,8 @@ pub fn read(
     realm: &Realm,
     wire: v1::AttemptOutcome,
 ) -> Result<AttemptOutcome, v1::Acknowledgement> {
-    let (key, attempt) = (wire.operation_key.clone(), wire.attempt);
-    parse(realm, wire)
+    let (key, attempt) = (wire.operation_key, wire.attempt);
+    parse(realm, &key, attempt, wire.verdict, wire.outcome)
         .map_err(|unsound| refused(key, attempt, unsound.code, unsound.reason, &unsound.message))
 }
 
@@ -48,7 +48,7 @@ pub fn read(
 #[must_use]
 pub fn operation_key(realm: &Realm, text: &str) -> Option<OperationKey> {
     let key: OperationKey = text.parse().ok()?;
-    (key.incarnation == realm.incarnation && key.namespace == realm.namespace).then_some(key)
+    (key.incarnation == realm.incarnation && *key.namespace == *realm.namespace).then_some(key)
 }
 
 /// 1 to 128 of `A`–`Z`, `0`–`9` and `_`, with a letter first.
@@ -62,16 +62,21 @@ pub fn is_code(code: &str) -> bool {
             .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_')
 }
 
-fn parse(realm: &Realm, wire: v1::AttemptOutcome) -> Result<AttemptOutcome, Unsound> {
-    if wire.attempt == 0 {
+fn parse(
+    realm: &Realm,
+    key: &str,
+    attempt: u32,
+    verdict: i32,
+    outcome: Option<Wire>,
+) -> Result<AttemptOutcome, Unsound> {
+    if attempt == 0 {
         return Err(unsound("ATTEMPT_INVALID", "attempts count from 1"));
     }
-    let verdict = verdict(wire.verdict)?;
-    let outcome = wire
-        .outcome
-        .ok_or_else(|| unsound("OUTCOME_MISSING", "exactly one outcome has to be set"))?;
+    let verdict = self::verdict(verdict)?;
+    let outcome =
+        outcome.ok_or_else(|| unsound("OUTCOME_MISSING", "exactly one outcome has to be set"))?;
     // Whether the key is forged, of another database or of another tenant is not told: there is no such operation.
-    let key = operation_key(realm, &wire.operation_key).ok_or_else(|| Unsound {
+    let key = operation_key(realm, key).ok_or_else(|| Unsound {
         code: Code::NotFound,
         reason: "UNKNOWN_OPERATION",
         message: "there is no such operation or attempt".into(),
@@ -79,7 +84,7 @@ fn parse(realm: &Realm, wire: v1::AttemptOutcome) -> Result<AttemptOutcome, Unso
     let outcome = read_outcome(key.operation, outcome)?;
     Ok(AttemptOutcome {
         key,
-        attempt: wire.attempt,
+        attempt,
         outcome,
         verdict,
     })

@@ -2,6 +2,7 @@
 //! anyone: what has to be told gathers in an [`Outbox`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use amends_core::shard::Command;
 use amends_core::{AttemptName, OperationKey, SagaId, ShardId};
@@ -19,7 +20,7 @@ use crate::telemetry;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Commands that leave, by instance.
-    pub(super) commands: BTreeMap<InstanceId, Vec<Command>>,
+    pub(super) commands: BTreeMap<InstanceId, Vec<Arc<Command>>>,
     /// Attempts whose time runs from now; they may be without a command here (found in a participant's hand).
     pub(super) sent: Vec<AttemptName>,
     /// Attempts that were never sent.
@@ -82,7 +83,7 @@ pub(super) struct Live {
 
 #[derive(Debug)]
 pub(super) struct Sent {
-    pub(super) command: Box<Command>,
+    pub(super) command: Arc<Command>,
     pub(super) instance: InstanceId,
     /// When it was first sent, or was found in the instance's hand.
     first: Instant,
@@ -115,7 +116,7 @@ impl Instance {
 
 impl Book {
     /// A command to be sent.
-    pub(super) fn send(&mut self, command: Box<Command>, outbox: &mut Outbox) {
+    pub(super) fn send(&mut self, command: Arc<Command>, outbox: &mut Outbox) {
         let attempt = attempt_of(&command.key, command.attempt);
         if self.sent.contains_key(&attempt) || self.queued.contains_key(&attempt) {
             return;
@@ -190,12 +191,12 @@ impl Book {
             if of_shard(attempt)
                 && let Some(command) = self.queues.get_mut(*queue).commands.get_mut(place)
             {
-                command.epoch = epoch;
+                Arc::make_mut(command).epoch = epoch;
             }
         }
         for (attempt, sent) in &mut self.sent {
             if of_shard(attempt) {
-                sent.command.epoch = epoch;
+                Arc::make_mut(&mut sent.command).epoch = epoch;
             }
         }
     }
@@ -353,12 +354,16 @@ impl Book {
                     resent: true,
                     ..(*sent.command).clone()
                 };
-                outbox.commands.entry(id).or_default().push(command);
+                outbox
+                    .commands
+                    .entry(id)
+                    .or_default()
+                    .push(Arc::new(command));
             }
         }
     }
 
-    fn deliver(&mut self, id: InstanceId, command: Box<Command>, outbox: &mut Outbox) {
+    fn deliver(&mut self, id: InstanceId, command: Arc<Command>, outbox: &mut Outbox) {
         let attempt = attempt_of(&command.key, command.attempt);
         self.queued.remove(&attempt);
         if let Some(live) = self
@@ -369,18 +374,14 @@ impl Book {
             live.credit = live.credit.saturating_sub(1);
         }
         outbox.sent.push(attempt.clone());
-        outbox
-            .commands
-            .entry(id)
-            .or_default()
-            .push((*command).clone());
+        outbox.commands.entry(id).or_default().push(command.clone());
         self.note_sent(attempt, command, id);
     }
 
     pub(super) fn note_sent(
         &mut self,
         attempt: AttemptName,
-        command: Box<Command>,
+        command: Arc<Command>,
         id: InstanceId,
     ) {
         let Some(instance) = self.instances.get_mut(&id) else {

@@ -21,7 +21,7 @@ pub(crate) fn attempt_of(key: &OperationKey, attempt: u32) -> AttemptName {
     AttemptName {
         saga: key.saga,
         name: OperationName {
-            step: key.step.as_str().into(),
+            step: key.step.clone(),
             item: key.item,
             round: key.round,
             operation: key.operation,

@@ -1,6 +1,7 @@
 //! Who offers an action, and what waits for it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use amends_core::shard::Command;
 use amends_definitions::ActionName;
@@ -29,7 +30,7 @@ pub(super) struct Queue {
     /// A command of it was here once.
     asked_for: bool,
     /// By order of arrival.
-    pub(super) commands: BTreeMap<u64, Box<Command>>,
+    pub(super) commands: BTreeMap<u64, Arc<Command>>,
     /// Instances that offer the action, in their turn.
     servers: Vec<InstanceId>,
     turn: usize,
@@ -77,7 +78,7 @@ impl Queues {
     }
 
     /// Puts a command at the end of its queue.
-    pub(super) fn push(&mut self, id: QueueId, place: u64, command: Box<Command>) {
+    pub(super) fn push(&mut self, id: QueueId, place: u64, command: Arc<Command>) {
         let queue = self.get_mut(id);
         queue.asked_for = true;
         queue.commands.insert(place, command);

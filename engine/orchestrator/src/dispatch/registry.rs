@@ -35,7 +35,7 @@ pub(crate) struct Registry {
 /// What a lane wants of the registry.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Send(Box<Command>),
+    Send(Arc<Command>),
     Withdraw(AttemptName),
     Forget(SagaId),
 }
@@ -133,7 +133,7 @@ impl Registry {
     pub(crate) fn attach(self: &Arc<Self>, attachment: &Attachment) -> Option<Session> {
         let (deliveries, receiver) = mpsc::unbounded_channel();
         let in_hand: BTreeSet<AttemptName> = (attachment.in_hand.iter())
-            .filter(|(key, _)| self.is_ours(key) && key.namespace == attachment.namespace)
+            .filter(|(key, _)| self.is_ours(key) && *key.namespace == *attachment.namespace)
             .map(|(key, attempt)| attempt_of(key, *attempt))
             .collect();
         telemetry::session_attached(
@@ -393,9 +393,9 @@ fn stream_lost(namespace: &str, attempt: AttemptName) -> Report {
 }
 
 /// Cuts commands into deliveries that stay within the bounds of a message.
-fn in_deliveries(commands: Vec<Command>) -> Vec<Vec<Command>> {
+fn in_deliveries(commands: Vec<Arc<Command>>) -> Vec<Vec<Arc<Command>>> {
     let mut deliveries = Vec::new();
-    let mut current: Vec<Command> = Vec::new();
+    let mut current: Vec<Arc<Command>> = Vec::new();
     let mut bytes = 0;
     for command in commands {
         let size = command.input.as_bytes().len() + COMMAND_OVERHEAD_BYTES;

@@ -48,7 +48,7 @@ pub struct SessionHandle {
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// Commands; their attempts' time runs since.
-    Commands(Vec<Command>),
+    Commands(Vec<Arc<Command>>),
     /// Answers to outcomes.
     Acknowledgements(Vec<Acknowledgement>),
     /// Attempts whose result no longer matters.
@@ -176,7 +176,7 @@ struct End {
 impl End {
     /// Why no shard needs to be asked about this operation.
     fn refusal(&self, key: &OperationKey) -> Option<Acknowledged> {
-        if key.namespace != *self.namespace {
+        if key.namespace != self.namespace {
             return Some(Acknowledged::NotServed);
         }
         (!self.registry.is_ours(key)).then_some(Acknowledged::UnknownOperation)

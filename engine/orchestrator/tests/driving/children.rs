@@ -43,10 +43,7 @@ async fn a_child_runs_for_its_parent_and_is_undone_with_it() {
         assert_eq!(why.waits_for[0].what.subject(), child.to_string());
         shop.answer(&hold, succeeded()).await;
         let charge = shop.command().await;
-        assert_eq!(
-            (charge.key.saga, charge.key.step.as_str()),
-            (parent, "charge")
-        );
+        assert_eq!((charge.key.saga, &*charge.key.step), (parent, "charge"));
         if !abort {
             shop.answer(&charge, succeeded()).await;
             assert_eq!(ended(&node, parent).await, SagaState::Completed);

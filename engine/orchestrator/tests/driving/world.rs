@@ -337,7 +337,10 @@ impl Participant {
             .expect("something arrives within an hour")
             .expect("the session goes on")
         {
-            Delivery::Commands(commands) => self.commands.extend(commands),
+            Delivery::Commands(commands) => {
+                let owned = commands.into_iter().map(Arc::unwrap_or_clone);
+                self.commands.extend(owned);
+            }
             Delivery::Acknowledgements(answers) => self.acknowledgements.extend(answers),
             Delivery::Withdrawals(_) => {}
             Delivery::Goodbye { .. } => self.goodbyes += 1,

@@ -55,9 +55,9 @@ fn key(input: &[u8]) {
     let (namespace, step) = (name(), name());
     let key = OperationKey {
         incarnation: Incarnation(Uuid::from_u128(u128::from(choices.number()))),
-        namespace,
+        namespace: namespace.into(),
         saga,
-        step,
+        step: step.into(),
         item: u32::from(choices.byte()),
         round: u32::from(choices.byte()),
         operation: facts::operation(&mut choices),
