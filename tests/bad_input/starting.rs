@@ -14,6 +14,7 @@ fn start(input: impl Into<Vec<u8>>) -> v1::StartSagaRequest {
         revision: None,
         key: None,
         input: input.into().into(),
+        wait: None,
     }
 }
 

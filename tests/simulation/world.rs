@@ -392,7 +392,7 @@ impl World {
                     self.ask(node, lane, Ask::Load(saga, born));
                 }
             }
-            Output::Changed { saga, state } => {
+            Output::Changed { saga, state, .. } => {
                 if state.is_terminal() {
                     self.nodes[node].book.forget_saga(saga);
                 }

@@ -235,4 +235,10 @@ impl SagaState {
             Self::Running | Self::Compensating | Self::Parked => false,
         }
     }
+
+    /// It has ended, or a person has to look: nothing more is to be waited for.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        self.is_terminal() || self == Self::Parked
+    }
 }

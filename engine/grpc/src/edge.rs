@@ -3,8 +3,8 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -75,6 +75,29 @@ pub(crate) struct Edge<S> {
     layer: EdgeLayer,
 }
 
+/// A short call's room and time limit, which its service may give up: it then asks for other room by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Stay(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Stay {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Mutex::new(Some(permit))))
+    }
+
+    /// From now on the call may take as long as its service lets it.
+    pub(crate) fn lengthen(&self) {
+        drop(self.lock().take());
+    }
+
+    fn is_long(&self) -> bool {
+        self.lock().is_none()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// How a call is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
@@ -95,6 +118,7 @@ impl Class {
             "SagaService/WaitSaga"
             | "SagaService/WatchSaga"
             | "SagaService/FollowSagaHistory"
+            | "SagaService/StartSagas"
             | "OperatorService/OperateIncidents"
             | "ParticipantService/Attach" => Self::Long,
             _ => Self::Short,
@@ -118,7 +142,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         // The clone was not polled for readiness; the one that was takes this call.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
@@ -127,20 +151,19 @@ where
             Class::Short => self.layer.admission.call().map(Some),
             Class::Long | Class::Aside => Ok(None),
         };
-        let permit = match permit {
-            Ok(permit) => permit,
+        let stay = match permit {
+            Ok(permit) => permit.map(Stay::new),
             Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
         };
+        if let Some(stay) = &stay {
+            request.extensions_mut().insert(stay.clone());
+        }
         let span = span(&request, class);
         let limit = self.layer.request_timeout;
         let answer = async move {
-            let _held = permit;
-            let response = match class {
-                Class::Short => match tokio::time::timeout(limit, inner.call(request)).await {
-                    Ok(response) => response?,
-                    Err(_) => deadline_exceeded().into_http(),
-                },
-                Class::Long | Class::Aside => inner.call(request).await?,
+            let response = match &stay {
+                Some(stay) => limited(inner.call(request), limit, stay).await?,
+                None => inner.call(request).await?,
             };
             let response = if class == Class::Aside {
                 response
@@ -157,6 +180,20 @@ where
             Ok(response)
         };
         Box::pin(answer.instrument(span))
+    }
+}
+
+/// What a short call answers, in time unless it may stay.
+async fn limited(
+    answering: impl Future<Output = Result<Response<Body>, Infallible>>,
+    limit: Duration,
+    stay: &Stay,
+) -> Result<Response<Body>, Infallible> {
+    let mut answering = pin!(answering);
+    match tokio::time::timeout(limit, answering.as_mut()).await {
+        Ok(response) => response,
+        Err(_) if stay.is_long() => answering.await,
+        Err(_) => Ok(deadline_exceeded().into_http()),
     }
 }
 

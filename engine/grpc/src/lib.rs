@@ -16,6 +16,8 @@ mod connection;
 mod edge;
 mod server;
 mod service;
+mod starts;
+mod stream;
 
 pub use server::{Error, Options, serve};
 pub use status::{ERROR_DOMAIN, status_of};

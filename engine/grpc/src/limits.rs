@@ -29,7 +29,7 @@ pub const CONNECTIONS_PER_PEER_MAX: usize = 1_024;
 pub const PREFACE_BYTES: usize = 24;
 /// HTTP/2: how long a peer may take for that.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams that stay open (waits, watches, participants) of a node; one more is `RESOURCE_EXHAUSTED`.
+/// Calls that stay open (waits, watches, streams) of a node; one more is `RESOURCE_EXHAUSTED`.
 pub const LONG_CALLS_MAX: usize = 16_384;
 /// Pause after an accept that failed, such as for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -76,7 +76,12 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 /// The wait for a saga, if the request does not say.
 pub const WAIT_DEFAULT: Duration = Duration::from_secs(60);
 
-/// Time for the first message of a participant.
+/// Starts of one stream that are open: not answered yet, or their saga's end not told yet.
+pub const STARTS_OPEN_MAX: usize = 8_192;
+/// Sagas that existed before their start, and that a stream of starts reads at once to tell how they settle.
+pub const CATCH_UPS_AT_ONCE_MAX: usize = 8;
+
+/// Time for the first message of a stream.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Session leases that a participant may be silent while it has attempts in hand.
 pub const SILENT_LEASES: u32 = 2;
@@ -84,9 +89,9 @@ pub const SILENT_LEASES: u32 = 2;
 pub const OPERATION_KEY_BYTES_MAX: usize = 512;
 /// Outcomes of one participant that were read, and whose answers it has not taken yet; then its next ones wait.
 pub const UNANSWERED_OUTCOMES_MAX: usize = 8_192;
-/// Time that a message to a participant may wait for the participant to read.
+/// Time that a message on a stream may wait for the peer to read.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// Messages to a participant that are ready before it reads.
+/// Messages on a stream that are ready before the peer reads.
 pub const OUTGOING_MESSAGES: usize = 4;
 /// Actions that a participant offers.
 pub const ACTIONS_MAX: usize = 1_000;
@@ -100,9 +105,9 @@ pub const SDK_BYTES_MAX: usize = 128;
 pub const IN_HAND_MAX: usize = 20_000;
 /// Items of one stream message.
 pub const BATCH_ITEMS_MAX: usize = 128;
-/// Payload bytes of one message of commands, give or take one command.
+/// Payload bytes of one stream message, give or take one item.
 pub const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Deliveries gathered into messages at once.
+/// Deliveries or events gathered into messages at once.
 pub const GATHER_MAX: usize = 256;
 /// An outcome's code.
 pub const CODE_BYTES_MAX: usize = 128;

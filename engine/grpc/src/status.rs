@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use amends_orchestrator::{Kind, Refusal};
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -64,6 +65,18 @@ pub fn status_of(refusal: &Refusal) -> Status {
         cut(&refusal.message, STATUS_MESSAGE_BYTES_MAX),
         details,
     )
+}
+
+/// The same as a message, for an answer that holds several.
+#[must_use]
+pub fn rpc_status(refusal: &Refusal) -> tonic_types::Status {
+    let status = status_of(refusal);
+    // What was just encoded is always one.
+    tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
 }
 
 /// The gRPC code of a kind of refusal.

@@ -16,6 +16,21 @@ const TRACESTATE_BYTES_MAX: usize = 512;
 const TRACESTATE_MEMBERS_MAX: usize = 32;
 
 impl TraceContext {
+    /// Reads the fields of a message; those of another context, if they have no traceparent.
+    #[must_use]
+    pub fn of_fields(traceparent: &str, tracestate: &str, other: &Self) -> Self {
+        if traceparent.is_empty() {
+            return other.clone();
+        }
+        let Some(traceparent) = check_traceparent(traceparent) else {
+            return Self::default();
+        };
+        Self {
+            traceparent: Some(traceparent),
+            tracestate: check_tracestate(tracestate),
+        }
+    }
+
     /// Reads a request's metadata.
     #[must_use]
     pub fn of(metadata: &MetadataMap) -> Self {

@@ -21,6 +21,7 @@ mod incidents;
 mod language;
 mod operating;
 mod reads;
+mod starter;
 mod starts;
 
 mod drain;
@@ -58,3 +59,4 @@ pub use incidents::GroupActs;
 pub use options::{Options, Retention};
 pub use orchestrator::Orchestrator;
 pub use refusal::{Kind, Refusal};
+pub use starter::{Settlement, StartEvent, StartItem, Starter};

@@ -53,6 +53,8 @@ pub(crate) const TAKEOVER_TRIES_MAX: u32 = 20;
 pub(crate) const CLOCK_JUMP_LOGGED: Duration = Duration::from_secs(60);
 /// Subscriptions before those without a listener are swept out.
 pub(crate) const SUBSCRIPTIONS_SWEEP_MIN: usize = 1_024;
+/// Payload bytes of settled sagas that wait for one caller to take them; of more, it is told without them.
+pub(crate) const SETTLED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Groups of incidents that a new revision is compared with.
 pub(crate) const IMPACT_GROUPS_MAX: usize = 1_000;
 /// How long whoever applies a revision waits to hear what it means for sagas in flight: all sagas are counted for it.

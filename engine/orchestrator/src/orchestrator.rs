@@ -10,7 +10,7 @@ use amends_definitions::Diagnostic;
 use amends_store::{
     DefinitionRecord, IncidentFilter, IncidentGroup, IncidentQuery, ListQuery, SagaRecord, Store,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::DropGuard;
 
 use crate::api::{
@@ -24,7 +24,8 @@ use crate::incidents::GroupActs;
 use crate::node::Node;
 use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::{drain, explain, impact, incidents, language, operating, reads, starts, startup};
+use crate::starter::{StartEvent, Starter};
+use crate::{drain, explain, impact, incidents, language, operating, reads, starter, startup};
 
 /// A node's handle. When the last one goes without [`Orchestrator::drain`], the node stops where it is, as after a crash.
 #[derive(Clone)]
@@ -135,7 +136,28 @@ impl Orchestrator {
     /// `NOT_FOUND` for the namespace or the definition, `INVALID_ARGUMENT` for the input or the key, `ALREADY_EXISTS` for a
     /// key with another input, `RESOURCE_EXHAUSTED` under overload, `UNAVAILABLE` if it cannot be told: try again.
     pub async fn start_saga(&self, request: StartRequest) -> Result<StartAnswer, Refusal> {
-        starts::start(&self.node, request).await
+        starter::start_one(&self.node, request).await
+    }
+
+    /// Whether starts are taken at all, in this namespace.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` while draining or while nothing can be written; `NOT_FOUND` for the namespace.
+    pub fn admits_starts(&self, namespace: &str) -> Result<(), Refusal> {
+        self.node.status.admit()?;
+        self.node.namespace(namespace).map(drop)
+    }
+
+    /// A handle that starts many sagas, and where what becomes of them is told.
+    #[must_use]
+    pub fn starter(&self) -> (Starter, mpsc::UnboundedReceiver<StartEvent>) {
+        Starter::new(self.node.clone())
+    }
+
+    /// True once the node takes no new work because it is about to leave.
+    #[must_use]
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.node.status.drains()
     }
 
     /// Reads a saga, folded from what is committed.

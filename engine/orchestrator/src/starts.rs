@@ -1,22 +1,21 @@
-//! From a request to a start that a shard can decide: definition, schema, key, home shard, id, room.
+//! From a request to a start that a shard can decide: schema, key, home shard, id, room. Who orders it and who is told what
+//! became of it is in `starter`.
 
 use std::sync::Arc;
 
 use amends_core::fact::{Parent, Started};
 use amends_core::key::{hash_128, home_shard};
-use amends_core::shard::{Start, StartAnswer, StartKey, StartRefusal};
+use amends_core::shard::{Start, StartKey, StartRefusal};
 use amends_core::{SagaId, ShardId};
 use amends_definitions::{Definition, DefinitionHash, Kind as StepKind, Payload, Scope};
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::api::StartRequest;
 use crate::definitions::Revision;
-use crate::lane::{Message, StartOrder, Waiting};
 use crate::limits::{KEY_BYTES_MAX, OVERLOAD_RETRY_AFTER};
 use crate::node::Node;
-use crate::reads::revision;
 use crate::refusal::{Kind, Refusal};
+use crate::status::Ticket;
 
 /// A revision that a saga is to be pinned to.
 #[derive(Clone, Debug)]
@@ -39,28 +38,34 @@ pub(crate) struct Beginning {
     pub(crate) home: Option<ShardId>,
 }
 
-/// Starts a saga; returns when its start is durable.
-pub(crate) async fn start(node: &Node, request: StartRequest) -> Result<StartAnswer, Refusal> {
-    node.status.admit()?;
-    let namespace = node.namespace(&request.namespace)?;
-    let revision = revision(node, &namespace, &request.definition, request.revision).await?;
-    let pinned = Pinned::of(&revision)?;
+/// A start that may be ordered.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) start: Box<Start>,
+    /// The definition's.
+    pub(crate) name: Arc<str>,
+    /// Its room among what waits in its lane.
+    pub(crate) ticket: Ticket,
+}
+
+/// Makes of a request what its lane needs, and finds the lane room: everything but the order itself.
+pub(crate) fn check(
+    node: &Node,
+    revision: &Revision,
+    request: StartRequest,
+) -> Result<Ready, Refusal> {
+    let pinned = Pinned::of(revision)?;
     let name = pinned.name.clone();
     let beginning = Beginning::check(node, pinned, request.key, request.input)?;
     let shard = beginning.home.unwrap_or_else(|| node.open_shards.next());
     let ticket = node.load.start(node.lanes.lane_of(shard))?;
-    let (reply, answer) = oneshot::channel();
     let trace = (request.traceparent, request.tracestate);
-    let order = StartOrder {
-        start: Box::new(beginning.into_start(new_id(node, shard), None, trace)),
-        waiting: Waiting { reply, ticket },
-    };
-    node.lanes.send(shard, Message::Start(order));
-    match answer.await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(refusal)) => Err(refused(&refusal, &name)),
-        Err(_) => Err(refused(&StartRefusal::Unavailable, &name)),
-    }
+    let start = Box::new(beginning.into_start(new_id(node, shard), None, trace));
+    Ok(Ready {
+        start,
+        name,
+        ticket,
+    })
 }
 
 impl Pinned {
@@ -245,7 +250,8 @@ fn new_id(node: &Node, shard: ShardId) -> SagaId {
     SagaId::new(node.clock.now(), shard, random)
 }
 
-fn refused(refusal: &StartRefusal, name: &str) -> Refusal {
+/// What a shard's refusal is to the caller.
+pub(crate) fn refused(refusal: &StartRefusal, name: &str) -> Refusal {
     match refusal {
         StartRefusal::KeyReused { saga } => {
             let message = format!("another start of {name} has this key, with another input");

@@ -17,6 +17,7 @@ pub(crate) struct Status {
     obstacles: Mutex<Obstacles>,
     health: watch::Sender<bool>,
     failure: watch::Sender<Option<Failure>>,
+    draining: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +53,7 @@ impl Status {
             obstacles: Mutex::default(),
             health: watch::Sender::new(true),
             failure: watch::Sender::new(None),
+            draining: watch::Sender::new(false),
         }
     }
 
@@ -61,6 +63,11 @@ impl Status {
 
     pub(crate) fn failure(&self) -> watch::Receiver<Option<Failure>> {
         self.failure.subscribe()
+    }
+
+    /// True once the node takes no new work because it is about to leave.
+    pub(crate) fn drains(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 
     pub(crate) fn lane_down(&self, lane: usize, down: bool) {
@@ -83,6 +90,7 @@ impl Status {
 
     pub(crate) fn draining(&self) {
         self.change(|obstacles| obstacles.draining = true);
+        self.draining.send_replace(true);
     }
 
     /// The first failure counts.

@@ -73,6 +73,7 @@ async fn a_node_serves_drains_and_its_successor_has_its_sagas() {
         revision: None,
         key: Some("A-1".into()),
         input: "{}".into(),
+        wait: None,
     };
     let started = SagaServiceClient::new(channel.clone())
         .start_saga(order.clone())

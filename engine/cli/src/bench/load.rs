@@ -201,6 +201,7 @@ async fn one(connection: &Connection) -> Result<(), String> {
         revision: None,
         key: None,
         input: input().into(),
+        wait: None,
     };
     let refused = |status: tonic::Status| format!("{:?}: {}", status.code(), status.message());
     let started = connection

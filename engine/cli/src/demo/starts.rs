@@ -125,6 +125,7 @@ async fn start(connection: Connection, order: Order, counts: Arc<Counts>) -> Opt
         revision: None,
         key: Some(order.order_id.clone()),
         input: input.into(),
+        wait: None,
     };
     loop {
         match connection.sagas().start_saga(request.clone()).await {

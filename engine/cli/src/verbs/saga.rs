@@ -170,6 +170,7 @@ async fn start(global: &Global, arguments: &StartArguments) -> Result<Exit, Fail
         revision: arguments.revision,
         key: arguments.key.clone(),
         input: input.into(),
+        wait: None,
     };
     let answer = connection.sagas().start_saga(request).await;
     let answer = answer

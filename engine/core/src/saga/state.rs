@@ -187,6 +187,12 @@ impl Saga {
         &self.steps
     }
 
+    /// How many bytes of payloads it holds, about.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        self.payload_bytes
+    }
+
     /// How many facts it has.
     #[must_use]
     pub fn facts(&self) -> u32 {

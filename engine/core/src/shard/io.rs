@@ -10,6 +10,7 @@ use crate::id::{AttemptName, OperationKey, SagaId};
 use crate::journal::{JournalRow, SagaState};
 use crate::key::Hash128;
 use crate::outcome::{OperationKind, Outcome, Verdict};
+use crate::saga::Saga;
 use crate::time::Time;
 
 /// The caller's own mark on an input; comes back with its answer.
@@ -469,6 +470,8 @@ pub enum Output {
         saga: SagaId,
         /// Where it is.
         state: SagaState,
+        /// The saga itself as it is then, if it has ended or is parked, and can be read.
+        settled: Option<Arc<Saga>>,
     },
 }
 

@@ -109,6 +109,7 @@ impl Shard {
         batch.outputs.push(Output::Changed {
             saga: id,
             state: UNREADABLE_STATE,
+            settled: None,
         });
     }
 }

@@ -73,9 +73,11 @@ impl Shard {
                 Some(Slot::Loading(_) | Slot::Absent | Slot::Unreadable(_)) | None => true,
             };
             if changed {
+                let state = entry.saga.state();
                 outputs.push(Output::Changed {
                     saga: *id,
-                    state: entry.saga.state(),
+                    state,
+                    settled: state.is_settled().then(|| entry.saga.clone()),
                 });
             }
             // A parent is told when it asks, and when its child ends.

@@ -5,8 +5,7 @@ mod hello;
 mod reader;
 mod writer;
 
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use amends_core::Incarnation;
@@ -15,20 +14,16 @@ use amends_proto::v1;
 use amends_proto::v1::attach_request::Message as Said;
 use amends_proto::v1::attach_response::Message as Answer;
 use amends_proto::v1::participant_service_server::ParticipantService;
-use futures_util::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument as _;
 
 use crate::convert::outcome::Realm;
 use crate::convert::time::duration;
 use crate::edge::Admission;
-use crate::limits::{
-    CLOSE_GRACE, HELLO_TIMEOUT, OUTGOING_MESSAGES, SILENT_LEASES, UNANSWERED_OUTCOMES_MAX,
-};
+use crate::limits::{HELLO_TIMEOUT, OUTGOING_MESSAGES, SILENT_LEASES, UNANSWERED_OUTCOMES_MAX};
 use crate::server::Options;
-use crate::status::{decoder_refusal, invalid, status_of};
+use crate::status::status_of;
+use crate::stream::{self, Out, empty_message, of_decoder};
 use reader::{Credit, Reader};
 use writer::Writer;
 
@@ -72,7 +67,7 @@ impl Participants {
     async fn serve(
         self,
         mut said: Streaming<v1::AttachRequest>,
-        out: mpsc::Sender<Result<v1::AttachResponse, Status>>,
+        out: Out<v1::AttachResponse>,
     ) -> Result<(), Status> {
         let mut closed = self.closed.clone();
         let first = tokio::select! {
@@ -134,71 +129,21 @@ impl Participants {
     }
 }
 
-/// What a participant is told, and its place among the streams. HTTP/2 asks for nothing while the participant does not read,
-/// for as long as it likes: so its session, which does not wait as long, can take everything out of it.
-pub(crate) struct AttachStream(Arc<Mutex<Option<Outgoing>>>);
-
-struct Outgoing {
-    answers: ReceiverStream<Result<v1::AttachResponse, Status>>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AttachStream {
-    fn lock(&self) -> MutexGuard<'_, Option<Outgoing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stream for AttachStream {
-    type Item = Result<v1::AttachResponse, Status>;
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        match &mut *self.lock() {
-            Some(outgoing) => Pin::new(&mut outgoing.answers).poll_next(cx),
-            None => std::task::Poll::Ready(Some(Err(status_of(&writer::does_not_read())))),
-        }
-    }
-}
-
 #[tonic::async_trait]
 impl ParticipantService for Participants {
-    type AttachStream = AttachStream;
+    type AttachStream = stream::Answers<v1::AttachResponse>;
 
     async fn attach(
         &self,
         request: Request<Streaming<v1::AttachRequest>>,
-    ) -> Result<Response<AttachStream>, Status> {
+    ) -> Result<Response<Self::AttachStream>, Status> {
         let room = self.admission.long_call()?;
-        let (out, answers) = mpsc::channel(OUTGOING_MESSAGES);
-        let last = out.clone();
-        let serving = self.clone().serve(request.into_inner(), out);
-        let outgoing = Outgoing {
-            answers: ReceiverStream::new(answers),
-            _room: room,
-        };
-        let outgoing = Arc::new(Mutex::new(Some(outgoing)));
-        let stream = AttachStream(outgoing.clone());
-        // The stream has to be answered before its first message is read: some clients wait for that.
-        let session = async move {
-            if let Err(status) = serving.await {
-                let told = last.send(Err(status));
-                // One that is gone does not want to know, and one that never reads leaves nothing behind.
-                if tokio::time::timeout(CLOSE_GRACE, told).await.is_err() {
-                    *AttachStream(outgoing).lock() = None;
-                }
-            }
-        };
-        tokio::spawn(session.in_current_span());
-        Ok(Response::new(stream))
+        let participants = self.clone();
+        let said = request.into_inner();
+        Ok(Response::new(stream::serve(room, |out| {
+            participants.serve(said, out)
+        })))
     }
-}
-
-/// A stream that broke, or bytes that are no message.
-fn of_decoder(status: Status) -> Status {
-    decoder_refusal(&status).map_or(status, |refusal| status_of(&refusal))
 }
 
 fn no_hello(what: &str) -> Refusal {
@@ -206,14 +151,6 @@ fn no_hello(what: &str) -> Refusal {
         Kind::FailedPrecondition,
         "HELLO_EXPECTED",
         format!("the first message of a participant is hello, once; {what}"),
-    )
-}
-
-fn empty_message() -> Refusal {
-    invalid(
-        "MESSAGE_MISSING",
-        "message",
-        "exactly one message has to be set, and one that this version knows",
     )
 }
 

@@ -14,10 +14,11 @@ use amends_proto::v1::attach_request::Message as Said;
 use tokio::sync::{Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
-use super::{empty_message, hello, no_hello, of_decoder};
+use super::{hello, no_hello};
 use crate::convert::outcome::{self, Realm};
-use crate::limits::{BATCH_ITEMS_MAX, CREDIT_MAX, OPERATION_KEY_BYTES_MAX};
+use crate::limits::{CREDIT_MAX, OPERATION_KEY_BYTES_MAX};
 use crate::status::{invalid, status_of};
+use crate::stream::{batch, empty_message, of_decoder};
 
 /// The reading half of a session.
 pub(super) struct Reader {
@@ -205,18 +206,6 @@ fn heartbeats_of(attempts: &[v1::AttemptKey]) -> Result<Vec<(OperationKey, u32)>
     named.collect()
 }
 
-fn batch(field: &str, items: usize) -> Result<(), Refusal> {
-    if (1..=BATCH_ITEMS_MAX).contains(&items) {
-        Ok(())
-    } else {
-        Err(invalid(
-            "BATCH_INVALID",
-            field,
-            format!("a message has 1 to {BATCH_ITEMS_MAX} of them, and this one has {items}"),
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use amends_core::Incarnation;
@@ -267,11 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_1_to_128_items() {
-        assert!(batch("x", 1).is_ok() && batch("x", 128).is_ok());
-        for items in [0, 129] {
-            assert_eq!(batch("x", items).unwrap_err().reason, "BATCH_INVALID");
-        }
+    fn a_heartbeat_names_an_attempt() {
         assert!(
             heartbeats_of(&[v1::AttemptKey {
                 operation_key: "x".into(),

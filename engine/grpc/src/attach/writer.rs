@@ -14,8 +14,9 @@ use tonic::Status;
 use super::leaving;
 use super::reader::Credit;
 use crate::convert::command;
-use crate::limits::{BATCH_ITEMS_MAX, GATHER_MAX, SEND_TIMEOUT};
+use crate::limits::{BATCH_ITEMS_MAX, GATHER_MAX};
 use crate::status::{replaced, status_of};
+use crate::stream::{self, Out};
 
 /// How long a participant is asked to stay away after a goodbye.
 const REATTACH_AFTER: prost_types::Duration = prost_types::Duration {
@@ -25,7 +26,7 @@ const REATTACH_AFTER: prost_types::Duration = prost_types::Duration {
 
 /// The writing half of a session.
 pub(super) struct Writer {
-    pub(super) out: mpsc::Sender<Result<v1::AttachResponse, Status>>,
+    pub(super) out: Out<v1::AttachResponse>,
     pub(super) deliveries: mpsc::UnboundedReceiver<Delivery>,
     /// Outcomes that the reader refused.
     pub(super) refusals: mpsc::Receiver<Vec<v1::Acknowledgement>>,
@@ -89,11 +90,7 @@ impl Writer {
         let response = v1::AttachResponse {
             message: Some(message),
         };
-        match tokio::time::timeout(SEND_TIMEOUT, self.out.send(Ok(response))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Status::cancelled("the participant is gone")),
-            Err(_) => Err(status_of(&does_not_read())),
-        }
+        stream::send(&self.out, response).await
     }
 }
 
@@ -157,13 +154,6 @@ fn not_recorded() -> Refusal {
     Refusal::unavailable(
         "an outcome could not be recorded here: attach again, and send what is not acknowledged",
     )
-}
-
-pub(super) fn does_not_read() -> Refusal {
-    let seconds = SEND_TIMEOUT.as_secs();
-    Refusal::unavailable(format!(
-        "the participant read nothing for {seconds} seconds; attach again"
-    ))
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Sagas, as clients see them.
 
-use amends_core::Time;
 use amends_core::fact::{AbortReason, IncidentReason, SignalReceived};
 use amends_core::journal::SagaState;
 use amends_core::saga::{OpenIncident, Saga, Signals};
+use amends_core::shard::StartAnswer;
+use amends_core::{SagaId, Time};
 use amends_definitions::StepIndex;
-use amends_orchestrator::{Refusal, SagaRecord, SagaView};
+use amends_orchestrator::{Refusal, SagaRecord, SagaView, Settlement};
 use amends_proto::v1;
+use bytes::Bytes;
 
 use super::step;
 use super::time::timestamp;
@@ -60,6 +62,64 @@ pub fn state(state: SagaState) -> v1::SagaState {
     }
 }
 
+/// A saga that was started, or found.
+#[must_use]
+pub fn started(namespace: &str, answer: &StartAnswer) -> v1::StartedSaga {
+    v1::StartedSaga {
+        name: name::of_saga(namespace, answer.saga),
+        created: answer.created,
+        revision: answer.revision,
+    }
+}
+
+/// A saga that ended or parked.
+#[must_use]
+pub fn settled(namespace: &str, id: SagaId, settlement: &Settlement) -> v1::SettledSaga {
+    let saga = settlement.saga.as_deref();
+    v1::SettledSaga {
+        name: name::of_saga(namespace, id),
+        state: settlement
+            .state
+            .map_or(v1::SagaState::Unspecified, state)
+            .into(),
+        output: saga.map(output).unwrap_or_default(),
+        details_omitted: settlement.omitted,
+        abort: saga.and_then(abort),
+        incident: saga.and_then(oldest_incident),
+    }
+}
+
+/// What a completed saga's `output` came to.
+#[must_use]
+pub fn output(saga: &Saga) -> Bytes {
+    saga.output()
+        .map(amends_definitions::Payload::to_bytes)
+        .unwrap_or_default()
+}
+
+/// Why a saga was aborted.
+#[must_use]
+pub fn abort(saga: &Saga) -> Option<v1::AbortReason> {
+    let abort = saga.abort()?;
+    let step = abort_step(&abort.reason)
+        .and_then(|step| saga.definition().steps().get(step.index()))
+        .map(|step| step.id().to_owned());
+    Some(v1::AbortReason {
+        kind: abort.reason.kind().to_owned(),
+        step: step.unwrap_or_default(),
+        code: abort.reason.code().to_owned(),
+        message: abort.reason.message().to_owned(),
+        time: timestamp(abort.at),
+    })
+}
+
+/// The incident of a saga that has been open for the longest time; none of one that has ended.
+#[must_use]
+pub fn oldest_incident(saga: &Saga) -> Option<v1::Incident> {
+    let open = saga.incidents().first().filter(|_| !saga.terminal())?;
+    Some(incident(saga, open))
+}
+
 /// The states of a filter, sorted and each once.
 ///
 /// # Errors
@@ -84,37 +144,22 @@ pub fn states(field: &str, numbers: &[i32]) -> Result<Vec<SagaState>, Refusal> {
 }
 
 fn fill(message: &mut v1::Saga, saga: &Saga, now: Time) {
-    let definition = saga.definition();
-    let step_id = |step: StepIndex| {
-        definition
-            .steps()
-            .get(step.index())
-            .map_or_else(String::new, |step| step.id().to_owned())
-    };
     message.state = state(saga.state()).into();
     message.update_time = timestamp(saga.updated_at());
     message.end_time = saga.ended_at().and_then(timestamp);
-    message.abort = saga.abort().map(|abort| v1::AbortReason {
-        kind: abort.reason.kind().to_owned(),
-        step: abort_step(&abort.reason).map(step_id).unwrap_or_default(),
-        code: abort.reason.code().to_owned(),
-        message: abort.reason.message().to_owned(),
-        time: timestamp(abort.at),
-    });
+    message.abort = abort(saga);
     message.incidents = saga
         .incidents()
         .iter()
         .map(|open| incident(saga, open))
         .collect();
-    message.steps = definition
+    message.steps = saga
+        .definition()
         .step_indices()
         .map(|index| step::view(saga, index, now))
         .collect();
     message.input = saga.started().input.to_bytes();
-    message.output = saga
-        .output()
-        .map(amends_definitions::Payload::to_bytes)
-        .unwrap_or_default();
+    message.output = output(saga);
     message.cancel_pending = saga.cancel_pending().is_some();
     let started = saga.started();
     message.parent = (started.parent.as_ref())

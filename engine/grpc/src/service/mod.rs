@@ -6,9 +6,11 @@ mod operator;
 mod page;
 mod person;
 mod saga;
+mod start;
 
 pub(crate) use definition::Definitions;
 pub(crate) use operator::Operators;
 pub(crate) use saga::Sagas;
 
 pub(crate) use follow::ended;
+pub(crate) use start::saga_start;

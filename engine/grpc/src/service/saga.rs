@@ -1,4 +1,5 @@
-//! SagaService: starting, reading, waiting, signalling, cancelling. Its streams are in `follow`.
+//! SagaService: reading, waiting, signalling, cancelling. Starts are in `start`, the streams in `follow` and in the module
+//! `starts`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,40 +7,39 @@ use amends_core::journal::SagaState;
 use amends_core::shard::CancelDisposition;
 use amends_core::{SagaId, Time};
 use amends_definitions::Payload;
-use amends_definitions::limits::KEY_BYTES_MAX;
-use amends_orchestrator::{
-    ListQuery, Orchestrator, Refusal, SagaView, SignalRequest, StartRequest,
-};
+use amends_orchestrator::{ListQuery, Orchestrator, Refusal, SagaView, SignalRequest};
 use amends_proto::v1;
 use amends_proto::v1::saga_service_server::SagaService;
-use bytes::Bytes;
 use tokio::sync::watch;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::Span;
 
 use super::definition::answer;
 use super::follow::{self, Following};
 use super::page;
 use super::person::{self, ANONYMOUS};
+use super::start::check_key;
 use crate::convert::explanation::explanation;
 use crate::convert::payload::payload;
 use crate::convert::time::checked_duration;
 use crate::convert::{history, saga as convert};
-use crate::edge::Admission;
+use crate::edge::{Admission, Stay};
 use crate::limits::{
     HISTORY_PAGE_BYTES, HISTORY_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT, WAIT_DEFAULT, WAIT_MAX,
 };
 use crate::name::{self, SagaName};
+use crate::starts::StartStream;
 use crate::status::{invalid, status_of};
+use crate::stream;
 use crate::token::Query;
 use crate::trace_context::TraceContext;
 
 /// The service.
 #[derive(Clone)]
 pub(crate) struct Sagas {
-    orchestrator: Orchestrator,
-    admission: Admission,
-    closed: watch::Receiver<bool>,
+    pub(super) orchestrator: Orchestrator,
+    pub(super) admission: Admission,
+    pub(super) closed: watch::Receiver<bool>,
 }
 
 impl Sagas {
@@ -53,22 +53,6 @@ impl Sagas {
             admission,
             closed,
         }
-    }
-
-    async fn start(
-        &self,
-        request: v1::StartSagaRequest,
-        context: TraceContext,
-    ) -> Result<v1::StartSagaResponse, Refusal> {
-        let request = start_request(request, context)?;
-        let namespace = request.namespace.clone();
-        let started = self.orchestrator.start_saga(request).await?;
-        Span::current().record("saga", tracing::field::display(started.saga));
-        Ok(v1::StartSagaResponse {
-            name: name::of_saga(&namespace, started.saga),
-            created: started.created,
-            revision: started.revision,
-        })
     }
 
     async fn get(&self, request: &v1::GetSagaRequest) -> Result<v1::GetSagaResponse, Refusal> {
@@ -255,6 +239,7 @@ impl Sagas {
 
 #[tonic::async_trait]
 impl SagaService for Sagas {
+    type StartSagasStream = stream::Answers<v1::StartSagasResponse>;
     type WatchSagaStream = follow::Answers<v1::WatchSagaResponse>;
     type FollowSagaHistoryStream = follow::Answers<v1::FollowSagaHistoryResponse>;
 
@@ -263,7 +248,34 @@ impl SagaService for Sagas {
         request: Request<v1::StartSagaRequest>,
     ) -> Result<Response<v1::StartSagaResponse>, Status> {
         let context = TraceContext::of(request.metadata());
-        answer(self.start(request.into_inner(), context).await)
+        let stay = request.extensions().get::<Stay>().cloned();
+        self.start(request.into_inner(), context, stay)
+            .await
+            .map(Response::new)
+    }
+
+    async fn batch_start_sagas(
+        &self,
+        request: Request<v1::BatchStartSagasRequest>,
+    ) -> Result<Response<v1::BatchStartSagasResponse>, Status> {
+        let context = TraceContext::of(request.metadata());
+        answer(self.start_batch(request.into_inner(), &context).await)
+    }
+
+    async fn start_sagas(
+        &self,
+        request: Request<Streaming<v1::StartSagasRequest>>,
+    ) -> Result<Response<Self::StartSagasStream>, Status> {
+        let room = self.admission.long_call()?;
+        let stream = StartStream {
+            orchestrator: self.orchestrator.clone(),
+            closed: self.closed.clone(),
+            context: TraceContext::of(request.metadata()),
+        };
+        let said = request.into_inner();
+        Ok(Response::new(stream::serve(room, |out| {
+            stream.serve(said, out)
+        })))
     }
 
     async fn get_saga(
@@ -347,7 +359,7 @@ pub(super) fn settled(view: &SagaView) -> bool {
         .saga
         .as_ref()
         .map_or(SagaState::Parked, amends_core::saga::Saga::state);
-    state.is_terminal() || state == SagaState::Parked
+    state.is_settled()
 }
 
 fn waited(view: &SagaView, settled: bool) -> v1::WaitSagaResponse {
@@ -359,9 +371,7 @@ fn waited(view: &SagaView, settled: bool) -> v1::WaitSagaResponse {
 
 /// Resolves when the saga may have settled, so that a wait does not read it after every step.
 async fn settling(changes: &mut watch::Receiver<Option<SagaState>>) -> Result<(), Refusal> {
-    let settles = |state: &Option<SagaState>| {
-        state.is_some_and(|state| state.is_terminal() || state == SagaState::Parked)
-    };
+    let settles = |state: &Option<SagaState>| state.is_some_and(SagaState::is_settled);
     loop {
         changes.changed().await.map_err(|_| follow::leaving())?;
         if settles(&changes.borrow_and_update()) {
@@ -374,47 +384,6 @@ fn saga_name(text: &str) -> Result<SagaName, Refusal> {
     let name = name::saga("name", text)?;
     Span::current().record("saga", tracing::field::display(name.id));
     Ok(name)
-}
-
-fn start_request(
-    request: v1::StartSagaRequest,
-    context: TraceContext,
-) -> Result<StartRequest, Refusal> {
-    let namespace = name::namespace("parent", &request.parent)?;
-    let definition = name::definition("definition", &request.definition)?;
-    if definition.namespace != namespace {
-        let description =
-            format!("it is in another namespace than the parent, namespaces/{namespace}");
-        return Err(invalid("NAMESPACE_MISMATCH", "definition", description));
-    }
-    request.key.as_deref().map(check_key).transpose()?;
-    Ok(StartRequest {
-        input: input(request.input)?,
-        namespace,
-        definition: definition.id,
-        revision: request.revision,
-        key: request.key,
-        traceparent: context.traceparent,
-        tracestate: context.tracestate,
-    })
-}
-
-fn check_key(key: &str) -> Result<(), Refusal> {
-    if key.is_empty() || key.len() > KEY_BYTES_MAX || key.contains('\0') {
-        return Err(invalid(
-            "KEY_INVALID",
-            "key",
-            format!("it has 1 to {KEY_BYTES_MAX} bytes, none of them NUL"),
-        ));
-    }
-    Ok(())
-}
-
-fn input(bytes: Bytes) -> Result<Payload, Refusal> {
-    if bytes.is_empty() {
-        return Ok(Payload::empty_object());
-    }
-    payload("input", bytes)
 }
 
 fn signal_request(request: v1::SignalSagaRequest) -> Result<SignalRequest, Refusal> {
@@ -437,7 +406,3 @@ fn signal_request(request: v1::SignalSagaRequest) -> Result<SignalRequest, Refus
         dedupe_id: request.dedupe_id,
     })
 }
-
-#[cfg(test)]
-#[path = "saga_tests.rs"]
-mod tests;

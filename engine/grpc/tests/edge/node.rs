@@ -183,6 +183,7 @@ pub fn order() -> v1::StartSagaRequest {
         revision: None,
         key: None,
         input: r#"{"order_id": "A-1"}"#.into(),
+        wait: None,
     }
 }
 

@@ -49,9 +49,9 @@ impl LaneTask {
     }
 
     pub(super) fn start(&mut self, order: StartOrder, now: Time) {
-        let StartOrder { start, waiting } = order;
+        let StartOrder { start, caller } = order;
         let shard = start.id.shard();
-        let token = self.wait(Waiter::Start(waiting));
+        let token = self.wait(Waiter::Start(caller));
         self.input(shard, Input::Start { token, start }, now);
     }
 

@@ -69,11 +69,8 @@ impl LaneTask {
         let Some(found) = found else {
             for keyed_start in starts {
                 match keyed_start {
-                    Keyed::Start(order) => {
-                        let refused = Err(amends_core::shard::StartRefusal::Unavailable);
-                        // Whoever asked may have gone.
-                        let _ = order.waiting.reply.send(refused);
-                    }
+                    // Whoever asked is told as much.
+                    Keyed::Start(order) => drop(order),
                     Keyed::Child(wish) => children::ask_again(&self.node, wish),
                 }
             }

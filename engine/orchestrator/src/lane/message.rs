@@ -6,20 +6,21 @@ use std::sync::Arc;
 use amends_core::journal::SagaState;
 use amends_core::shard::{
     CancelDisposition, CancelRefusal, ChildAnswer, ChildWish, Existing, History, LoadedSaga, Order,
-    OrderRefusal, Report, Signal, SignalRefusal, Start, StartAnswer, StartRefusal, TurnRecovered,
+    OrderRefusal, Report, Signal, SignalRefusal, Start, TurnRecovered,
 };
 use amends_core::{AttemptName, OperationKey, SagaId, ShardId, Time};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Verdict;
 use crate::dispatch::InstanceId;
+use crate::starter::Caller;
 use crate::status::Ticket;
 
 /// Everything that can reach a lane.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// A client starts a saga.
-    Start(StartOrder),
+    /// Clients start sagas.
+    Starts(Vec<StartOrder>),
     /// A client asks for an abort.
     Cancel(CancelOrder),
     /// A client sends a signal.
@@ -85,7 +86,7 @@ pub(crate) struct Waiting<T> {
 #[derive(Debug)]
 pub(crate) struct StartOrder {
     pub(crate) start: Box<Start>,
-    pub(crate) waiting: Waiting<Result<StartAnswer, StartRefusal>>,
+    pub(crate) caller: Caller,
 }
 
 /// A start whose key has to be looked up before it can be decided.

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use amends_core::OperationKey;
 use amends_core::journal::SagaState;
 use amends_core::shard::{
     Acknowledged, CancelDisposition, CancelRefusal, Input, OrderRefusal, Output, SignalRefusal,
-    StartAnswer, StartRefusal, Token,
+    StartRefusal, Token,
 };
-use amends_core::{OperationKey, SagaId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Waiting;
 use super::task::LaneTask;
 use crate::dispatch::{Acknowledgement, InstanceId, Order};
+use crate::starter::Caller;
+use crate::subscriptions::Change;
 use crate::{children, telemetry};
 
 /// Who waits for the answer to an input.
 #[derive(Debug)]
 pub(super) enum Waiter {
-    Start(Waiting<Result<StartAnswer, StartRefusal>>),
+    Start(Caller),
     Cancel(Waiting<Result<CancelDisposition, CancelRefusal>>),
     Signal(Waiting<Result<bool, SignalRefusal>>),
     Act(Waiting<Result<SagaState, OrderRefusal>>),
@@ -38,13 +40,14 @@ impl LaneTask {
         }
         let mut orders = Vec::new();
         let mut answers: BTreeMap<InstanceId, Vec<Acknowledgement>> = BTreeMap::new();
+        let (mut begun, mut changes) = (Vec::new(), Vec::new());
         for output in std::mem::take(&mut self.outputs) {
             match output {
                 Output::Send(command) => orders.push(Order::Send(command)),
                 Output::Withdraw { attempt, .. } => orders.push(Order::Withdraw(attempt)),
                 Output::Started { token, result } => {
-                    if let Some(Waiter::Start(waiting)) = self.waiters.remove(&token.0) {
-                        answer(waiting, result);
+                    if let Some(Waiter::Start(caller)) = self.waiters.remove(&token.0) {
+                        begun.extend(caller.answer(result));
                     }
                 }
                 Output::Cancelled { token, result } => {
@@ -75,14 +78,26 @@ impl LaneTask {
                     let urgent = self.urgent.remove(&saga);
                     self.node.loads.ask(saga, urgent);
                 }
-                Output::Changed { saga, state } => {
+                Output::Changed {
+                    saga,
+                    state,
+                    settled,
+                } => {
                     if state.is_terminal() {
                         orders.push(Order::Forget(saga));
                     }
-                    self.changed(saga, state);
+                    telemetry::saga_changed(saga, state.as_str());
+                    let change = Change {
+                        saga,
+                        state,
+                        settled,
+                    };
+                    change.log_incidents();
+                    changes.push(change);
                 }
             }
         }
+        self.node.subscriptions.tell(begun, changes);
         self.node.registry.apply(orders);
         self.node.registry.acknowledge(answers);
     }
@@ -106,19 +121,6 @@ impl LaneTask {
                 attempt,
                 acknowledged,
             });
-        }
-    }
-
-    fn changed(&self, saga: SagaId, state: SagaState) {
-        telemetry::saga_changed(saga, state.as_str());
-        self.node.subscriptions.changed(saga, state);
-        if state == SagaState::Parked
-            && let Some(parked) = self
-                .slots
-                .get(&saga.shard())
-                .and_then(|slot| slot.shard.saga(saga))
-        {
-            telemetry::incidents(saga, parked);
         }
     }
 }

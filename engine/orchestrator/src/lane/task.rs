@@ -114,10 +114,15 @@ impl LaneTask {
 
     fn take(&mut self, message: Message, now: Time) {
         match message {
-            Message::Start(order) if order.start.key.is_some() => {
-                self.unlooked.push(Keyed::Start(order));
+            Message::Starts(orders) => {
+                for order in orders {
+                    if order.start.key.is_some() {
+                        self.unlooked.push(Keyed::Start(order));
+                    } else {
+                        self.start(order, now);
+                    }
+                }
             }
-            Message::Start(order) => self.start(order, now),
             Message::LookedUp { starts, found } => self.looked_up(starts, found, now),
             Message::LookedUpAgain { shard, found } => self.looked_up_again(shard, &found),
             Message::Cancel(order) => self.cancel(order, now),

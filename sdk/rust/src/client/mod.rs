@@ -177,6 +177,7 @@ impl Client {
             revision: options.revision,
             key: options.key.clone(),
             input: input.into(),
+            wait: None,
         };
         let trace = options.traceparent.as_deref().map(str::parse);
         let trace: Option<MetadataValue<Ascii>> =

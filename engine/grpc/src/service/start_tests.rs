@@ -11,6 +11,7 @@ fn request() -> v1::StartSagaRequest {
         revision: None,
         key: Some("A-1".into()),
         input: Bytes::from_static(b"{\"order_id\": \"A-1\"}"),
+        wait: None,
     }
 }
 
