@@ -253,21 +253,40 @@ impl FromStr for OperationKey {
                 .ok_or(InvalidId)
         };
         let key = Self {
-            incarnation: Incarnation(Uuid::try_parse(next()?).map_err(|_| InvalidId)?),
+            incarnation: incarnation(next()?)?,
             namespace: next()?.into(),
-            saga: next()?.parse()?,
+            saga: saga(next()?)?,
             step: next()?.into(),
-            item: next()?.parse().map_err(|_| InvalidId)?,
-            round: next()?.parse().map_err(|_| InvalidId)?,
+            item: number(next()?)?,
+            round: number(next()?)?,
             operation: OperationKind::parse(next()?).ok_or(InvalidId)?,
         };
-        // One spelling for each key: what does not print as it was read is no key.
-        if key.to_text() == text {
-            Ok(key)
-        } else {
-            Err(InvalidId)
+        match parts.next() {
+            None => Ok(key),
+            Some(_) => Err(InvalidId),
         }
     }
+}
+
+// One spelling for each key: a part that does not print as it was read makes it no key.
+
+fn incarnation(text: &str) -> Result<Incarnation, InvalidId> {
+    let uuid = Uuid::try_parse(text).map_err(|_| InvalidId)?;
+    let same = *uuid.simple().encode_lower(&mut Uuid::encode_buffer()) == *text;
+    same.then_some(Incarnation(uuid)).ok_or(InvalidId)
+}
+
+fn saga(text: &str) -> Result<SagaId, InvalidId> {
+    let saga: SagaId = text.parse()?;
+    let same = *saga.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *text;
+    same.then_some(saga).ok_or(InvalidId)
+}
+
+fn number(text: &str) -> Result<u32, InvalidId> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let same = digits && (text == "0" || !text.starts_with('0'));
+    let number = text.parse().ok().filter(|_| same);
+    number.ok_or(InvalidId)
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use amends_definitions::DefinitionHash;
 
-use crate::fact::{Fact, IncidentReason};
+use crate::fact::{
+    Act, AttemptEnded, ChildOutcome, ChildRequested, Fact, IncidentReason, SignalReceived,
+};
 use crate::id::{SagaId, ShardId};
 use crate::key::Hash128;
-use crate::outcome::OperationKind;
+use crate::outcome::{OperationKind, Outcome};
 use crate::time::Time;
 
 /// What one shard writes at once: all of it, or none.
@@ -29,6 +31,15 @@ pub struct ShardBatch {
     pub incidents_opened: Vec<IncidentInsert>,
     /// Incidents that closed, or whose saga ended; none of them in `incidents_opened`.
     pub incidents_closed: Vec<IncidentName>,
+}
+
+impl ShardBatch {
+    /// The bytes of its payloads.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        let facts = self.rows.iter().flat_map(|row| &row.facts);
+        facts.map(payload_bytes).sum()
+    }
 }
 
 /// One transition of one saga: the facts that become durable together.
@@ -240,5 +251,77 @@ impl SagaState {
     #[must_use]
     pub fn is_settled(self) -> bool {
         self.is_terminal() || self == Self::Parked
+    }
+}
+
+/// The bytes of a fact's payloads, as they came. The rest of a fact is words, and bounded.
+#[must_use]
+pub fn payload_bytes(fact: &Fact) -> usize {
+    let ended = |ended: &AttemptEnded| match &ended.outcome {
+        Outcome::Succeeded { output } => output.as_bytes().len(),
+        Outcome::Unusable { .. }
+        | Outcome::Rejected { .. }
+        | Outcome::Failed { .. }
+        | Outcome::Fatal { .. }
+        | Outcome::Unknown { .. }
+        | Outcome::NothingToUndo
+        | Outcome::Superseded
+        | Outcome::Absent => 0,
+    };
+    match fact {
+        Fact::Started(started) => started.input.as_bytes().len(),
+        Fact::Scheduled { input, .. } => input.as_bytes().len(),
+        Fact::AttemptEnded(attempt) | Fact::LateResult { ended: attempt, .. } => ended(attempt),
+        Fact::Completed { output }
+        | Fact::ItemsListed { items: output, .. }
+        | Fact::SignalReceived(SignalReceived {
+            payload: output, ..
+        })
+        | Fact::ChildRequested(ChildRequested { input: output, .. })
+        | Fact::ChildEnded {
+            outcome: ChildOutcome::Completed { output },
+            ..
+        }
+        | Fact::Emitted { data: output, .. }
+        | Fact::Continued {
+            output: Some(output),
+            ..
+        } => output.as_bytes().len(),
+        Fact::Operated(operated) => match &operated.act {
+            Act::Retry {
+                input: Some(payload),
+                ..
+            }
+            | Act::Resolve {
+                output: payload, ..
+            } => payload.as_bytes().len(),
+            Act::Retry { input: None, .. }
+            | Act::Skip { .. }
+            | Act::ResolveAbsent { .. }
+            | Act::Compensate
+            | Act::Pause
+            | Act::Resume
+            | Act::Terminate => 0,
+        },
+        Fact::Skipped { .. }
+        | Fact::StepFailed { .. }
+        | Fact::Withdrawn { .. }
+        | Fact::AbortDecided(_)
+        | Fact::Settling { .. }
+        | Fact::CancelPending { .. }
+        | Fact::CancelDropped
+        | Fact::IncidentOpened(_)
+        | Fact::IncidentClosed { .. }
+        | Fact::TurnGranted
+        | Fact::SignalAwaited { .. }
+        | Fact::SignalConsumed { .. }
+        | Fact::SignalUnconsumed { .. }
+        | Fact::Sleeping { .. }
+        | Fact::Slept { .. }
+        | Fact::ChildPinned { .. }
+        | Fact::ChildEnded { .. }
+        | Fact::Continued { output: None, .. }
+        | Fact::DeadlinePassed
+        | Fact::Compensated => 0,
     }
 }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use crate::fact::Fact;
 use crate::id::SagaId;
-use crate::journal::JournalRow;
+use crate::journal::{JournalRow, payload_bytes};
 use crate::saga::decide::Decision;
 use crate::shard::command::withdraw;
 use crate::shard::entry::{InBatch, Moment, Queued, Slot};
 use crate::shard::flight::Overdue;
 use crate::shard::io::Input;
 use crate::shard::machine::Shard;
-use crate::shard::rows::payload_bytes;
 use crate::shard::turns::Held;
 use crate::time::Time;
 

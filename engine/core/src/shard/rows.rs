@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::fact::{
-    Act, AttemptEnded, ChildOutcome, ChildRequested, Fact, Incident, IncidentReason,
-    SignalReceived, Started,
-};
+use crate::fact::{Incident, IncidentReason, Started};
 use crate::id::SagaId;
 use crate::journal::{IncidentInsert, IncidentName, SagaInsert, SagaUpdate, ShardBatch};
-use crate::outcome::Outcome;
 use crate::saga::{OpenIncident, Saga};
 use crate::shard::entry::{Entry, InBatch, Row, Slot, Unreadable};
 use crate::shard::machine::Shard;
@@ -215,75 +211,5 @@ fn write_unreadable(
             opened_at: at,
             ..incident(id, started, count + 1, &unreadable.incident(), None)
         });
-    }
-}
-
-pub(super) fn payload_bytes(fact: &Fact) -> usize {
-    let ended = |ended: &AttemptEnded| match &ended.outcome {
-        Outcome::Succeeded { output } => output.as_bytes().len(),
-        Outcome::Unusable { .. }
-        | Outcome::Rejected { .. }
-        | Outcome::Failed { .. }
-        | Outcome::Fatal { .. }
-        | Outcome::Unknown { .. }
-        | Outcome::NothingToUndo
-        | Outcome::Superseded
-        | Outcome::Absent => 0,
-    };
-    match fact {
-        Fact::Started(started) => started.input.as_bytes().len(),
-        Fact::Scheduled { input, .. } => input.as_bytes().len(),
-        Fact::AttemptEnded(attempt) | Fact::LateResult { ended: attempt, .. } => ended(attempt),
-        Fact::Completed { output }
-        | Fact::ItemsListed { items: output, .. }
-        | Fact::SignalReceived(SignalReceived {
-            payload: output, ..
-        })
-        | Fact::ChildRequested(ChildRequested { input: output, .. })
-        | Fact::ChildEnded {
-            outcome: ChildOutcome::Completed { output },
-            ..
-        }
-        | Fact::Emitted { data: output, .. }
-        | Fact::Continued {
-            output: Some(output),
-            ..
-        } => output.as_bytes().len(),
-        Fact::Operated(operated) => match &operated.act {
-            Act::Retry {
-                input: Some(payload),
-                ..
-            }
-            | Act::Resolve {
-                output: payload, ..
-            } => payload.as_bytes().len(),
-            Act::Retry { input: None, .. }
-            | Act::Skip { .. }
-            | Act::ResolveAbsent { .. }
-            | Act::Compensate
-            | Act::Pause
-            | Act::Resume
-            | Act::Terminate => 0,
-        },
-        Fact::Skipped { .. }
-        | Fact::StepFailed { .. }
-        | Fact::Withdrawn { .. }
-        | Fact::AbortDecided(_)
-        | Fact::Settling { .. }
-        | Fact::CancelPending { .. }
-        | Fact::CancelDropped
-        | Fact::IncidentOpened(_)
-        | Fact::IncidentClosed { .. }
-        | Fact::TurnGranted
-        | Fact::SignalAwaited { .. }
-        | Fact::SignalConsumed { .. }
-        | Fact::SignalUnconsumed { .. }
-        | Fact::Sleeping { .. }
-        | Fact::Slept { .. }
-        | Fact::ChildPinned { .. }
-        | Fact::ChildEnded { .. }
-        | Fact::Continued { output: None, .. }
-        | Fact::DeadlinePassed
-        | Fact::Compensated => 0,
     }
 }

@@ -6,7 +6,6 @@ use amends_core::{ShardId, Time, limits};
 use amends_store::Batch;
 use uuid::Uuid;
 
-use super::slot::payload_bytes;
 use super::task::LaneTask;
 use crate::limits::{LANE_BYTES_MAX, LANE_ROWS_MAX};
 
@@ -57,7 +56,7 @@ impl LaneTask {
             };
             if let Some(batch) = self.prepare(id, now, limits) {
                 rows = rows.saturating_sub(batch.rows.len());
-                bytes = bytes.saturating_sub(payload_bytes(&batch));
+                bytes = bytes.saturating_sub(batch.payload_bytes());
                 one_is_in |= self.one_by_one.remove(&id);
                 batches.push(batch);
             }

@@ -1,9 +1,6 @@
 //! A shard as its lane holds it.
 
-use amends_core::Outcome;
 use amends_core::Time;
-use amends_core::fact::{Act, AttemptEnded, ChildOutcome, Fact, Operated};
-use amends_core::journal::ShardBatch;
 use amends_core::shard::{Input, Shard};
 
 use super::narrow::Suspect;
@@ -64,58 +61,4 @@ impl Slot {
             && !self.shard.is_ready(now)
             && self.waiting.as_ref().is_none_or(Vec::is_empty)
     }
-}
-
-/// Payload bytes of a batch.
-pub(super) fn payload_bytes(batch: &ShardBatch) -> usize {
-    batch
-        .rows
-        .iter()
-        .flat_map(|row| &row.facts)
-        .map(fact_bytes)
-        .sum()
-}
-
-fn fact_bytes(fact: &Fact) -> usize {
-    let payload = match fact {
-        Fact::Started(started) => &started.input,
-        Fact::Scheduled { input, .. } => input,
-        Fact::ItemsListed { items, .. } => items,
-        Fact::SignalReceived(signal) => &signal.payload,
-        Fact::ChildRequested(request) => &request.input,
-        Fact::Emitted { data, .. } => data,
-        Fact::ChildEnded {
-            outcome: ChildOutcome::Completed { output },
-            ..
-        }
-        | Fact::Continued {
-            output: Some(output),
-            ..
-        }
-        | Fact::Operated(Operated {
-            act:
-                Act::Retry {
-                    input: Some(output),
-                    ..
-                }
-                | Act::Resolve { output, .. },
-            ..
-        })
-        | Fact::Completed { output }
-        | Fact::AttemptEnded(AttemptEnded {
-            outcome: Outcome::Succeeded { output },
-            ..
-        })
-        | Fact::LateResult {
-            ended:
-                AttemptEnded {
-                    outcome: Outcome::Succeeded { output },
-                    ..
-                },
-            ..
-        } => output,
-        // The rest has no payload; its words are bounded.
-        _ => return 0,
-    };
-    payload.as_bytes().len()
 }

@@ -1,16 +1,23 @@
 //! Facts to bytes. Written straight, without a document in between: payloads are large, and they are JSON already.
 
+use std::io::Write as _;
+
 use amends_core::fact::{
     AbortReason, Act, AttemptEnded, ChildOutcome, Incident, Operated, Parent, Started,
 };
+use amends_core::journal::payload_bytes;
 use amends_core::{Fact, OperationKind, Outcome, Place, Time};
 use amends_definitions::{Payload, StepIndex};
 
 use super::{COMPENSATED, COMPLETED, REFUSED, TERMINATED, VERSION};
 
+/// What a fact takes beside its payloads, about: room that is asked for at once.
+const FACT_BYTES: usize = 128;
+
 pub(super) fn body(facts: &[Fact]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(format!("{{\"v\":{VERSION},\"facts\":[").as_bytes());
+    let payloads: usize = facts.iter().map(payload_bytes).sum();
+    let mut out = Vec::with_capacity(payloads + (facts.len() + 1) * FACT_BYTES);
+    write!(out, "{{\"v\":{VERSION},\"facts\":[").expect("writing to memory cannot fail");
     for (index, each) in facts.iter().enumerate() {
         if index > 0 {
             out.push(b',');
@@ -346,7 +353,7 @@ impl<'a> Object<'a> {
     /// A number or a boolean: both print as JSON.
     fn number(mut self, name: &str, number: impl std::fmt::Display) -> Self {
         self.name(name);
-        self.out.extend_from_slice(number.to_string().as_bytes());
+        write!(self.out, "{number}").expect("writing to memory cannot fail");
         self
     }
 
