@@ -7,6 +7,7 @@ mod operating;
 mod participants;
 mod reading;
 mod starting;
+mod starting_many;
 mod wire;
 
 use std::time::Duration;

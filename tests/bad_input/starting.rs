@@ -4,6 +4,7 @@ use amends_proto::v1::definition_service_client::DefinitionServiceClient;
 use amends_proto::v1::{self, SagaState};
 use tonic::Code;
 
+use super::starting_many::many_are_refused;
 use super::{healthy, refused, stage, works};
 use crate::stage::{SHOP, Stage, hello};
 
@@ -27,6 +28,7 @@ async fn every_call(stage: &Stage, parent: &str, code: Code, reason: &str) {
         ..start("{}")
     };
     refused(sagas.start_saga(request).await, code, reason, parent);
+    many_are_refused(&mut sagas, parent, code, reason).await;
     let request = v1::ListSagasRequest {
         parent: parent.to_owned(),
         ..v1::ListSagasRequest::default()

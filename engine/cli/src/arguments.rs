@@ -378,6 +378,10 @@ pub struct StartArguments {
     /// A file with the input as JSON; `-` is standard input; `{}` if absent
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
+    /// Start many over one stream: a file with one input as JSON a line; `-` is standard input. Prints a line for each,
+    /// and ends with 1 if one was refused
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "key"])]
+    pub many: Option<PathBuf>,
     /// The business key: a second start with it and the same input finds the first saga
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,

@@ -62,6 +62,12 @@ impl Connection {
         }
     }
 
+    /// The library's client, which has the stream of starts.
+    #[must_use]
+    pub fn client(&self) -> amends_sdk::Client {
+        amends_sdk::Client::new(self.channel.clone()).namespace(&self.namespace)
+    }
+
     /// Calls about sagas.
     #[must_use]
     pub fn sagas(&self) -> SagaServiceClient<Channel> {

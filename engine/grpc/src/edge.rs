@@ -255,6 +255,11 @@ mod tests {
     fn calls_that_stay_open_are_known() {
         assert_eq!(Class::of("/amends.v1.SagaService/StartSaga"), Class::Short);
         assert_eq!(Class::of("/amends.v1.SagaService/WaitSaga"), Class::Long);
+        assert_eq!(Class::of("/amends.v1.SagaService/StartSagas"), Class::Long);
+        assert_eq!(
+            Class::of("/amends.v1.SagaService/BatchStartSagas"),
+            Class::Short
+        );
         assert_eq!(
             Class::of("/amends.v1.ParticipantService/Attach"),
             Class::Long

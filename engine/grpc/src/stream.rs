@@ -130,4 +130,16 @@ mod tests {
             assert_eq!(batch("x", items).unwrap_err().reason, "BATCH_INVALID");
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn b41_what_is_not_read_is_waited_for_so_long_and_not_longer() {
+        let (out, mut answers) = mpsc::channel(1);
+        send(&out, 1).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let status = send(&out, 2).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert_eq!(began.elapsed(), SEND_TIMEOUT);
+        assert_eq!(answers.recv().await.unwrap().unwrap(), 1);
+        assert!(send(&out, 3).await.is_ok());
+    }
 }

@@ -365,3 +365,75 @@ impl Drop for Held {
 fn unavailable() -> Refusal {
     starts::refused(&StartRefusal::Unavailable, "")
 }
+
+#[cfg(test)]
+mod tests {
+    use amends_core::{ShardId, Time};
+
+    use super::*;
+    use crate::status::Load;
+
+    fn teller() -> (Teller, mpsc::UnboundedReceiver<StartEvent>) {
+        let (events, told) = mpsc::unbounded_channel();
+        let held_bytes = Arc::default();
+        (Teller(Arc::new(Channel { events, held_bytes })), told)
+    }
+
+    fn caller(teller: &Teller, tell_settled: bool) -> Caller {
+        let load = Load::new(1, 10, 10);
+        Caller {
+            told: Some(teller.clone()),
+            sequence: 7,
+            tell_settled,
+            name: "order".into(),
+            _ticket: load.start(0).expect("there is room"),
+        }
+    }
+
+    fn answer(created: bool) -> StartAnswer {
+        StartAnswer {
+            saga: SagaId::new(Time::from_micros(1_000_000), ShardId(0), 1),
+            created,
+            revision: 1,
+        }
+    }
+
+    #[test]
+    fn only_who_asked_listens_and_only_to_a_saga_that_is_new() {
+        let (teller, _told) = teller();
+        let listens = |asked, created| {
+            let listener = caller(&teller, asked).answer(Ok(answer(created)));
+            listener.is_some()
+        };
+        assert!(listens(true, true));
+        assert!(!listens(true, false) && !listens(false, true));
+        let refused = caller(&teller, true).answer(Err(StartRefusal::Unavailable));
+        assert!(refused.is_none());
+    }
+
+    #[test]
+    fn a_caller_that_is_dropped_is_told_once_that_nobody_knows() {
+        let (teller, mut told) = teller();
+        drop(caller(&teller, true));
+        caller(&teller, false).answer(Ok(answer(true)));
+        let mut reasons = Vec::new();
+        while let Ok(StartEvent::Answered { sequence, result }) = told.try_recv() {
+            reasons.push((sequence, result.map_err(|refusal| refusal.reason)));
+        }
+        assert_eq!(reasons, [(7, Err("UNAVAILABLE")), (7, Ok(answer(true)))]);
+    }
+
+    #[test]
+    fn payloads_are_held_up_to_their_bound_and_one_saga_always() {
+        let held_bytes = Arc::default();
+        let large = Held::take(&held_bytes, SETTLED_BYTES_MAX + 1);
+        assert!(large.is_some() && Held::take(&held_bytes, 1).is_none());
+        drop(large);
+        let most = Held::take(&held_bytes, SETTLED_BYTES_MAX - 1);
+        let last = Held::take(&held_bytes, 1);
+        assert!(most.is_some() && last.is_some());
+        assert!(Held::take(&held_bytes, 1).is_none());
+        drop((most, last));
+        assert_eq!(held_bytes.load(Ordering::Relaxed), 0);
+    }
+}

@@ -109,16 +109,17 @@ impl Status {
     /// A new piece of work may be taken.
     pub(crate) fn admit(&self) -> Result<(), Refusal> {
         let obstacles = self.lock();
-        if obstacles.failed {
-            return Err(Refusal::unavailable(
-                "this node has lost its shards: try another, or again",
-            ));
-        }
+        // A node that has drained has stopped as well.
         if obstacles.draining {
             return Err(Refusal::new(
                 Kind::Unavailable,
                 "DRAINING",
                 "this node is draining: try another, or again",
+            ));
+        }
+        if obstacles.failed {
+            return Err(Refusal::unavailable(
+                "this node has lost its shards: try another, or again",
             ));
         }
         if obstacles.lanes_down != 0 || obstacles.lease_late {

@@ -55,8 +55,8 @@ pub use amends_proto::v1 as proto;
 
 pub use crate::action::Action;
 pub use crate::client::{
-    BatchAct, Client, ClientError, FieldViolation, IncidentOptions, ListOptions, RpcError,
-    StartOptions,
+    BatchAct, Client, ClientError, FieldViolation, IncidentOptions, ListOptions, RpcError, Running,
+    Start, StartOptions, StartStream,
 };
 pub use crate::context::{Context, Operation};
 pub use crate::fail::{Fail, FailKind};

@@ -24,6 +24,10 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(crate) const UNACKNOWLEDGED_MAX: usize = 4_096;
 /// Bytes of outcomes that wait for their acknowledgement before the participant stops taking commands.
 pub(crate) const UNACKNOWLEDGED_BYTES_MAX: usize = 64 << 20;
+/// Starts that wait to be put into a message of a stream of starts; one more waits for room.
+pub(crate) const STREAM_ORDERS_MAX: usize = 1_024;
+/// Messages of a stream of starts that wait to be sent.
+pub(crate) const STREAM_MESSAGES_MAX: usize = 4;
 /// Sagas whose newest epoch is remembered, in each of two generations.
 pub(crate) const EPOCHS_PER_GENERATION: usize = 32_768;
 /// How long an attempt has when the command does not say: the language's default.

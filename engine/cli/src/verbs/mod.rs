@@ -11,6 +11,7 @@ pub mod participant;
 pub mod saga;
 pub mod schema;
 pub mod serve;
+pub mod starting;
 
 use std::path::Path;
 

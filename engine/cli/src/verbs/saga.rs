@@ -1,4 +1,4 @@
-//! `saga start`, `get`, `list`, `history`, `wait` and `cancel`. What operators do is in `operate`.
+//! `saga get`, `list`, `history`, `wait` and `cancel`. Starts are in `starting`, what operators do in `operate`.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use amends_proto::v1::{self as proto, SagaState, act::Act};
 use tonic::Status;
 
 use super::operate::{act, act_on_step, explain, payload, signal, target};
-use super::{INPUT_BYTES_MAX, PAGE_SIZE_MAX, read_input};
-use crate::arguments::{Global, ListArguments, SagaCommand, StartArguments, StateFilter};
+use super::{PAGE_SIZE_MAX, starting};
+use crate::arguments::{Global, ListArguments, SagaCommand, StateFilter};
 use crate::connection::{Connection, id_of};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, say, show, show_item, write_out};
 use crate::view::history::{FactView, HistoryView, header};
-use crate::view::saga::{CancelledView, SagaListView, SagaView, StartedView, state_word};
+use crate::view::saga::{CancelledView, SagaListView, SagaView, state_word};
 
 /// Runs a command about sagas; the exit is [`Exit::Wrong`] where a saga that was waited for did not complete.
 ///
@@ -21,7 +21,7 @@ use crate::view::saga::{CancelledView, SagaListView, SagaView, StartedView, stat
 /// What the server refuses.
 pub async fn run(global: &Global, command: &SagaCommand) -> Result<Exit, Failure> {
     if let SagaCommand::Start(arguments) = command {
-        return start(global, arguments).await;
+        return starting::run(global, arguments).await;
     }
     let connection = Connection::open(&global.server, &global.namespace).await?;
     match command {
@@ -153,52 +153,11 @@ pub async fn facts(
     }
 }
 
-async fn start(global: &Global, arguments: &StartArguments) -> Result<Exit, Failure> {
-    let input = match &arguments.input {
-        Some(path) => read_input(path, INPUT_BYTES_MAX)?,
-        None => Vec::new(),
-    };
-    if arguments.input.is_some() && input.is_empty() {
-        return Err(Failure::new(Exit::Invalid, "the saga was not started")
-            .because("the input is empty, and JSON never is")
-            .advice("leave --input out for an input of {}"));
-    }
-    let connection = Connection::open(&global.server, &global.namespace).await?;
-    let request = proto::StartSagaRequest {
-        parent: connection.parent(),
-        definition: connection.definition_name(&arguments.definition),
-        revision: arguments.revision,
-        key: arguments.key.clone(),
-        input: input.into(),
-        wait: None,
-    };
-    let answer = connection.sagas().start_saga(request).await;
-    let answer = answer
-        .map_err(|status| {
-            Failure::refused(
-                format!("no saga of {} was started", arguments.definition),
-                &status,
-            )
-        })?
-        .into_inner();
-    let id = id_of(&answer.name).to_owned();
-    say(if answer.created {
-        format!(
-            "started saga {id} of {} revision {}",
-            arguments.definition, answer.revision
-        )
-    } else {
-        format!("the key has saga {id} already, with the same input: nothing was started")
-    });
-    if arguments.wait {
-        let name = answer.name;
-        return wait(global, &connection, &name, arguments.timeout).await;
-    }
-    show(global.output, &StartedView::from(answer))?;
-    Ok(Exit::Ok)
-}
-
-async fn wait(
+/// Waits for a saga, and shows it.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn wait(
     global: &Global,
     connection: &Connection,
     saga: &str,
@@ -209,7 +168,20 @@ async fn wait(
     let (_, settled) = waited.map_err(|status| {
         Failure::unread(format!("the wait for {saga} was broken off"), &status)
     })?;
-    let saga = get(connection, &name).await?;
+    show_settled(global, connection, &name, settled).await
+}
+
+/// Shows a saga that was waited for; the exit is [`Exit::Wrong`] if it did not complete.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn show_settled(
+    global: &Global,
+    connection: &Connection,
+    name: &str,
+    settled: bool,
+) -> Result<Exit, Failure> {
+    let saga = get(connection, name).await?;
     let state = saga.state;
     show(global.output, &SagaView::from(saga))?;
     if SagaState::try_from(state) == Ok(SagaState::Completed) {
@@ -219,7 +191,7 @@ async fn wait(
     say(if settled {
         format!(
             "the saga did not complete: it is {word}; `amends explain {}` says why",
-            id_of(&name)
+            id_of(name)
         )
     } else {
         format!("the saga is still {word} after the timeout; it goes on by itself")

@@ -10,6 +10,7 @@ pub mod incident;
 pub mod operate;
 pub mod participant;
 pub mod saga;
+pub mod started;
 mod step;
 
 use serde_json::value::RawValue;

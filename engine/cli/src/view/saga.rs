@@ -344,33 +344,6 @@ impl View for SagaListView {
     }
 }
 
-/// The answer to a start.
-#[derive(Debug, Serialize)]
-pub struct StartedView {
-    name: String,
-    id: String,
-    revision: u32,
-    created: bool,
-}
-
-impl From<proto::StartSagaResponse> for StartedView {
-    fn from(answer: proto::StartSagaResponse) -> Self {
-        Self {
-            id: id_of(&answer.name).to_owned(),
-            name: answer.name,
-            revision: answer.revision,
-            created: answer.created,
-        }
-    }
-}
-
-impl View for StartedView {
-    /// The id alone, for a shell's variable.
-    fn table(&self) -> String {
-        format!("{}\n", self.id)
-    }
-}
-
 /// The answer to a cancel.
 #[derive(Debug, Serialize)]
 pub struct CancelledView {

@@ -6,6 +6,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use amends_proto::v1;
+use amends_proto::v1::start_event::Event;
+use amends_proto::v1::start_result::Result as Became;
+use amends_proto::v1::start_sagas_request::Message as Say;
+use amends_proto::v1::start_sagas_response::Message as Heard;
 use amends_tests::fuzz::{self, Choices, Target};
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message as _;
@@ -147,8 +151,23 @@ fn corpus(methods: &[Method]) -> Vec<Vec<u8>> {
             ..Default::default()
         })),
     };
+    let batch = v1::BatchStartSagasRequest {
+        parent: "namespaces/default".into(),
+        starts: vec![v1::SagaStart {
+            definition: start.definition.clone(),
+            input: start.input.clone(),
+            ..Default::default()
+        }],
+    };
+    let open = v1::StartSagasRequest {
+        message: Some(Say::Open(v1::StartsOpen {
+            parent: "namespaces/default".into(),
+        })),
+    };
     let known = [
         start.encode_to_vec(),
+        batch.encode_to_vec(),
+        open.encode_to_vec(),
         list.encode_to_vec(),
         hello.encode_to_vec(),
     ];
@@ -197,18 +216,68 @@ async fn request(node: &Node, methods: &[Method], wire: &Wire, input: &[u8], met
             .expect("an answer in time");
         heard(method, answer.map(tonic::Response::into_inner), met).await;
     } else {
-        let waits = path.path().ends_with("/WaitSaga");
+        let said = message();
+        let waits = path.path().ends_with("/WaitSaga") || starts_and_waits(method, &said);
         let patience = if waits { STREAM_TIME } else { ANSWER_TIME_MAX };
-        let answer = client.unary(Request::new(message()), path, Raw);
+        let answer = client.unary(Request::new(said), path, Raw);
         let Ok(answer) = timeout(patience, answer).await else {
             assert!(waits, "{}: no answer in time", method.path);
             return met.note("WAITS");
         };
         match answer {
-            Ok(_) => met.note("OK"),
+            Ok(answer) => answered(method, answer.into_inner(), met),
             Err(status) => sound(method, &status, met),
         }
     }
+}
+
+fn starts_and_waits(method: &Method, said: &Bytes) -> bool {
+    method.path.path().ends_with("/StartSaga")
+        && v1::StartSagaRequest::decode(said.clone()).is_ok_and(|start| start.wait.is_some())
+}
+
+/// An answer may hold refusals of its parts: they are as sound as others.
+fn answered(method: &Method, answer: Bytes, met: &Met) {
+    let refused = match method.path.path() {
+        path if path.ends_with("/BatchStartSagas") => {
+            let answer = v1::BatchStartSagasResponse::decode(answer).expect("an answer");
+            let results = answer
+                .results
+                .into_iter()
+                .map(|result| match result.result {
+                    Some(Became::Refused(status)) => Some(status),
+                    Some(Became::Started(_)) => None,
+                    None => panic!("{path}: a start without a result"),
+                });
+            results.flatten().collect()
+        }
+        path if path.ends_with("/StartSagas") => {
+            let answer = v1::StartSagasResponse::decode(answer).expect("an answer");
+            match answer.message {
+                Some(Heard::Events(events)) => {
+                    let refused = events.events.into_iter().map(|event| match event.event {
+                        Some(Event::Refused(status)) => Some(status),
+                        Some(Event::Started(_) | Event::Settled(_)) => None,
+                        None => panic!("{path}: an event without anything in it"),
+                    });
+                    refused.flatten().collect()
+                }
+                Some(Heard::Opened(_)) => Vec::new(),
+                None => panic!("{path}: an answer without anything in it"),
+            }
+        }
+        _ => Vec::new(),
+    };
+    for refused in refused {
+        let details = refused.encode_to_vec().into();
+        let code = Code::from_i32(refused.code);
+        sound(
+            method,
+            &Status::with_details(code, refused.message, details),
+            met,
+        );
+    }
+    met.note("OK");
 }
 
 /// What a stream says, until it ends or has nothing more to say.
@@ -219,7 +288,7 @@ async fn heard(method: &Method, answer: Result<Streaming<Bytes>, Status>, met: &
     };
     while let Ok(said) = timeout(STREAM_TIME, stream.message()).await {
         match said {
-            Ok(Some(_)) => met.note("OK"),
+            Ok(Some(said)) => answered(method, said, met),
             Ok(None) => return,
             Err(status) => return sound(method, &status, met),
         }

@@ -22,6 +22,8 @@ use crate::world::{World, payload};
 pub struct Faults {
     pub renewals_hang: AtomicBool,
     pub lookups: AtomicUsize,
+    /// Reads of one history.
+    pub histories: AtomicUsize,
     /// Reads of several histories: when, and of how many.
     pub reads: Mutex<Vec<(Instant, usize)>>,
     /// Sweeps of what has expired: when, of which shard, and how many at most.
@@ -181,6 +183,7 @@ impl Sagas for World {
         from: u64,
         limit: usize,
     ) -> Result<Option<SagaHistory>, Error> {
+        self.faults.histories.fetch_add(1, Ordering::Relaxed);
         let found = self.memory.history(saga, from, limit).await?;
         Ok(found.map(|history| self.faults.half_read(history)))
     }

@@ -11,4 +11,5 @@ mod ownership;
 mod progress;
 mod sessions;
 mod starting;
+mod telling;
 mod world;

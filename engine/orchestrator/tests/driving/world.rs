@@ -120,6 +120,11 @@ impl World {
         self.faults.lookups.load(Ordering::Relaxed)
     }
 
+    /// Reads of one history.
+    pub fn histories(&self) -> usize {
+        self.faults.histories.load(Ordering::Relaxed)
+    }
+
     /// Reads of several histories: when, and of how many.
     pub fn reads(&self) -> Vec<(Instant, usize)> {
         self.faults.reads.lock().unwrap().clone()

@@ -6,6 +6,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -117,6 +118,14 @@ impl From<RpcError> for ClientError {
 impl From<Status> for ClientError {
     fn from(status: Status) -> Self {
         RpcError::from(status).into()
+    }
+}
+
+/// One that stands within an answer, such as for one start of many.
+impl From<tonic_types::Status> for RpcError {
+    fn from(status: tonic_types::Status) -> Self {
+        let details = status.encode_to_vec().into();
+        Status::with_details(Code::from_i32(status.code), status.message, details).into()
     }
 }
 

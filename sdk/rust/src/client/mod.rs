@@ -4,6 +4,8 @@
 mod definitions;
 mod error;
 mod operators;
+mod starts;
+mod stream;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 pub use crate::client::error::{ClientError, FieldViolation, RpcError};
 pub use crate::client::operators::{BatchAct, IncidentOptions};
+pub use crate::client::starts::{Running, Start, StartStream};
 
 use crate::backoff::Backoff;
 use crate::outcome::duration_into_wire;
@@ -171,13 +174,24 @@ impl Client {
         input: impl Into<bytes::Bytes>,
         options: &StartOptions,
     ) -> Result<v1::StartSagaResponse, ClientError> {
+        self.start_once(definition, input.into(), options, None)
+            .await
+    }
+
+    async fn start_once(
+        &self,
+        definition: &str,
+        input: bytes::Bytes,
+        options: &StartOptions,
+        wait: Option<prost_types::Duration>,
+    ) -> Result<v1::StartSagaResponse, ClientError> {
         let message = v1::StartSagaRequest {
             parent: self.parent(),
             definition: self.definition_name(definition),
             revision: options.revision,
             key: options.key.clone(),
-            input: input.into(),
-            wait: None,
+            input,
+            wait,
         };
         let trace = options.traceparent.as_deref().map(str::parse);
         let trace: Option<MetadataValue<Ascii>> =
