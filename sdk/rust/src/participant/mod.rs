@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::action::Action;
@@ -200,7 +203,23 @@ impl Participant {
     ) -> Result<(), ParticipantError> {
         self.check()?;
         let channel = self.channel(address)?;
-        attachment::run(self, channel, shutdown).await
+        let asked = CancellationToken::new();
+        // In a task of its own: what a runtime blocks on is no worker of it, and would have to wake one for each handler.
+        let attached = attachment::run(self, channel, asked.clone().cancelled_owned());
+        let mut attached = AbortOnDropHandle::new(tokio::spawn(attached));
+        let ended = tokio::select! {
+            ended = &mut attached => ended,
+            () = shutdown => {
+                asked.cancel();
+                attached.await
+            }
+        };
+        match ended.map_err(JoinError::try_into_panic) {
+            Ok(ended) => ended,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime is being shut down, and this with it.
+            Err(Err(_)) => Ok(()),
+        }
     }
 
     fn check(&self) -> Result<(), ParticipantError> {
