@@ -239,17 +239,15 @@ pub(crate) struct Sized {
 /// One statement in a few sizes, so that any number of rows takes few round trips to the connection's thread, and each
 /// text is prepared once.
 pub(crate) struct Many {
-    sizes: [Sized; 3],
+    sizes: [Sized; SIZES.len()],
 }
 
 impl Many {
     /// The largest statement that a number of rows fills.
     pub(crate) fn fit(&self, rows: usize) -> &Sized {
-        let [_, _, single] = &self.sizes;
-        self.sizes
-            .iter()
-            .find(|sized| sized.rows <= rows)
-            .unwrap_or(single)
+        let [larger @ .., single] = &self.sizes;
+        let fits = larger.iter().find(|sized| sized.rows <= rows);
+        fits.unwrap_or(single)
     }
 
     #[cfg(test)]
@@ -259,7 +257,7 @@ impl Many {
 
     fn new(before: &str, columns: usize, after: &str) -> Self {
         let row = format!("({})", vec!["?"; columns].join(","));
-        let sizes = [ROWS_LARGE, ROWS_SMALL, 1].map(|rows| Sized {
+        let sizes = SIZES.map(|rows| Sized {
             rows,
             sql: format!(
                 "{before} VALUES {}{after}",
@@ -270,9 +268,9 @@ impl Many {
     }
 }
 
-/// SQLite's bound is 32,766 parameters; eighteen columns of so many rows stay far below it.
-const ROWS_LARGE: usize = 128;
-const ROWS_SMALL: usize = 8;
+/// SQLite's bound is 32,766 parameters; eighteen columns of so many rows stay far below it. Each size is four of the next,
+/// so that the rest of a division is three statements of a size at most.
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 pub(crate) static INSERT_JOURNAL: LazyLock<Many> = LazyLock::new(|| {
     let into = "INSERT INTO journal (shard, position, epoch, batch_id, saga_id, kind, at_us, body)";
