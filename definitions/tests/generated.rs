@@ -2,12 +2,15 @@
 //! document itself, and has the same hash on each way; and samples can be made up for it. Hashes of known definitions are
 //! pinned: a store keeps them for ever.
 
+mod seeded;
+
 use amends_definitions::{Samples, check, from_normal_form, render, to_normal_form};
 use proptest::prelude::*;
+use seeded::config;
 use serde_json::{Map, Value, json};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(config(100))]
 
     #[test]
     fn any_definition_of_the_language_has_one_hash_however_it_is_read(document in document()) {

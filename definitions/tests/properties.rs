@@ -1,5 +1,7 @@
 //! What must hold for any input: no panic, no overflow, bounded time, and the same answer each time.
 
+mod seeded;
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -8,13 +10,14 @@ use amends_definitions::limits::{
 };
 use amends_definitions::{Checked, Payload, check, from_normal_form, render, to_normal_form};
 use proptest::prelude::*;
+use seeded::config;
 
 const PLACE_ORDER: &str = include_str!("../corpus/accepted/place-order.saga.yaml");
 const EVERY_KEY: &str = include_str!("../corpus/accepted/every-served-key.saga.yaml");
 const EVERY_CONSTRUCT: &str = include_str!("../corpus/accepted/every-construct.saga.yaml");
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(config(400))]
 
     #[test]
     fn checking_arbitrary_bytes_neither_panics_nor_accepts(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

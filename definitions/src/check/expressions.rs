@@ -86,9 +86,10 @@ impl<'a, 'n> Checker<'a, 'n> {
         let text = &fields::expression(node, what, self.report)?.text;
         let compiled = template::whole(text).and_then(|source| {
             let compiled = Expression::compile(&text[source.clone()]);
-            compiled
-                .map(|expression| (expression, source.clone()))
-                .map_err(|fault| template::moved(fault, text, source))
+            let expression =
+                compiled.map_err(|fault| template::moved(fault, text, source.clone()))?;
+            template::stays_whole(text, &source)?;
+            Ok((expression, source))
         });
         match compiled {
             Err(fault) => {

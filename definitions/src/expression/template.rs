@@ -71,6 +71,21 @@ pub(crate) fn whole(text: &str) -> Result<Range<usize>, Fault> {
     })
 }
 
+/// Refuses an expression that would be another one inside `${{ }}`, where the normal form has it: a quote or a brace in a
+/// comment hides the end.
+pub(crate) fn stays_whole(text: &str, range: &Range<usize>) -> Result<(), Fault> {
+    let wrapped = format!("{OPEN} {} {CLOSE}", &text[range.clone()]);
+    let inside = OPEN.len()..wrapped.len() - CLOSE.len();
+    if split(&wrapped).is_ok_and(|parts| parts == [Part::Source(inside)]) {
+        return Ok(());
+    }
+    let message = "a comment of the expression has a quote or a brace that is not closed";
+    Err(Fault {
+        help: Some("leave the comment out, or close in it what it opens".into()),
+        ..fault("EXPRESSION_SYNTAX", message, range.clone())
+    })
+}
+
 /// Where a source ends: at the first `}}` that is in no string and closes no brace.
 fn end_of_source(text: &str, from: usize) -> Option<usize> {
     let mut braces = 0_usize;
@@ -260,6 +275,11 @@ mod tests {
     fn a_whole_expression_is_bare_or_wrapped_but_not_half() {
         assert_eq!(whole(" a == b "), Ok(1..7));
         assert_eq!(whole("${{ a }}"), Ok(3..6));
+        let stays = |text: &str| stays_whole(text, &(0..text.len())).map_err(|fault| fault.code);
+        assert_eq!(stays("a // its end {}"), Ok(()));
+        for hidden in ["a // it's", "a // {", "a // }}", "a // \""] {
+            assert_eq!(stays(hidden), Err("EXPRESSION_SYNTAX"), "{hidden}");
+        }
         for half in [
             "${{ a }} == 'b'",
             "!${{ a }}",
