@@ -63,10 +63,18 @@ pub(crate) const IMPACT_TIME_MAX: Duration = Duration::from_secs(10);
 pub(crate) const GROUP_PAGE_INCIDENTS: usize = 200;
 /// Sagas that an act on a group reaches in a second.
 pub(crate) const GROUP_RATE_MAX: u32 = 1_000;
-/// How much longer retention rests than it has worked.
+/// How much longer retention rests than it has looked around.
 pub(crate) const RETENTION_PAUSE_FACTOR: u32 = 9;
+/// The same while most of what it looks at has expired: it has to keep up with what ends.
+pub(crate) const RETENTION_PAUSE_FACTOR_BEHIND: u32 = 3;
 /// The shortest rest of retention after a deletion.
 pub(crate) const RETENTION_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// From one sweep to the next at most, once something may expire at any time.
+pub(crate) const RETENTION_REST_MAX: Duration = Duration::from_secs(3_600);
+/// That rest is this part of the shortest time for which a saga exists.
+pub(crate) const RETENTION_REST_PART: u32 = 20;
+/// From one sweep of everything to the next, whatever is known of what is left.
+pub(crate) const RETENTION_WHOLE_EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// Attempts that an explanation shows, the latest; a history may have 10,000.
 pub(crate) const EXPLAINED_ATTEMPTS_MAX: usize = 500;
 /// Sentences, owed compensations and awaited things that an explanation shows, each.

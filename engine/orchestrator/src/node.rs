@@ -17,6 +17,7 @@ use crate::lane::Lanes;
 use crate::limits::STARTS_IN_A_ROW;
 use crate::loading::Loads;
 use crate::refusal::{Kind, Refusal};
+use crate::retention::Expiries;
 use crate::status::{Load, Status};
 use crate::subscriptions::Subscriptions;
 
@@ -34,6 +35,7 @@ pub(crate) struct Node {
     pub(crate) status: Status,
     pub(crate) load: Load,
     pub(crate) open_shards: OpenShards,
+    pub(crate) expiries: Expiries,
     /// Sagas that shards asked for.
     pub(crate) loads: Loads,
     /// Questions between parents and children that are worked on at once.

@@ -30,9 +30,9 @@ pub struct Options {
 /// How sagas that ended are deleted once their retention has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// From the end of one sweep of all shards to the next, give or take a quarter; zero to delete nothing.
+    /// How often it is asked whether a sweep is worth while, give or take a quarter; zero to delete nothing.
     pub interval: Duration,
-    /// Sagas that are deleted at once.
+    /// Sagas that are looked at, and deleted, at once.
     pub batch: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(60),
-            batch: 200,
+            batch: 1_000,
         }
     }
 }

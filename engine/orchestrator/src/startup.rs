@@ -22,6 +22,7 @@ use crate::limits::{ERRANDS_AT_ONCE_MAX, TAKEOVER_TRIES_MAX};
 use crate::loading::Loads;
 use crate::node::{Node, OpenShards};
 use crate::options::Options;
+use crate::retention::Expiries;
 use crate::status::{Load, Status};
 use crate::subscriptions::Subscriptions;
 use crate::{lease, loading, retention, telemetry};
@@ -110,6 +111,7 @@ fn assemble(store: Arc<dyn Store>, options: &Options, identity: Identity, parts:
         load: Load::new(lanes.count(), options.active_max, options.queue_max),
         lanes,
         open_shards: OpenShards::new(identity.shard_count),
+        expiries: Expiries::new(),
         loads,
         errands: Semaphore::new(ERRANDS_AT_ONCE_MAX),
         tasks: TaskTracker::new(),

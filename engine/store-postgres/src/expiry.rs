@@ -2,7 +2,7 @@
 //! counted or blanked is said at [`Tail`](amends_store::Tail).
 
 use amends_core::key::hash_128;
-use amends_core::{ShardId, Time};
+use amends_core::{SagaId, ShardId, Time};
 use amends_store::Error;
 use sqlx::postgres::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -10,31 +10,32 @@ use uuid::Uuid;
 use crate::failure::unavailable;
 use crate::lane::shard_number;
 use crate::rows::{self, Expired};
+use crate::sql;
 use crate::timestamp::Timestamp;
-use crate::{count, sql};
 
+/// Deletes those of the given sagas that may go, and says which.
 pub(crate) async fn expire(
     readers: &PgPool,
     shard: ShardId,
     now: Time,
-    limit: usize,
-) -> Result<u64, Error> {
+    sagas: &[SagaId],
+) -> Result<Vec<SagaId>, Error> {
     let mut transaction = readers.begin().await.map_err(unavailable(EXPIRING))?;
-    let expired = expired(&mut transaction, shard, now, limit).await?;
+    let expired = expired(&mut transaction, shard, now, sagas).await?;
     if !expired.is_empty() {
         delete(&mut transaction, shard, &expired)
             .await
             .map_err(unavailable(EXPIRING))?;
     }
     transaction.commit().await.map_err(unavailable(EXPIRING))?;
-    Ok(expired.len() as u64)
+    Ok(expired.into_iter().map(|it| it.saga).collect())
 }
 
 async fn expired(
     connection: &mut PgConnection,
     shard: ShardId,
     now: Time,
-    limit: usize,
+    sagas: &[SagaId],
 ) -> Result<Vec<Expired>, Error> {
     sqlx::raw_sql(sql::EXPIRY_SESSION)
         .execute(&mut *connection)
@@ -45,10 +46,11 @@ async fn expired(
         .execute(&mut *connection)
         .await
         .map_err(unavailable(EXPIRING))?;
+    let ids: Vec<Uuid> = sagas.iter().map(|saga| saga.as_uuid()).collect();
     let rows = sqlx::query(sql::EXPIRED)
         .bind(shard_number(shard))
         .bind(Timestamp(now))
-        .bind(count(limit))
+        .bind(ids)
         .fetch_all(connection)
         .await
         .map_err(unavailable(EXPIRING))?;

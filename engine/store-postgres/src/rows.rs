@@ -7,8 +7,8 @@ use amends_core::journal::{IncidentInsert, IncidentName, SagaState, Turn};
 use amends_core::key::Hash128;
 use amends_core::{Incarnation, OperationKind, SagaId, Time};
 use amends_store::{
-    Author, DefinitionHash, DefinitionRecord, Error, Identity, IncidentGroup, KeyFound, SagaRecord,
-    StoredRow, TurnRecord,
+    Author, DefinitionHash, DefinitionRecord, Error, Identity, IncidentGroup, KeyFound, Looked,
+    SagaRecord, StoredRow, TurnRecord,
 };
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -62,6 +62,13 @@ pub(crate) fn turn(row: &PgRow) -> Result<TurnRecord, Error> {
             ordering_hash: hash.map(|_| bytes(row, 5).map(Hash128)).transpose()?,
             granted: get(row, 6)?,
         },
+    })
+}
+
+pub(crate) fn looked(row: &PgRow) -> Result<Looked, Error> {
+    Ok(Looked {
+        saga: saga_id(row, 0)?,
+        due: maybe_time(row, 1)?,
     })
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use amends_core::key::hash_128;
 use amends_core::{SagaId, ShardId, Time};
 use amends_store::{
-    Error, KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, Sagas, TurnRecord, distinct,
-    histories,
+    Error, ExpiryPage, KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, Sagas, Swept,
+    TurnRecord, distinct, histories,
 };
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -131,14 +132,23 @@ impl Sagas for PostgresStore {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<SagaRecord>, Error> {
+        let statement = match &query.key {
+            Some(_) => sql::LIST_KEYED,
+            None if query.is_of_few() => sql::LIST_STATES,
+            None => sql::LIST,
+        };
         let states: Vec<i16> = query.states.iter().map(|state| state.code()).collect();
-        let sql = sqlx::query(sql::LIST)
+        let sql = sqlx::query(statement)
             .bind(&query.namespace)
             .bind(states)
             .bind(&query.definition)
-            .bind(&query.key)
-            .bind(query.before.map(SagaId::as_uuid))
+            .bind(query.before.map_or(Uuid::max(), SagaId::as_uuid))
             .bind(count(query.limit));
+        let sql = match &query.key {
+            Some(key) => sql.bind(hash_128(key.as_bytes()).0.to_vec()).bind(key),
+            None if query.is_of_few() => sql,
+            None => sql.bind(count(query.limit.div_ceil(LISTED_FIRST))),
+        };
         self.read_at_length(sql, "listing sagas", rows::saga).await
     }
 
@@ -154,8 +164,20 @@ impl Sagas for PostgresStore {
             .await
     }
 
-    async fn expire(&self, shard: ShardId, now: Time, limit: usize) -> Result<u64, Error> {
-        expiry::expire(&self.readers, shard, now, limit).await
+    async fn expire(&self, page: &ExpiryPage) -> Result<Swept, Error> {
+        let query = sqlx::query(sql::SWEEP)
+            .bind(shard_number(page.shard))
+            .bind(page.above())
+            .bind(page.below())
+            .bind(count(page.limit));
+        let looked = self.read(query, "looking for expired sagas", rows::looked);
+        let looked = looked.await?;
+        let expired = page.expired(&looked);
+        if expired.is_empty() {
+            return Ok(page.swept(&looked, &[]));
+        }
+        let gone = expiry::expire(&self.readers, page.shard, page.now, &expired).await?;
+        Ok(page.swept(&looked, &gone))
     }
 }
 
@@ -200,3 +222,5 @@ fn columns(sagas: &[SagaId]) -> (Vec<i16>, Vec<Uuid>) {
 
 /// Earlier than every real time: PostgreSQL's `-infinity`.
 const BEGINNING: Time = Time::from_micros(i64::MIN);
+/// A list looks at this part of its page in each shard, before it knows where the page ends.
+const LISTED_FIRST: usize = 16;

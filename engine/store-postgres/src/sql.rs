@@ -1,11 +1,11 @@
 //! Every statement of this store.
 
 /// What a connection of a lane plans with, for ever: an early plan against an empty, never analysed table would keep its
-/// sequential scan, or its hash over a whole index, when the table has grown.
+/// sequential scan, or its hash over a whole index, when the table has grown. Compiling a plan takes longer than running it.
 pub(crate) const LANE_SESSION: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
-    SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan";
+    SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan; SET jit = off";
 /// The same trap for what reads; joins are left to the planner there.
-pub(crate) const READER_SESSION: &str = "SET enable_seqscan = off";
+pub(crate) const READER_SESSION: &str = "SET enable_seqscan = off; SET jit = off";
 
 /// Whose connection this is: a replica's? which backend's? which database's?
 pub(crate) const GREETING: &str =
@@ -115,9 +115,15 @@ pub(crate) const RENEW: &str = "UPDATE amends.nodes SET expires_at = clock_times
 pub(crate) const RELEASE: &str = "WITH gone AS (DELETE FROM amends.nodes WHERE name = $1 AND process = $2 \
     RETURNING name) UPDATE amends.shards AS s SET node = NULL FROM gone WHERE s.node = gone.name";
 
+/// State by state, each in the order of the index that has no finished saga in it, so that a page costs what it holds.
 pub(crate) const ACTIVE: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
-    updated_at, ended_at, parent_id, expires_at FROM amends.sagas WHERE shard = $1 AND id > $2 AND state NOT IN (2, 4, 6) \
-    AND (wake_at IS NULL OR wake_at <= $3) ORDER BY id LIMIT $4";
+    updated_at, ended_at, parent_id, expires_at FROM (\
+    (SELECT * FROM amends.sagas WHERE shard = $1 AND state = 1 AND id > $2 AND (wake_at IS NULL OR wake_at <= $3) \
+        ORDER BY id LIMIT $4) \
+    UNION ALL (SELECT * FROM amends.sagas WHERE shard = $1 AND state = 3 AND id > $2 \
+        AND (wake_at IS NULL OR wake_at <= $3) ORDER BY id LIMIT $4) \
+    UNION ALL (SELECT * FROM amends.sagas WHERE shard = $1 AND state = 5 AND id > $2 \
+        AND (wake_at IS NULL OR wake_at <= $3) ORDER BY id LIMIT $4)) AS s ORDER BY id LIMIT $4";
 pub(crate) const ACTIVE_ROWS: &str = "SELECT saga_id, position, at, body FROM amends.journal \
     WHERE shard = $1 AND saga_id = ANY($2::uuid[]) ORDER BY saga_id, position";
 pub(crate) const SAGA: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
@@ -146,32 +152,64 @@ pub(crate) const LOOKUP_KEYS: &str = "SELECT k.place, s.saga_id, s.input_hash \
 pub(crate) const REVISIONS: &str = "SELECT n.place, s.revision FROM UNNEST($1::int2[], $2::uuid[]) \
     WITH ORDINALITY AS n (shard, id, place) CROSS JOIN LATERAL (SELECT revision FROM amends.sagas AS s \
     WHERE s.shard = n.shard AND s.id = n.id LIMIT 1) AS s";
-/// The newest of each shard, then of all: ids sort by time, and no index but the primary key is needed.
-pub(crate) const LIST: &str = "SELECT s.* FROM amends.shards AS h CROSS JOIN LATERAL (\
+/// The newest of any state: ids sort by time, so the primary key is all that is needed. A few of each shard say below
+/// which id none of the page lies; then each shard gives what is above that.
+pub(crate) const LIST: &str = "WITH few AS MATERIALIZED (\
+    SELECT s.id FROM amends.shards AS h CROSS JOIN LATERAL (SELECT id FROM amends.sagas \
+    WHERE shard = h.shard AND id < $4 AND namespace = $1 AND (cardinality($2::int2[]) = 0 OR state = ANY($2::int2[])) \
+    AND ($3::text IS NULL OR definition = $3) ORDER BY id DESC LIMIT $6) AS s), \
+    lowest AS MATERIALIZED (SELECT coalesce((SELECT id FROM few ORDER BY id DESC OFFSET greatest($5::int8 - 1, 0) LIMIT 1), \
+    '00000000-0000-0000-0000-000000000000'::uuid) AS id) \
+    SELECT s.* FROM lowest AS l CROSS JOIN amends.shards AS h CROSS JOIN LATERAL (\
     SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, ended_at, parent_id, \
-    expires_at FROM amends.sagas WHERE shard = h.shard AND namespace = $1 \
+    expires_at FROM amends.sagas WHERE shard = h.shard AND id < $4 AND id >= l.id AND namespace = $1 \
     AND (cardinality($2::int2[]) = 0 OR state = ANY($2::int2[])) AND ($3::text IS NULL OR definition = $3) \
-    AND ($4::text IS NULL OR key = $4) AND ($5::uuid IS NULL OR id < $5) ORDER BY id DESC LIMIT $6) AS s \
-    ORDER BY s.id DESC LIMIT $6";
+    ORDER BY id DESC LIMIT $5) AS s ORDER BY s.id DESC LIMIT $5";
+/// The newest of states that few sagas are in: any but completed.
+pub(crate) const LIST_STATES: &str = "SELECT s.* FROM amends.shards AS h CROSS JOIN UNNEST($2::int2[]) AS n (state) \
+    CROSS JOIN LATERAL (SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, \
+    ended_at, parent_id, expires_at FROM amends.sagas WHERE shard = h.shard AND state = n.state AND state <> 2 \
+    AND id < $4 AND namespace = $1 AND ($3::text IS NULL OR definition = $3) ORDER BY id DESC LIMIT $5) AS s \
+    ORDER BY s.id DESC LIMIT $5";
+/// Who has a key: one saga of each definition at most. Definitions that have keys are found one after the other.
+pub(crate) const LIST_KEYED: &str = "WITH RECURSIVE d AS (\
+    SELECT coalesce($3::text, (SELECT definition FROM amends.saga_keys WHERE namespace = $1 ORDER BY definition LIMIT 1)) \
+    AS definition \
+    UNION ALL SELECT (SELECT k.definition FROM amends.saga_keys AS k WHERE k.namespace = $1 AND k.definition > d.definition \
+    ORDER BY k.definition LIMIT 1) FROM d WHERE d.definition IS NOT NULL AND $3::text IS NULL) \
+    SELECT s.* FROM d CROSS JOIN LATERAL (SELECT saga_id FROM amends.saga_keys AS k WHERE k.namespace = $1 \
+    AND k.definition = d.definition AND k.key_hash = $6 LIMIT 1) AS k \
+    CROSS JOIN LATERAL (SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, \
+    ended_at, parent_id, expires_at FROM amends.sagas AS s \
+    WHERE s.shard = ('x' || substr(k.saga_id::text, 16, 3))::bit(12)::integer AND s.id = k.saga_id LIMIT 1) AS s \
+    WHERE s.key = $7 AND s.id < $4 AND (cardinality($2::int2[]) = 0 OR s.state = ANY($2::int2[])) \
+    ORDER BY s.id DESC LIMIT $5";
 
-/// A parent's shard is in its id: bits 52 to 63, the three digits behind the version.
-pub(crate) const COUNT_ACTIVE: &str = "SELECT s.revision, count(*) FROM amends.shards AS h \
-    JOIN amends.sagas AS s ON s.shard = h.shard WHERE s.namespace = $1 AND s.definition = $2 \
-    AND (s.state NOT IN (2, 4, 6) OR (s.parent_id IS NOT NULL AND coalesce((\
+/// Those that have not ended, and children whose end is provisional. A parent's shard is in its id: bits 52 to 63, the three
+/// digits behind the version.
+pub(crate) const COUNT_ACTIVE: &str = "SELECT n.revision, count(*) FROM (\
+    SELECT s.revision FROM amends.shards AS h JOIN amends.sagas AS s ON s.shard = h.shard AND s.state IN (1, 3, 5) \
+    WHERE s.namespace = $1 AND s.definition = $2 \
+    UNION ALL SELECT s.revision FROM amends.shards AS h JOIN amends.sagas AS s ON s.shard = h.shard \
+    AND s.parent_id IS NOT NULL AND s.state IN (2, 4, 6) WHERE s.namespace = $1 AND s.definition = $2 AND coalesce((\
     SELECT NOT (p.state IN (2, 4, 6) AND p.parent_id IS NULL) FROM amends.sagas AS p \
-    WHERE p.shard = ('x' || substr(s.parent_id::text, 16, 3))::bit(12)::integer AND p.id = s.parent_id), false))) \
-    GROUP BY s.revision ORDER BY s.revision";
+    WHERE p.shard = ('x' || substr(s.parent_id::text, 16, 3))::bit(12)::integer AND p.id = s.parent_id), false)) AS n \
+    GROUP BY n.revision ORDER BY n.revision";
 
+/// A page of what retention looks at: the primary key, from a place on.
+pub(crate) const SWEEP: &str = "SELECT id, CASE WHEN state IN (2, 4, 6) THEN expires_at END FROM amends.sagas \
+    WHERE shard = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
 /// Retention, in one transaction: nobody else expires sagas of the shard, or takes it, in the meantime.
 pub(crate) const EXPIRY_SESSION: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
     SET LOCAL enable_mergejoin = off";
 pub(crate) const EXPIRY_LOCK: &str = "SELECT shard FROM amends.shards WHERE shard = $1 FOR UPDATE";
-/// Those whose time has come, and no end above them is provisional.
-pub(crate) const EXPIRED: &str = "SELECT c.id, c.namespace, c.definition, c.key FROM amends.sagas AS c \
-    WHERE c.shard = $1 AND c.expires_at <= $2 AND c.state IN (2, 4, 6) AND (c.parent_id IS NULL OR coalesce((\
+/// Of those given, those whose time has come, and no end above them is provisional.
+pub(crate) const EXPIRED: &str = "SELECT c.id, c.namespace, c.definition, c.key FROM UNNEST($3::uuid[]) AS n (id) \
+    CROSS JOIN LATERAL (SELECT * FROM amends.sagas AS c WHERE c.shard = $1 AND c.id = n.id LIMIT 1) AS c \
+    WHERE c.expires_at <= $2 AND c.state IN (2, 4, 6) AND (c.parent_id IS NULL OR coalesce((\
     SELECT p.state IN (2, 4, 6) AND p.parent_id IS NULL AND p.ended_at + (c.expires_at - c.ended_at) <= $2 \
     FROM amends.sagas AS p WHERE p.shard = ('x' || substr(c.parent_id::text, 16, 3))::bit(12)::integer \
-    AND p.id = c.parent_id), true)) ORDER BY c.expires_at LIMIT $3";
+    AND p.id = c.parent_id), true)) ORDER BY c.id";
 /// `$7` is the shard, once for each saga: a constant would look so selective on an empty schema that the plan kept for it
 /// walks the whole shard. `ends` are the last batch of the journal and that before each takeover record: what a deposed owner may aim at.
 pub(crate) const EXPIRE: &str = "\
@@ -278,7 +316,10 @@ pub(crate) const ALL: &[&str] = &[
     LOOKUP_KEYS,
     REVISIONS,
     LIST,
+    LIST_STATES,
+    LIST_KEYED,
     COUNT_ACTIVE,
+    SWEEP,
     EXPIRY_LOCK,
     EXPIRED,
     EXPIRE,

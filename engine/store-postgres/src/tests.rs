@@ -1,11 +1,13 @@
 //! What this store promises beyond the suite of all stores: its statements, its plans, its view, its refusals, and what it
 //! does when connections break or somebody holds a position.
 
+use amends_core::journal::SagaState;
 use amends_core::key::Hash128;
 use amends_core::{ShardId, Time};
 use amends_store::conformance::{STORY_STEPS, story};
 use amends_store::{
-    AppendError, Batch, Definitions as _, KeyLookup, Leases as _, Sagas as _, Takeover,
+    AppendError, Batch, Definitions as _, ExpiryPage, KeyLookup, Leases as _, ListQuery,
+    Sagas as _, Takeover,
 };
 use amends_tests::postgres::Cluster;
 use sqlx::{
@@ -152,7 +154,7 @@ async fn a_reader_plans_without_a_scan_on_an_empty_schema() {
         .await
         .unwrap();
     for (statement, index) in [
-        (sql::ACTIVE, "sagas_pkey"),
+        (sql::ACTIVE, "sagas_states"),
         (sql::ACTIVE_ROWS, "journal_saga"),
         (sql::SAGA, "sagas_pkey"),
         (sql::HISTORY, "journal_saga"),
@@ -161,11 +163,14 @@ async fn a_reader_plans_without_a_scan_on_an_empty_schema() {
         (sql::SLEEPERS, "sagas_wake"),
         (sql::TURNS, "sagas_turns"),
         (sql::REVISIONS, "sagas_pkey"),
-        (sql::EXPIRED, "sagas_expiry"),
+        (sql::SWEEP, "sagas_pkey"),
+        (sql::COUNT_ACTIVE, "sagas_children"),
         (sql::INCIDENTS, "incidents_oldest"),
         (sql::INCIDENT_GROUPS, "incidents_oldest"),
         (sql::LOOKUP_KEYS, "saga_keys_pkey"),
         (sql::LIST, "sagas_pkey"),
+        (sql::LIST_STATES, "sagas_states"),
+        (sql::LIST_KEYED, "saga_keys_pkey"),
         (sql::RENEW, "nodes_pkey"),
     ] {
         let plan = generic_plan(&mut connection, statement).await;
@@ -185,8 +190,9 @@ async fn retention_probes_on_an_empty_schema() {
         .await
         .unwrap();
     let plan = generic_plan(&mut connection, sql::EXPIRED).await;
-    assert!(plan.contains("Index Scan using sagas_expiry"), "{plan}");
-    assert!(plan.contains("Index Scan using sagas_pkey"), "{plan}");
+    // The sagas themselves, and their parents.
+    let probes = plan.matches("Index Scan using sagas_pkey").count();
+    assert_eq!(probes, 2, "{plan}");
     let plan = generic_plan(&mut connection, sql::EXPIRE).await;
     assert!(!plan.contains("Seq Scan"), "{plan}");
     for index in [
@@ -287,7 +293,7 @@ async fn migrations_run_up_and_down_and_up() {
     let up = migrations::migrate(&url, SHARDS).await.unwrap();
     assert_eq!(
         (up.version, up.version, up.shard_count),
-        (2, up.known, Some(SHARDS))
+        (3, up.known, Some(SHARDS))
     );
     assert_eq!(migrations::migrate(&url, SHARDS).await.unwrap(), up);
     assert_eq!(migrations::status(&url).await.unwrap(), up);
@@ -352,13 +358,13 @@ async fn each_migration_down_undoes_its_up() {
     migrations::migrate(&url, SHARDS).await.unwrap();
     let newest = schema(&url).await;
     let down = migrations::migrate_down(&url, 1).await.unwrap();
-    assert_eq!((down.version, down.known), (1, 2));
+    assert_eq!((down.version, down.known), (1, 3));
     let first = schema(&url).await;
     assert!(
         first != newest
             && refusal(&url)
                 .await
-                .contains("has schema 1, and 2 is needed")
+                .contains("has schema 1, and 3 is needed")
     );
     // A schema that came up to 1 alone.
     let other = old_database().await;
@@ -382,6 +388,47 @@ async fn old_database() -> String {
         sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     }
     url
+}
+
+#[tokio::test]
+async fn what_the_second_schema_held_is_listed_and_swept() {
+    let url = migrated().await;
+    migrations::migrate_down(&url, 2).await.unwrap();
+    assert!(
+        refusal(&url)
+            .await
+            .contains("has schema 2, and 3 is needed")
+    );
+    let rows = "INSERT INTO amends.sagas (shard, id, namespace, definition, revision, hash, state, started_at, updated_at, \
+        ended_at, expires_at) SELECT 3, ('019aa56d-607b-8003-8000-00000000000' || n)::uuid, 'default', 'place-order', 1, \
+        decode(repeat('ab', 32), 'hex'), n, now(), now(), CASE WHEN n IN (2, 4, 6) THEN now() END, \
+        CASE WHEN n IN (2, 4, 6) THEN now() END FROM generate_series(1, 6) AS n";
+    connect(&url).await.execute(rows).await.unwrap();
+    migrations::migrate(&url, SHARDS).await.unwrap();
+    let store = open(&url).await;
+    for state in 1..=6_i16 {
+        let query = ListQuery {
+            namespace: "default".into(),
+            states: vec![SagaState::from_code(state).unwrap()],
+            definition: None,
+            key: None,
+            before: None,
+            limit: 10,
+        };
+        let listed = store.list(&query).await.unwrap();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!(listed[0].state.code(), state);
+    }
+    let active = store.load_active(ShardId(3), None, Time::EPOCH, 10).await;
+    assert_eq!(active.unwrap().len(), 3);
+    let page = ExpiryPage {
+        shard: ShardId(3),
+        after: None,
+        begun_before: Time::INFINITY,
+        now: store.identity().await.unwrap().now,
+        limit: 10,
+    };
+    assert_eq!(store.expire(&page).await.unwrap().gone, 3);
 }
 
 /// A saga that runs and one that ended, each with its key, as the first version wrote them.
@@ -428,8 +475,18 @@ async fn what_the_first_schema_held_is_read_and_goes_on() {
     assert_eq!((found.saga, found.revision), (saga, 7));
     assert!(store.turns(shard).await.unwrap().is_empty());
     assert!(store.sleepers(shard, None, 10).await.unwrap().is_empty());
-    // What ended before there was an expiry stays.
-    assert_eq!(store.expire(shard, now, 10).await.unwrap(), 0);
+    // What ended before there was an expiry has that of a definition that says nothing.
+    let ended_at = Time::from_micros(1_763_715_600_000_000);
+    let kept = Duration::from_secs(30 * 24 * 3_600);
+    let mut page = ExpiryPage {
+        shard,
+        after: None,
+        begun_before: Time::INFINITY,
+        now: ended_at + kept - Duration::from_micros(1),
+        limit: 10,
+    };
+    let swept = store.expire(&page).await.unwrap();
+    assert_eq!((swept.gone, swept.due), (0, Some(ended_at + kept)));
     let mut lane = store.open_lane().await.unwrap();
     assert_eq!(lane.tails(&[shard]).await.unwrap(), [3]);
     let step =
@@ -447,6 +504,8 @@ async fn what_the_first_schema_held_is_read_and_goes_on() {
     }
     let mut lane = open(&url).await.open_lane().await.unwrap();
     lane.append(&batch).await.unwrap();
+    page.now = ended_at + kept;
+    assert_eq!(store.expire(&page).await.unwrap().gone, 1);
     let down = migrations::migrate_down(&url, 1).await;
     assert!(
         matches!(&down, Err(Error::Schema(message)) if message.contains("schema 1 cannot read")),

@@ -2,25 +2,26 @@
 //! counted or blanked is said at [`Tail`](amends_store::Tail).
 
 use amends_core::key::hash_128;
-use amends_core::{ShardId, Time};
+use amends_core::{SagaId, ShardId, Time};
 use amends_store::Error;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::rows::{self, Expired, get, unavailable};
 use crate::writer::Writer;
-use crate::{count, json_list, sql};
+use crate::{json_list, sql};
 
+/// Deletes those of the given sagas that may go, and says which.
 pub(crate) async fn expire(
     writer: &mut Writer,
     shard: ShardId,
     now: Time,
-    limit: usize,
-) -> Result<u64, Error> {
+    sagas: &[SagaId],
+) -> Result<Vec<SagaId>, Error> {
     let mut writing = writer.begin().await.map_err(unavailable(EXPIRING))?;
-    match expire_in(writing.connection(), shard, now, limit).await {
-        Ok(number) => {
+    match expire_in(writing.connection(), shard, now, sagas).await {
+        Ok(gone) => {
             writing.commit().await.map_err(unavailable(EXPIRING))?;
-            Ok(number)
+            Ok(gone)
         }
         Err(error) => {
             writing.rollback().await;
@@ -33,18 +34,19 @@ async fn expire_in(
     connection: &mut SqliteConnection,
     shard: ShardId,
     now: Time,
-    limit: usize,
-) -> Result<u64, Error> {
+    sagas: &[SagaId],
+) -> Result<Vec<SagaId>, Error> {
+    let asked: Vec<String> = sagas.iter().map(|saga| format!("\"{saga}\"")).collect();
     let found = sqlx::query(sql::EXPIRED)
         .bind(shard.0)
         .bind(now.as_micros())
-        .bind(count(limit))
+        .bind(json_list(&asked))
         .fetch_all(&mut *connection)
         .await
         .map_err(unavailable(EXPIRING))?;
     let expired: Vec<Expired> = found.iter().map(rows::expired).collect::<Result<_, _>>()?;
     if expired.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let ids: Vec<String> = (expired.iter().map(|it| format!("\"{}\"", it.saga))).collect();
     let ids = json_list(&ids);
@@ -62,7 +64,7 @@ async fn expire_in(
             .await
             .map_err(unavailable(EXPIRING))?;
     }
-    Ok(expired.len() as u64)
+    Ok(expired.into_iter().map(|it| it.saga).collect())
 }
 
 async fn delete_rows(

@@ -7,8 +7,8 @@ use amends_core::journal::{IncidentInsert, IncidentName, SagaState, Turn};
 use amends_core::key::Hash128;
 use amends_core::{OperationKind, SagaId, Time};
 use amends_store::{
-    AppendError, DefinitionHash, DefinitionRecord, Error, IncidentGroup, KeyFound, SagaRecord,
-    StoredRow, TurnRecord,
+    AppendError, DefinitionHash, DefinitionRecord, Error, IncidentGroup, KeyFound, Looked,
+    SagaRecord, StoredRow, TurnRecord,
 };
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -48,6 +48,13 @@ pub(crate) fn turn(row: &SqliteRow) -> Result<TurnRecord, Error> {
             ordering_hash: hash.map(|_| bytes(row, 5).map(Hash128)).transpose()?,
             granted: get(row, 6)?,
         },
+    })
+}
+
+pub(crate) fn looked(row: &SqliteRow) -> Result<Looked, Error> {
+    Ok(Looked {
+        saga: saga_id(row, 0)?,
+        due: get::<Option<i64>>(row, 1)?.map(Time::from_micros),
     })
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use amends_core::key::hash_128;
 use amends_core::{SagaId, ShardId, Time};
 use amends_store::{
-    Error, KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, Sagas, TurnRecord, distinct,
-    histories,
+    Error, ExpiryPage, KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, Sagas, Swept,
+    TurnRecord, distinct, histories,
 };
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::lane::signed;
 use crate::{SqliteStore, count, expiry, json_list, json_sagas, rows, sql};
@@ -128,14 +130,24 @@ impl Sagas for SqliteStore {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<SagaRecord>, Error> {
+        let statement = match &query.key {
+            Some(_) => sql::LIST_KEYED,
+            None if query.is_of_few() => sql::LIST_STATES,
+            None => sql::LIST,
+        };
         let states: Vec<i16> = query.states.iter().map(|state| state.code()).collect();
-        let sql = sqlx::query(sql::LIST)
+        let before = query.before.map_or(Uuid::max(), SagaId::as_uuid);
+        let sql = sqlx::query(statement)
             .bind(&query.namespace)
             .bind(json_list(&states))
             .bind(&query.definition)
-            .bind(&query.key)
-            .bind(query.before.map(|before| before.to_string()))
+            .bind(before.to_string())
             .bind(count(query.limit));
+        let sql = match &query.key {
+            Some(key) => sql.bind(hash_128(key.as_bytes()).0.to_vec()).bind(key),
+            None if query.is_of_few() => sql,
+            None => sql.bind(count(query.limit.div_ceil(LISTED_FIRST))),
+        };
         self.read(sql, "listing sagas", rows::saga).await
     }
 
@@ -150,8 +162,21 @@ impl Sagas for SqliteStore {
         self.read(query, "counting sagas", rows::count).await
     }
 
-    async fn expire(&self, shard: ShardId, now: Time, limit: usize) -> Result<u64, Error> {
-        expiry::expire(&mut *self.writer.lock().await, shard, now, limit).await
+    async fn expire(&self, page: &ExpiryPage) -> Result<Swept, Error> {
+        let query = sqlx::query(sql::SWEEP)
+            .bind(page.shard.0)
+            .bind(page.above().to_string())
+            .bind(page.below().to_string())
+            .bind(count(page.limit));
+        let looked = self.read(query, "looking for expired sagas", rows::looked);
+        let looked = looked.await?;
+        let expired = page.expired(&looked);
+        if expired.is_empty() {
+            return Ok(page.swept(&looked, &[]));
+        }
+        let mut writer = self.writer.lock().await;
+        let gone = expiry::expire(&mut writer, page.shard, page.now, &expired).await?;
+        Ok(page.swept(&looked, &gone))
     }
 }
 
@@ -174,3 +199,6 @@ impl SqliteStore {
         Ok(())
     }
 }
+
+/// A list looks at this part of its page in each shard, before it knows where the page ends.
+const LISTED_FIRST: usize = 16;

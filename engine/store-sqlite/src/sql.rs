@@ -33,10 +33,16 @@ pub(crate) const TAKEN: &str = "SELECT 1 FROM journal WHERE shard = ?1 AND posit
 pub(crate) const AUTHOR: &str =
     "SELECT epoch, batch_id FROM journal WHERE shard = ?1 AND position = ?2";
 
+/// State by state, each in the order of the index that has no finished saga in it. That index is used only where its own
+/// condition is written out.
 pub(crate) const ACTIVE: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at_us, \
-    started_at_us, updated_at_us, ended_at_us, parent_id, expires_at_us FROM sagas \
-    WHERE shard = ?1 AND id > ?2 AND state NOT IN (2, 4, 6) AND (wake_at_us IS NULL OR wake_at_us <= ?3) \
-    ORDER BY id LIMIT ?4";
+    started_at_us, updated_at_us, ended_at_us, parent_id, expires_at_us FROM (\
+    SELECT * FROM (SELECT * FROM sagas WHERE shard = ?1 AND state = 1 AND state <> 2 AND id > ?2 \
+        AND (wake_at_us IS NULL OR wake_at_us <= ?3) ORDER BY id LIMIT ?4) \
+    UNION ALL SELECT * FROM (SELECT * FROM sagas WHERE shard = ?1 AND state = 3 AND state <> 2 AND id > ?2 \
+        AND (wake_at_us IS NULL OR wake_at_us <= ?3) ORDER BY id LIMIT ?4) \
+    UNION ALL SELECT * FROM (SELECT * FROM sagas WHERE shard = ?1 AND state = 5 AND state <> 2 AND id > ?2 \
+        AND (wake_at_us IS NULL OR wake_at_us <= ?3) ORDER BY id LIMIT ?4)) ORDER BY id LIMIT ?4";
 pub(crate) const ACTIVE_ROWS: &str = "SELECT saga_id, position, at_us, body FROM journal \
     WHERE shard = ?1 AND saga_id IN (SELECT value FROM json_each(?2)) ORDER BY saga_id, position";
 pub(crate) const SAGA: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at_us, \
@@ -57,18 +63,30 @@ pub(crate) const SLEEPERS: &str = "SELECT id, wake_at_us FROM sagas WHERE shard 
     AND wake_at_us < 9223372036854775807 AND (wake_at_us, id) > (?2, ?3) ORDER BY wake_at_us, id LIMIT ?4";
 pub(crate) const TURNS: &str = "SELECT id, namespace, definition, turn_position, concurrency_max, ordering_hash, \
     turn_granted FROM sagas WHERE shard = ?1 AND turn_position IS NOT NULL ORDER BY turn_position";
-/// A parent is of its child's namespace, so the index of the newest finds it without its shard.
-pub(crate) const COUNT_ACTIVE: &str = "SELECT s.revision, count(*) FROM sagas AS s \
-    WHERE s.namespace = ?1 AND s.definition = ?2 AND (s.state NOT IN (2, 4, 6) OR EXISTS (\
-    SELECT 1 FROM sagas AS p WHERE p.namespace = s.namespace AND p.id = s.parent_id \
-    AND NOT (p.state IN (2, 4, 6) AND p.parent_id IS NULL))) GROUP BY s.revision ORDER BY s.revision";
+/// Those that have not ended, and children whose end is provisional. A parent's shard is in its id: the three digits behind
+/// the version.
+pub(crate) const COUNT_ACTIVE: &str = "SELECT revision, count(*) FROM (\
+    SELECT s.revision FROM shards AS h CROSS JOIN sagas AS s ON s.shard = h.shard AND s.state <> 2 \
+    AND s.state IN (1, 3, 5) WHERE s.namespace = ?1 AND s.definition = ?2 \
+    UNION ALL SELECT s.revision FROM shards AS h CROSS JOIN sagas AS s ON s.shard = h.shard AND s.parent_id IS NOT NULL \
+    WHERE s.namespace = ?1 AND s.definition = ?2 AND s.state IN (2, 4, 6) AND EXISTS (SELECT 1 FROM sagas AS p \
+    WHERE p.shard = (instr('0123456789abcdef', substr(s.parent_id, 16, 1)) - 1) * 256 \
+    + (instr('0123456789abcdef', substr(s.parent_id, 17, 1)) - 1) * 16 \
+    + instr('0123456789abcdef', substr(s.parent_id, 18, 1)) - 1 AND p.id = s.parent_id \
+    AND NOT (p.state IN (2, 4, 6) AND p.parent_id IS NULL))) GROUP BY revision ORDER BY revision";
 
-/// Retention, in one transaction. Those whose time has come, and no end above them is provisional.
-pub(crate) const EXPIRED: &str = "SELECT c.id, c.namespace, c.definition, c.key FROM sagas AS c \
-    WHERE c.shard = ?1 AND c.expires_at_us <= ?2 AND c.state IN (2, 4, 6) AND NOT EXISTS (\
-    SELECT 1 FROM sagas AS p WHERE p.namespace = c.namespace AND p.id = c.parent_id \
+/// A page of what retention looks at: the primary key, from a place on.
+pub(crate) const SWEEP: &str = "SELECT id, iif(state IN (2, 4, 6), expires_at_us, NULL) FROM sagas \
+    WHERE shard = ?1 AND id > ?2 AND id < ?3 ORDER BY id LIMIT ?4";
+/// Retention, in one transaction. Of those given (`?3` is a JSON list of ids), those whose time has come, and no end above
+/// them is provisional.
+pub(crate) const EXPIRED: &str = "SELECT c.id, c.namespace, c.definition, c.key FROM json_each(?3) AS n \
+    CROSS JOIN sagas AS c ON c.shard = ?1 AND c.id = n.value WHERE c.expires_at_us <= ?2 AND c.state IN (2, 4, 6) \
+    AND NOT EXISTS (SELECT 1 FROM sagas AS p WHERE p.shard = (instr('0123456789abcdef', substr(c.parent_id, 16, 1)) - 1) * 256 \
+    + (instr('0123456789abcdef', substr(c.parent_id, 17, 1)) - 1) * 16 \
+    + instr('0123456789abcdef', substr(c.parent_id, 18, 1)) - 1 AND p.id = c.parent_id \
     AND NOT (p.state IN (2, 4, 6) AND p.parent_id IS NULL \
-    AND p.ended_at_us + (c.expires_at_us - c.ended_at_us) <= ?2)) ORDER BY c.expires_at_us LIMIT ?3";
+    AND p.ended_at_us + (c.expires_at_us - c.ended_at_us) <= ?2))";
 /// Where the rows of those stand (`?2` is a JSON list of ids), and which of them are of the last batch of the journal or
 /// of that before a takeover record: what a deposed owner may aim at.
 pub(crate) const EXPIRED_ROWS: &str = "WITH RECURSIVE ends (epoch, batch_id) AS (\
@@ -111,11 +129,39 @@ pub(crate) const INCIDENT_GROUPS: &str = "SELECT definition, revision, step, cod
     GROUP BY definition, revision, step, code, reason \
     ORDER BY count(*) DESC, definition, revision, step, code, reason LIMIT ?11";
 
-/// `?2` is a JSON list of state codes; empty for all.
-pub(crate) const LIST: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at_us, \
-    started_at_us, updated_at_us, ended_at_us, parent_id, expires_at_us FROM sagas WHERE namespace = ?1 \
-    AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2))) AND (?3 IS NULL OR definition = ?3) \
-    AND (?4 IS NULL OR key = ?4) AND (?5 IS NULL OR id < ?5) ORDER BY id DESC LIMIT ?6";
+/// The newest of any state: ids sort by time, so the primary key is all that is needed. A few of each shard say below
+/// which id none of the page lies; then each shard gives what is above that. `?2` is a JSON list of state codes, empty
+/// for all, here and below.
+pub(crate) const LIST: &str = "WITH few (id) AS MATERIALIZED (SELECT s.id FROM shards AS h CROSS JOIN sagas AS s \
+    ON s.shard = h.shard AND s.id IN (SELECT i.id FROM sagas AS i WHERE i.shard = h.shard AND i.id < ?4 \
+    AND i.namespace = ?1 AND (?2 = '[]' OR i.state IN (SELECT value FROM json_each(?2))) \
+    AND (?3 IS NULL OR i.definition = ?3) ORDER BY i.id DESC LIMIT ?6)), \
+    lowest (id) AS MATERIALIZED (SELECT coalesce((SELECT id FROM few ORDER BY id DESC LIMIT 1 OFFSET max(?5 - 1, 0)), '')) \
+    SELECT s.id, s.namespace, s.definition, s.revision, s.hash, s.key, s.state, \
+    s.wake_at_us, s.started_at_us, s.updated_at_us, s.ended_at_us, s.parent_id, s.expires_at_us \
+    FROM lowest AS l CROSS JOIN shards AS h CROSS JOIN sagas AS s ON s.shard = h.shard AND s.id IN (\
+    SELECT i.id FROM sagas AS i WHERE i.shard = h.shard AND i.id < ?4 AND i.id >= l.id AND i.namespace = ?1 \
+    AND (?2 = '[]' OR i.state IN (SELECT value FROM json_each(?2))) AND (?3 IS NULL OR i.definition = ?3) \
+    ORDER BY i.id DESC LIMIT ?5) ORDER BY s.id DESC LIMIT ?5";
+/// The newest of states that few sagas are in: any but completed.
+pub(crate) const LIST_STATES: &str = "SELECT s.id, s.namespace, s.definition, s.revision, s.hash, s.key, s.state, \
+    s.wake_at_us, s.started_at_us, s.updated_at_us, s.ended_at_us, s.parent_id, s.expires_at_us \
+    FROM shards AS h CROSS JOIN json_each(?2) AS n CROSS JOIN sagas AS s ON s.shard = h.shard AND s.id IN (\
+    SELECT i.id FROM sagas AS i WHERE i.shard = h.shard AND i.state = n.value AND i.state <> 2 AND i.id < ?4 \
+    AND i.namespace = ?1 AND (?3 IS NULL OR i.definition = ?3) ORDER BY i.id DESC LIMIT ?5) \
+    ORDER BY s.id DESC LIMIT ?5";
+/// Who has a key: one saga of each definition at most. Definitions that have keys are found one after the other.
+pub(crate) const LIST_KEYED: &str = "WITH RECURSIVE d (definition) AS (\
+    SELECT coalesce(?3, (SELECT definition FROM saga_keys WHERE namespace = ?1 ORDER BY definition LIMIT 1)) \
+    UNION ALL SELECT (SELECT k.definition FROM saga_keys AS k WHERE k.namespace = ?1 AND k.definition > d.definition \
+    ORDER BY k.definition LIMIT 1) FROM d WHERE d.definition IS NOT NULL AND ?3 IS NULL) \
+    SELECT s.id, s.namespace, s.definition, s.revision, s.hash, s.key, s.state, \
+    s.wake_at_us, s.started_at_us, s.updated_at_us, s.ended_at_us, s.parent_id, s.expires_at_us \
+    FROM d CROSS JOIN saga_keys AS k ON k.namespace = ?1 AND k.definition = d.definition AND k.key_hash = ?6 \
+    CROSS JOIN sagas AS s ON s.shard = (instr('0123456789abcdef', substr(k.saga_id, 16, 1)) - 1) * 256 \
+    + (instr('0123456789abcdef', substr(k.saga_id, 17, 1)) - 1) * 16 \
+    + instr('0123456789abcdef', substr(k.saga_id, 18, 1)) - 1 AND s.id = k.saga_id WHERE s.key = ?7 AND s.id < ?4 \
+    AND (?2 = '[]' OR s.state IN (SELECT value FROM json_each(?2))) ORDER BY s.id DESC LIMIT ?5";
 
 pub(crate) const PUT_DEFINITION: &str = "INSERT INTO definitions \
     (namespace, name, revision, hash, source, normal_form, applied_at_us) \
@@ -172,6 +218,9 @@ pub(crate) const ALL: &[&str] = &[
     INCIDENTS,
     INCIDENT_GROUPS,
     LIST,
+    LIST_STATES,
+    LIST_KEYED,
+    SWEEP,
     PUT_DEFINITION,
     DEFINITION_NEWEST,
     DEFINITION_LAST,
@@ -190,17 +239,15 @@ pub(crate) struct Sized {
 /// One statement in a few sizes, so that any number of rows takes few round trips to the connection's thread, and each
 /// text is prepared once.
 pub(crate) struct Many {
-    sizes: [Sized; 3],
+    sizes: [Sized; SIZES.len()],
 }
 
 impl Many {
     /// The largest statement that a number of rows fills.
     pub(crate) fn fit(&self, rows: usize) -> &Sized {
-        let [_, _, single] = &self.sizes;
-        self.sizes
-            .iter()
-            .find(|sized| sized.rows <= rows)
-            .unwrap_or(single)
+        let [larger @ .., single] = &self.sizes;
+        let fits = larger.iter().find(|sized| sized.rows <= rows);
+        fits.unwrap_or(single)
     }
 
     #[cfg(test)]
@@ -210,7 +257,7 @@ impl Many {
 
     fn new(before: &str, columns: usize, after: &str) -> Self {
         let row = format!("({})", vec!["?"; columns].join(","));
-        let sizes = [ROWS_LARGE, ROWS_SMALL, 1].map(|rows| Sized {
+        let sizes = SIZES.map(|rows| Sized {
             rows,
             sql: format!(
                 "{before} VALUES {}{after}",
@@ -221,9 +268,9 @@ impl Many {
     }
 }
 
-/// SQLite's bound is 32,766 parameters; eighteen columns of so many rows stay far below it.
-const ROWS_LARGE: usize = 128;
-const ROWS_SMALL: usize = 8;
+/// SQLite's bound is 32,766 parameters; eighteen columns of so many rows stay far below it. Each size is four of the next,
+/// so that the rest of a division is three statements of a size at most.
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 pub(crate) static INSERT_JOURNAL: LazyLock<Many> = LazyLock::new(|| {
     let into = "INSERT INTO journal (shard, position, epoch, batch_id, saga_id, kind, at_us, body)";

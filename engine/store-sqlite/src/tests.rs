@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amends_core::key::Hash128;
 use amends_core::{ShardId, Time};
 use amends_store::conformance::{STORY_STEPS, story};
-use amends_store::{Definitions as _, KeyLookup, Sagas as _};
+use amends_store::{Definitions as _, ExpiryPage, KeyLookup, Sagas as _};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _};
 use tempfile::TempDir;
@@ -159,22 +159,42 @@ async fn the_steps_of_one_saga_are_probed_for() {
 }
 
 #[tokio::test]
-async fn a_list_reads_the_newest_from_an_index() {
+async fn lists_sweeps_and_recovery_read_what_they_show() {
     let file = File::new();
     file.store().await;
-    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql::LIST));
     let mut connection = file.connect().await;
-    let rows = sqlx::query(explain)
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    let plan: Vec<String> = rows.iter().map(|row| row.get(3)).collect();
-    let plan = plan.join("\n");
-    assert!(
-        plan.contains("SEARCH sagas USING INDEX sagas_newest (namespace=?)"),
-        "{plan}"
-    );
-    assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    for (statement, searches) in [
+        (
+            sql::LIST,
+            "SEARCH i USING INDEX sqlite_autoindex_sagas_1 (shard=? AND id>? AND id<?)",
+        ),
+        (
+            sql::LIST_STATES,
+            "SEARCH i USING INDEX sagas_states (shard=? AND state=? AND id<?)",
+        ),
+        (
+            sql::LIST_KEYED,
+            "SEARCH k USING INDEX sqlite_autoindex_saga_keys_1 (namespace=? AND definition=? AND key_hash=?)",
+        ),
+        (
+            sql::SWEEP,
+            "SEARCH sagas USING INDEX sqlite_autoindex_sagas_1 (shard=? AND id>? AND id<?)",
+        ),
+        (
+            sql::ACTIVE,
+            "SEARCH sagas USING INDEX sagas_states (shard=? AND state=? AND id>?)",
+        ),
+        (
+            sql::COUNT_ACTIVE,
+            "SEARCH s USING INDEX sagas_states (shard=? AND state=?)",
+        ),
+    ] {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&mut connection).await;
+        let plan: Vec<String> = rows.unwrap().iter().map(|row| row.get(3)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains(searches), "{statement}\n{plan}");
+    }
 }
 
 /// Everything that the schema consists of, as text without the spaces that altering leaves behind.
@@ -189,9 +209,11 @@ async fn schema(connection: &mut SqliteConnection) -> Vec<String> {
 const UP_1: &str = include_str!("../migrations/0001_tables.up.sql");
 const UP_2: &str = include_str!("../migrations/0002_language.up.sql");
 const DOWN_2: &str = include_str!("../migrations/0002_language.down.sql");
+const UP_3: &str = include_str!("../migrations/0003_listing.up.sql");
+const DOWN_3: &str = include_str!("../migrations/0003_listing.down.sql");
 
 #[tokio::test]
-async fn the_second_migration_down_undoes_its_up() {
+async fn each_migration_down_undoes_its_up() {
     let file = File::new();
     let mut connection = file.connect().await;
     let run = |sql: &'static str| sqlx::raw_sql(sql);
@@ -199,6 +221,10 @@ async fn the_second_migration_down_undoes_its_up() {
     let first = schema(&mut connection).await;
     run(UP_2).execute(&mut connection).await.unwrap();
     let second = schema(&mut connection).await;
+    run(UP_3).execute(&mut connection).await.unwrap();
+    assert_ne!(schema(&mut connection).await, second);
+    run(DOWN_3).execute(&mut connection).await.unwrap();
+    assert_eq!(schema(&mut connection).await, second);
     run(DOWN_2).execute(&mut connection).await.unwrap();
     assert_eq!(schema(&mut connection).await, first);
     run(UP_2).execute(&mut connection).await.unwrap();
@@ -249,8 +275,19 @@ async fn what_the_first_schema_held_is_read_and_goes_on() {
     let found = store.lookup_keys(&[key]).await.unwrap()[0].unwrap();
     assert_eq!((found.saga, found.revision), (running.saga.id, 7));
     assert!(store.turns(shard).await.unwrap().is_empty());
-    // What ended before there was an expiry stays.
-    assert_eq!(store.expire(shard, now, 10).await.unwrap(), 0);
+    // What ended before there was an expiry has that of a definition that says nothing.
+    let due = Time::from_micros(6) + Duration::from_secs(30 * 24 * 3_600);
+    let mut page = ExpiryPage {
+        shard,
+        after: None,
+        begun_before: Time::INFINITY,
+        now: due - Duration::from_micros(1),
+        limit: 10,
+    };
+    let swept = store.expire(&page).await.unwrap();
+    assert_eq!((swept.gone, swept.due), (0, Some(due)));
+    page.now = due;
+    assert_eq!(store.expire(&page).await.unwrap().gone, 1);
     let mut lane = store.open_lane().await.unwrap();
     assert_eq!(lane.tails(&[shard]).await.unwrap(), [3]);
     let sql = "SELECT concat_ws(' ', step, item, operation, state) FROM steps WHERE saga_id = ?";

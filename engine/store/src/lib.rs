@@ -15,6 +15,7 @@ use async_trait::async_trait;
 mod batch;
 mod definition;
 mod error;
+mod expiry;
 mod incident;
 mod node;
 mod saga;
@@ -32,6 +33,7 @@ pub use amends_definitions::DefinitionHash;
 pub use batch::{Author, Batch, Takeover};
 pub use definition::{DefinitionQuery, DefinitionRecord, NewDefinition};
 pub use error::{AppendError, Cause, Error};
+pub use expiry::{ExpiryPage, Looked, Swept, begun_at};
 pub use incident::{
     Fingerprint, IncidentCursor, IncidentFilter, IncidentGroup, IncidentQuery, InvalidFingerprint,
 };

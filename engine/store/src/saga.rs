@@ -102,6 +102,14 @@ pub struct ListQuery {
     pub limit: usize,
 }
 
+impl ListQuery {
+    /// Only states are asked for that few sagas are in: any but completed.
+    #[must_use]
+    pub fn is_of_few(&self) -> bool {
+        !self.states.is_empty() && !self.states.contains(&SagaState::Completed)
+    }
+}
+
 impl SagaRecord {
     /// Changes the row as a batch's update says.
     pub fn apply(&mut self, update: &SagaUpdate) {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use crate::definition::{DefinitionQuery, DefinitionRecord, NewDefinition};
 use crate::error::Error;
+use crate::expiry::{ExpiryPage, Swept};
 use crate::incident::{IncidentFilter, IncidentGroup, IncidentQuery};
 use crate::node::NodeLease;
 use crate::saga::{KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, TurnRecord};
@@ -86,12 +87,12 @@ pub trait Sagas: Send + Sync + 'static {
         definition: &str,
     ) -> Result<Vec<(u32, u64)>, Error>;
 
-    /// Deletes what retention has no use for any more: `limit` sagas of the shard at most that ended and whose
-    /// `expires_at` is not after `now`, with their keys and journal rows; and says how many sagas. A child stays until its
+    /// Looks at a page of sagas, in the order of their ids, and deletes what retention has no use for any more: those
+    /// that ended and whose `expires_at` is not after `now`, with their keys and journal rows. A child stays until its
     /// retention has passed since the end of its parent, and until its parent is gone if that is a child itself: as long
     /// as an end above it is provisional, it may have to be undone. How this goes together with the fence and with
     /// finding gaps is said at [`Tail`](crate::Tail).
-    async fn expire(&self, shard: ShardId, now: Time, limit: usize) -> Result<u64, Error>;
+    async fn expire(&self, page: &ExpiryPage) -> Result<Swept, Error>;
 }
 
 /// Incidents that are open. What closes is gone from here, and stays in its saga's history.

@@ -56,6 +56,7 @@ impl Committer {
             let Some(verdict) = stop.run_until_cancelled(self.write(&batch)).await else {
                 return;
             };
+            self.node.expiries.note(&batch);
             self.node
                 .lanes
                 .send_to(self.lane, Message::Written(verdict));

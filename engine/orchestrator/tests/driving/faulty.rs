@@ -7,10 +7,10 @@ use amends_core::journal::IncidentInsert;
 use amends_core::{SagaId, ShardId, Time};
 use amends_definitions::DefinitionHash;
 use amends_store::{
-    AppendError, Author, Batch, DefinitionQuery, DefinitionRecord, Definitions, Error, Identity,
-    IncidentFilter, IncidentGroup, IncidentQuery, Incidents, KeyFound, KeyLookup, Lane, Leases,
-    ListQuery, NewDefinition, NodeLease, SagaHistory, SagaRecord, Sagas, Store, Takeover,
-    TurnRecord,
+    AppendError, Author, Batch, DefinitionQuery, DefinitionRecord, Definitions, Error, ExpiryPage,
+    Identity, IncidentFilter, IncidentGroup, IncidentQuery, Incidents, KeyFound, KeyLookup, Lane,
+    Leases, ListQuery, NewDefinition, NodeLease, SagaHistory, SagaRecord, Sagas, Store, Swept,
+    Takeover, TurnRecord,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -208,7 +208,14 @@ impl Sagas for World {
         let found = self.memory.lookup_keys(keys).await?;
         if self.faults.expire_after_lookup.load(Ordering::Relaxed) {
             for shard in (0..self.memory.identity().await?.shard_count).map(ShardId) {
-                self.memory.expire(shard, Time::INFINITY, 1_000).await?;
+                let page = ExpiryPage {
+                    shard,
+                    after: None,
+                    begun_before: Time::INFINITY,
+                    now: Time::INFINITY,
+                    limit: 1_000,
+                };
+                self.memory.expire(&page).await?;
             }
         }
         Ok(found)
@@ -226,9 +233,9 @@ impl Sagas for World {
         self.memory.count_active(namespace, definition).await
     }
 
-    async fn expire(&self, shard: ShardId, now: Time, limit: usize) -> Result<u64, Error> {
-        self.faults.note_sweep(shard, limit);
-        self.memory.expire(shard, now, limit).await
+    async fn expire(&self, page: &ExpiryPage) -> Result<Swept, Error> {
+        self.faults.note_sweep(page.shard, page.limit);
+        self.memory.expire(page).await
     }
 }
 

@@ -108,14 +108,14 @@ pub const FIELDS: &[Field] = &[
     Field {
         key: "retention_batch",
         kind: "sagas, 1 to 10,000",
-        default: "200",
-        meaning: "Ended sagas whose retention has passed that are deleted at once. A larger batch deletes faster, and holds a longer transaction.",
+        default: "1000",
+        meaning: "Sagas that retention looks at at once; those that ended and whose retention has passed are deleted in one transaction. A larger batch deletes faster, and holds a longer transaction.",
     },
     Field {
         key: "retention_interval_ms",
         kind: "milliseconds, 0 to 86,400,000",
         default: "60000",
-        meaning: "From the end of one sweep for what has expired to the next, give or take a quarter; 0 deletes nothing. While it deletes, a node rests nine times as long as it worked. How long a saga is kept says its definition's `retention`.",
+        meaning: "How often a node asks itself whether a sweep for what has expired is worth while, give or take a quarter; 0 deletes nothing. It walks the sagas that are old enough, and rests nine times as long as it looked, three times while most of them have expired. How long a saga is kept says its definition's `retention`; it may stay for a twentieth longer, an hour at most.",
     },
     Field {
         key: "session_lease_ms",

@@ -84,7 +84,7 @@ impl Default for Config {
             node: None,
             queue_max: 20_000,
             request_timeout_ms: 30_000,
-            retention_batch: 200,
+            retention_batch: 1_000,
             retention_interval_ms: 60_000,
             session_lease_ms: 5_000,
             shards: 256,

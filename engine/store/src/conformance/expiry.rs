@@ -12,16 +12,23 @@ use super::made::{
     unexpected,
 };
 use super::{Check, Database, Outcome, ensure, same};
-use crate::{Cause, Error, IncidentFilter, IncidentQuery, Lane, ListQuery, Store};
+use crate::{
+    Cause, Error, ExpiryPage, IncidentFilter, IncidentQuery, Lane, ListQuery, Store, Swept,
+};
 
 pub(super) const CHECKS: &[Check] = &[
     ("what has expired goes with all that is its own", |d| {
         Box::pin(what_has_expired_goes(d))
     }),
-    (
-        "retention takes a bounded number, the first due first",
-        |d| Box::pin(retention_is_bounded(d)),
-    ),
+    ("retention looks at a bounded number at once", |d| {
+        Box::pin(retention_is_bounded(d))
+    }),
+    ("a sweep takes what is due among what is not", |d| {
+        Box::pin(a_sweep_takes_what_is_due(d))
+    }),
+    ("a sweep says when the next is worth while", |d| {
+        Box::pin(a_sweep_says_when_to_come_back(d))
+    }),
     ("retention takes nothing that lives or has no expiry", |d| {
         Box::pin(what_lives_stays(d))
     }),
@@ -66,8 +73,28 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-async fn expire(store: &dyn Store, shard: u16, seconds: u64) -> Result<u64, Error> {
-    store.expire(ShardId(shard), after(seconds), 100).await
+fn page(shard: u16, now: Time, limit: usize) -> ExpiryPage {
+    ExpiryPage {
+        shard: ShardId(shard),
+        after: None,
+        begun_before: Time::INFINITY,
+        now,
+        limit,
+    }
+}
+
+/// Sweeps a shard in pages of a few, and says how many sagas that were.
+pub(super) async fn expire(store: &dyn Store, shard: u16, seconds: u64) -> Result<u64, Error> {
+    let mut page = page(shard, after(seconds), 3);
+    let mut gone = 0;
+    loop {
+        let swept = store.expire(&page).await?;
+        gone += swept.gone;
+        if swept.last.is_none() {
+            return Ok(gone);
+        }
+        page.after = swept.last;
+    }
 }
 
 async fn is_there(store: &dyn Store, saga: SagaId) -> Result<bool, Error> {
@@ -143,25 +170,99 @@ async fn retention_is_bounded(database: Arc<dyn Database>) -> Outcome {
         writes = writes.start(position, saga(0, n));
     }
     lane.append(&batch(1, [writes])).await?;
-    // The youngest is due first.
     let mut ends = Writes::at(0, 0);
     for (n, position) in (1..=5_u32).zip(6..) {
         ends = ends.end(position, saga(0, n), AT, secs(u64::from(10 - n)));
     }
     lane.append(&batch(2, [ends])).await?;
     let of = |ns: &[u32]| -> Vec<SagaId> { ns.iter().map(|n| saga(0, *n)).collect() };
-    for (taken, left) in [
-        (2, of(&[1, 2, 3])),
-        (2, of(&[1])),
-        (1, of(&[])),
-        (0, of(&[])),
+    let mut next = page(0, after(60), 2);
+    for (taken, last, left) in [
+        (2, Some(saga(0, 2)), of(&[3, 4, 5])),
+        (2, Some(saga(0, 4)), of(&[5])),
+        (1, None, of(&[])),
     ] {
-        let number = store.expire(ShardId(0), after(60), 2).await?;
-        same(&number, &taken, "how many")?;
+        let swept = store.expire(&next).await?;
+        same(&(swept.gone, swept.last), &(taken, last), "how many")?;
         same(&ids(&*store).await?, &left, "the sagas that are left")?;
         same(&tails(&mut *lane, &[0]).await?, &vec![10], "the tail")?;
+        next.after = swept.last;
     }
-    Ok(())
+    let swept = store.expire(&page(0, after(60), 2)).await?;
+    same(&swept, &Swept::default(), "what an empty shard has")
+}
+
+async fn a_sweep_takes_what_is_due(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    let mut lane = store.open_lane().await?;
+    // An old one that ran long is due last, a young one that was kept briefly is due first; some live.
+    let (mut begins, mut ends) = (Writes::at(0, 0), Writes::at(0, 0));
+    let mut position = 40;
+    for n in 1..=20_u32 {
+        begins = begins.start(u64::from(n), saga(0, n));
+        if n % 4 != 0 {
+            position += 1;
+            let kept = if n % 3 == 0 { 1_000 } else { 10 };
+            ends = ends.end(position, saga(0, n), after(u64::from(40 - n)), secs(kept));
+        }
+    }
+    lane.append(&batch(1, [begins])).await?;
+    // The positions between are another saga's.
+    let mut fill = Writes::at(0, 0).start(21, saga(0, 900));
+    for position in 22..=40 {
+        fill = fill.step(position, saga(0, 900));
+    }
+    lane.append(&batch(2, [fill])).await?;
+    lane.append(&batch(3, [ends])).await?;
+    let is_due = |n: u32, now: u64| n % 4 != 0 && n % 3 != 0 && u64::from(40 - n) + 10 <= now;
+    let mut left: Vec<u32> = (1..=20).collect();
+    for now in [29, 30, 37, 44, 49, 500] {
+        let due = left.iter().filter(|n| is_due(**n, now)).count();
+        same(&expire(&*store, 0, now).await?, &(due as u64), "how many")?;
+        left.retain(|n| !is_due(*n, now));
+        let mut expected: Vec<SagaId> = left.iter().map(|n| saga(0, *n)).collect();
+        expected.push(saga(0, 900));
+        same(&ids(&*store).await?, &expected, "the sagas that are left")?;
+        same(&tails(&mut *lane, &[0]).await?, &vec![position], "the tail")?;
+    }
+    same(&left.len(), &10, "what lives and what is kept for longer")
+}
+
+async fn a_sweep_says_when_to_come_back(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    let mut lane = store.open_lane().await?;
+    let (parent, child) = (saga(3, 9), saga(0, 4));
+    let begin = Writes::at(0, 0)
+        .start(1, saga(0, 1))
+        .start(2, saga(0, 2_000))
+        .start(3, saga(0, 3_000))
+        .start_child(4, child, parent);
+    let above = Writes::at(3, 0).start(1, parent);
+    lane.append(&batch(1, [begin, above])).await?;
+    let ends = Writes::at(0, 0)
+        .end(5, saga(0, 1), AT, secs(50))
+        .end(6, saga(0, 2_000), AT, secs(20))
+        .end(7, child, AT, secs(10));
+    lane.append(&batch(2, [ends])).await?;
+    let swept = store.expire(&page(0, after(5), 10)).await?;
+    same(&(swept.gone, swept.seen), &(0, 4), "what was looked at")?;
+    same(&swept.due, &Some(after(10)), "when the first is due")?;
+    // Ids tell milliseconds.
+    let life = swept.life_min.ok_or("nothing has ended")?;
+    same(&life.as_secs(), &9, "the shortest life")?;
+    // Its parent lives, so it stays, and is due still.
+    let swept = store.expire(&page(0, after(15), 10)).await?;
+    same(&(swept.gone, swept.due), &(0, Some(after(10))), "the child")?;
+    // Whoever began later is not looked at.
+    let young = ExpiryPage {
+        begun_before: AT + Duration::from_millis(1_500),
+        ..page(0, after(100), 10)
+    };
+    let swept = store.expire(&young).await?;
+    same(&(swept.gone, swept.seen), &(1, 2), "what is old enough")?;
+    let swept = store.expire(&page(0, after(100), 10)).await?;
+    same(&(swept.gone, swept.seen), &(1, 3), "what is there")?;
+    same(&swept.due, &Some(after(10)), "the child is due")
 }
 
 async fn what_lives_stays(database: Arc<dyn Database>) -> Outcome {
@@ -301,7 +402,7 @@ async fn a_lost_row_is_still_a_gap(database: Arc<dyn Database>) -> Outcome {
     lane.append(&batch(7, [living])).await?;
     // A row of a saga that will expire is lost before it does: what is deleted then is one row less.
     database.lose_row(ShardId(0), 4).await?;
-    same(&store.expire(ShardId(0), AT, 3).await?, &3, "how many")?;
+    same(&store.expire(&page(0, AT, 3)).await?.gone, &3, "how many")?;
     match tails(&mut *lane, &[0]).await {
         Err(Error::Gap {
             shard: ShardId(0), ..
@@ -454,11 +555,10 @@ async fn two_at_once_take_each_once(database: Arc<dyn Database>) -> Outcome {
         for n in 1..=4 {
             tail = run(&mut *lane, 1, tail, 4 * round + n).await?;
         }
-        let shard = ShardId(0);
-        let (a, b) =
-            futures_util::future::join(one.expire(shard, AT, 3), other.expire(shard, AT, 3)).await;
+        let page = page(0, AT, 3);
+        let (a, b) = futures_util::future::join(one.expire(&page), other.expire(&page)).await;
         let rest = expire(&*one, 0, 0).await?;
-        same(&(a? + b? + rest), &4, "how many together")?;
+        same(&(a?.gone + b?.gone + rest), &4, "how many together")?;
         same(&tails(&mut *lane, &[0]).await?, &vec![tail], "the tail")?;
     }
     Ok(())
@@ -483,7 +583,7 @@ async fn whatever_expires_tails_hold(database: Arc<dyn Database>) -> Outcome {
                 }
                 1 => {
                     let limit = usize::try_from(1 + draw.below(4))?;
-                    store.expire(ShardId(shard), AT, limit).await?;
+                    store.expire(&page(shard, AT, limit)).await?;
                 }
                 _ => {
                     let mut writes = Writes::at(shard, epoch);

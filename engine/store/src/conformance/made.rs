@@ -95,6 +95,14 @@ impl Writes {
         self
     }
 
+    /// One more fact of the last row.
+    pub(super) fn and(mut self, fact: Fact) -> Self {
+        for row in self.0.rows.iter_mut().rev().take(1) {
+            row.facts.push(fact.clone());
+        }
+        self
+    }
+
     pub(super) fn update(mut self, saga: SagaId, state: SagaState, wake_at: Option<Time>) -> Self {
         let ended_at = state.is_terminal().then_some(AT);
         self.0.updates.push(SagaUpdate {

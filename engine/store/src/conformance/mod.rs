@@ -21,7 +21,7 @@ mod story;
 mod takeover;
 mod waiting;
 
-pub use rate::append_rate;
+pub use rate::Load;
 pub use story::{STORY_STEPS, story};
 
 /// A kind of store that is to be checked.

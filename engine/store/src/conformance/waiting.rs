@@ -187,7 +187,7 @@ async fn an_ended_start_holds_no_turn(database: Arc<dyn Database>) -> Outcome {
         "it has given its turn back",
     )?;
     same(
-        &store.expire(ShardId(0), after(1), 10).await?,
+        &super::expiry::expire(&*store, 0, 1).await?,
         &1,
         "how many sagas expired",
     )

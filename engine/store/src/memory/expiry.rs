@@ -2,34 +2,46 @@
 
 use std::collections::BTreeSet;
 
-use amends_core::{SagaId, ShardId, Time};
+use amends_core::{SagaId, ShardId};
 use uuid::Uuid;
 
 use super::state::{Expired, Saga, State, is_settled};
+use crate::{ExpiryPage, Looked, SagaRecord, Swept};
 
 impl State {
-    /// Deletes the expired sagas that it finds first, and says how many.
-    pub(super) fn expire(&mut self, shard: ShardId, now: Time, limit: usize) -> u64 {
-        let mut due: Vec<(Time, SagaId)> = (self.of_shard(shard))
-            .filter(|saga| saga.state.is_terminal())
-            .filter_map(|saga| Some((saga.expires_at.filter(|at| *at <= now)?, saga)))
-            .filter(|(_, saga)| is_settled(saga, &self.sagas, Some(now)))
-            .map(|(at, saga)| (at, saga.id))
+    /// Deletes what has expired of a page.
+    pub(super) fn expire(&mut self, page: &ExpiryPage) -> Swept {
+        let within = |saga: &&SagaRecord| {
+            let id = saga.id.as_uuid();
+            id > page.above() && id < page.below()
+        };
+        let looked: Vec<Looked> = (self.of_shard(page.shard).filter(within))
+            .take(page.limit)
+            .map(|saga| Looked {
+                saga: saga.id,
+                due: saga.expires_at.filter(|_| saga.state.is_terminal()),
+            })
             .collect();
-        due.sort_unstable();
-        let gone: BTreeSet<SagaId> = due.into_iter().take(limit).map(|(_, id)| id).collect();
-        self.take_rows_of(shard, &gone);
+        let is_settled = |id: &SagaId| {
+            (self.sagas.get(id))
+                .is_some_and(|saga| is_settled(&saga.record, &self.sagas, Some(page.now)))
+        };
+        let expired: Vec<SagaId> = (page.expired(&looked).into_iter())
+            .filter(is_settled)
+            .collect();
+        let gone: BTreeSet<SagaId> = expired.iter().copied().collect();
+        self.take_rows_of(page.shard, &gone);
         for id in &gone {
             self.sagas.remove(id);
         }
         self.keys.retain(|_, key| !gone.contains(&key.saga));
         self.incidents.retain(|name, _| !gone.contains(&name.saga));
-        gone.len() as u64
+        page.swept(&looked, &expired)
     }
 
     fn take_rows_of(&mut self, shard: ShardId, gone: &BTreeSet<SagaId>) {
         let ends = self.last_batches(shard);
-        let Some((epoch, _)) = ends.first().copied() else {
+        let Some((epoch, _)) = ends.first().copied().filter(|_| !gone.is_empty()) else {
             return;
         };
         let ends: BTreeSet<Uuid> = ends.into_iter().map(|(_, batch)| batch).collect();
@@ -64,7 +76,7 @@ impl State {
         authors.map(|author| (author.epoch, author.batch)).collect()
     }
 
-    pub(super) fn of_shard(&self, shard: ShardId) -> impl Iterator<Item = &crate::SagaRecord> {
+    pub(super) fn of_shard(&self, shard: ShardId) -> impl Iterator<Item = &SagaRecord> {
         (self.sagas.values().map(|Saga { record, .. }| record))
             .filter(move |record| record.id.shard() == shard)
     }

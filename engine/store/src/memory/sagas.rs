@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use super::state::{Saga, is_needed};
 use crate::{
-    Error, KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, Sagas, TurnRecord, distinct,
-    histories,
+    Error, ExpiryPage, KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, Sagas, Swept,
+    TurnRecord, distinct, histories,
 };
 
 #[async_trait]
@@ -147,13 +147,13 @@ impl Sagas for MemoryStore {
         Ok(counts.into_iter().collect())
     }
 
-    async fn expire(&self, shard: ShardId, now: Time, limit: usize) -> Result<u64, Error> {
+    async fn expire(&self, page: &ExpiryPage) -> Result<Swept, Error> {
         let mut state = self.state();
         match state.expire_faults.pop_front() {
-            None => return Ok(state.expire(shard, now, limit)),
+            None => return Ok(state.expire(page)),
             Some(landed) => {
                 if landed {
-                    state.expire(shard, now, limit);
+                    state.expire(page);
                 }
             }
         }

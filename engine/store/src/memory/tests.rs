@@ -7,7 +7,7 @@ use amends_core::fact::Fact;
 use amends_core::journal::{JournalRow, SagaInsert, SagaState, ShardBatch};
 
 use super::*;
-use crate::{Batch, DefinitionHash, Sagas as _};
+use crate::{Batch, DefinitionHash, ExpiryPage, Sagas as _};
 
 const SHARD: ShardId = ShardId(0);
 
@@ -109,13 +109,20 @@ async fn retention_fails_on_demand_done_or_not() {
         expires_at,
     });
     (store.open_lane().await.unwrap().append(&batch).await).unwrap();
+    let page = ExpiryPage {
+        shard: SHARD,
+        after: None,
+        begun_before: Time::INFINITY,
+        now: FIRST_NOW,
+        limit: 10,
+    };
     for (landed, left) in [(false, 1), (true, 0)] {
         store.fail_next_expire(landed);
-        let failed = store.expire(SHARD, FIRST_NOW, 10).await;
+        let failed = store.expire(&page).await;
         assert!(matches!(failed, Err(Error::Unavailable { .. })));
         assert_eq!(store.histories(&[saga]).await.unwrap().len(), left);
     }
-    assert_eq!(store.expire(SHARD, FIRST_NOW, 10).await.unwrap(), 0);
+    assert_eq!(store.expire(&page).await.unwrap().gone, 0);
 }
 
 #[tokio::test]
