@@ -9,7 +9,10 @@ use amends_tests::postgres::{Cluster, Options};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let cluster = Cluster::start_with(Options { fsync: true })?;
+    let cluster = Cluster::start_with(Options {
+        fsync: true,
+        ..Options::default()
+    })?;
     for rows in [64, 512] {
         let url = cluster.create_database()?;
         migrations::migrate(&url, 8).await?;
