@@ -57,7 +57,11 @@ async fn random_kills_on_sqlite_leave_nothing_lost_doubled_or_half_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_on_postgres_leave_nothing_lost_doubled_or_half_done() {
-    let cluster = Cluster::start_with(Options { fsync: true }).unwrap();
+    let cluster = Cluster::start_with(Options {
+        fsync: true,
+        ..Options::default()
+    })
+    .unwrap();
     let server = Server::start_in(&cluster, &SETTINGS);
     let faults = [
         Fault::ServerKilled,
@@ -69,7 +73,11 @@ async fn random_kills_on_postgres_leave_nothing_lost_doubled_or_half_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_connections_and_a_crashing_postgres_leave_nothing_lost_doubled_or_half_done() {
-    let cluster = Cluster::start_with(Options { fsync: true }).unwrap();
+    let cluster = Cluster::start_with(Options {
+        fsync: true,
+        ..Options::default()
+    })
+    .unwrap();
     let server = Server::start_in(
         &cluster,
         &[SETTINGS[0], ("lanes", "2"), ("lease_ms", "3000")],

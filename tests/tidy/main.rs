@@ -15,6 +15,7 @@ const ROOT: [&str; 21] = [
     ".github",
     ".gitignore",
     "ARCHITECTURE.md",
+    "BENCHMARKS.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "Cargo.lock",

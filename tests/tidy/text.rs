@@ -17,7 +17,7 @@ const EMPTY_NAMES: [&str; 9] = [
 ];
 
 /// Where product code may sleep, and why. A test may not, but for the harnesses that watch other processes.
-const SLEEPERS: [(&str, &str); 18] = [
+const SLEEPERS: [(&str, &str); 19] = [
     ("engine/cli/src/bench/", "keeps a pace"),
     ("engine/cli/src/children.rs", "watches another process"),
     (
@@ -54,6 +54,7 @@ const SLEEPERS: [(&str, &str); 18] = [
         "engine/orchestrator/tests/",
         "runs on tokio's virtual clock",
     ),
+    ("engine/postgres-cluster/src/", "watches another process"),
     (
         "engine/store-sqlite/src/",
         "a file that another process has locked",
@@ -78,12 +79,13 @@ const SLEEPERS_OUTSIDE: [(&str, &str); 8] = [
 ];
 
 /// Rooms that may hold SQL: the stores, and those whose tests or books are a database.
-const SQL_ROOMS: [&str; 6] = [
+const SQL_ROOMS: [&str; 7] = [
     "engine/store-postgres/",
     "engine/store-sqlite/",
     "sdk/rust/",
     "examples/",
     "tests/",
+    "engine/postgres-cluster/",
     // The floor of the measurements writes the same rows through the stores' own statements.
     "engine/cli/src/bench/",
 ];

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Deliberately not here: doing anything.
 
+pub mod bench;
 pub mod exploring;
 
 mod operator;
@@ -12,6 +13,7 @@ use clap::{
     ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
 };
 
+use crate::arguments::bench::BenchArguments;
 use crate::arguments::exploring::{SimulateArguments, VerifyArguments};
 use crate::exit::Exit;
 use crate::output::Format;
@@ -126,7 +128,7 @@ pub enum Command {
     Participant(ParticipantCommand),
     /// Run a few hundred orders over four services, kill servers and services meanwhile, and audit the books
     Demo(DemoArguments),
-    /// Measure sagas per second in a closed loop
+    /// Measure sagas per second, latency, CPU time and memory, and what the database alone allows
     Bench(BenchArguments),
     /// One participant of the demo
     #[command(hide = true)]
@@ -461,50 +463,6 @@ pub struct DemoParticipantArguments {
     /// For how many orders the books were opened
     #[arg(long)]
     pub orders: u32,
-}
-
-/// Options of `bench`.
-#[derive(Clone, Debug, Args)]
-pub struct BenchArguments {
-    /// Run a server on a new database of this kind, instead of using --server
-    #[arg(long, value_enum, value_name = "STORE")]
-    pub store: Option<BenchStore>,
-    /// With --store postgres: an empty database that may be written to
-    #[arg(
-        long,
-        env = "AMENDS__DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    pub database_url: Option<String>,
-    /// Stop after this many sagas
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
-    pub sagas: Option<u64>,
-    /// How many sagas are under way at once
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_096), value_name = "N")]
-    pub in_flight: u32,
-    /// Stop starting sagas after this many seconds
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600), value_name = "S")]
-    pub seconds: u64,
-    /// Write the same rows through the same statement without an engine: what the database alone allows
-    #[arg(long, requires = "store")]
-    pub floor: bool,
-    /// Fill a new database with this many sagas that wait for a signal, and measure a server that has them: its memory, and
-    /// how late those wake, every second one, whose wait has a timeout
-    #[arg(long, requires = "store", conflicts_with_all = ["floor", "sagas"], value_parser = clap::value_parser!(u64).range(2..=10_000_000), value_name = "N")]
-    pub parked: Option<u64>,
-    /// With --parked: the timeouts are spread over this many seconds
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600), value_name = "S")]
-    pub wake_over: u64,
-}
-
-/// A kind of database to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BenchStore {
-    /// A new file in the temporary directory
-    Sqlite,
-    /// The database at --database-url
-    Postgres,
 }
 
 /// Reads `([0-9]+(ms|s|m|h|d))+`; a bare number is no duration.

@@ -88,7 +88,9 @@ fn what_the_documentation_shows_is_understood() {
         "amends participant list",
         "amends definition delete a 2",
         "amends demo --orders 100 --seed 3 --keep",
-        "amends bench --store sqlite --sagas 100 --in-flight 8 --seconds 5 --floor",
+        "amends bench happy --store sqlite --sagas 100 --in-flight 8,64 --seconds 5 --floor --pairs 7",
+        "amends bench happy --rate 100 --starts unary --markdown --plot a.svg",
+        "amends bench parked --store postgres --sagas 100 --wake-over 5",
     ] {
         parse(line).expect(line);
     }
@@ -114,7 +116,10 @@ fn what_makes_no_sense_is_a_usage_error() {
         "amends incident act a@1/s/C retry --reason r --rate 1001",
         "amends definition delete a",
         "amends definition delete a 0",
-        "amends bench --floor",
+        "amends bench",
+        "amends bench happy --floor",
+        "amends bench happy --store sqlite --floor --rate 5",
+        "amends bench happy --in-flight 0",
         "amends demo --orders 0",
         "amends lint",
         "amends graph",

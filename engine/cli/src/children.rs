@@ -173,26 +173,31 @@ impl ServerProcess {
     /// # Errors
     /// If it does not start, or does not answer in time.
     pub async fn start(directory: &Path, database_url: &str) -> Result<Self, Failure> {
-        Self::start_within(directory, database_url, READY_WITHIN).await
+        let quiet = [("AMENDS_LOG", "warn".to_owned())];
+        Self::start_with(directory, database_url, READY_WITHIN, &quiet).await
     }
 
-    /// The same, where its database is so large that it may take longer than usual.
+    /// The same, with further variables in its environment, and where its database may be so large that it takes longer
+    /// than usual.
     ///
     /// # Errors
     /// If it does not start, or does not answer in time.
-    pub async fn start_within(
+    pub async fn start_with(
         directory: &Path,
         database_url: &str,
         ready_within: Duration,
+        environment: &[(&str, String)],
     ) -> Result<Self, Failure> {
         let listen = free_address()?;
         let arguments = ["server", "--until-stdin-closes", "--listen", &listen].map(OsString::from);
         // The URL may hold a password, and command lines are public: it goes through the environment.
         let process = Process::new("server", directory, arguments)
             .with_environment("AMENDS__DATABASE_URL", database_url)
-            .with_environment("AMENDS_LOG", "warn")
             // When its parent is killed, it has to be gone soon after.
             .with_environment("AMENDS__DRAIN_GRACE_MS", "1000");
+        let process = environment.iter().fold(process, |process, (name, value)| {
+            process.with_environment(name, value)
+        });
         let mut server = Self {
             process,
             address: format!("http://{listen}"),
@@ -258,6 +263,22 @@ fn free_address() -> Result<String, Failure> {
         Failure::new(Exit::Unavailable, "there is no free port on 127.0.0.1").because(error)
     })?;
     Ok(address.to_string())
+}
+
+/// A person, or the terminal that closes, ends whoever runs children: they end as they are dropped.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut hangup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
 }
 
 /// Resolves when standard input ends, that is, when the parent of this process is gone.

@@ -185,7 +185,11 @@ pub fn id_of(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-fn endpoint(server: &str) -> Result<Endpoint, Failure> {
+/// Where a server is, and how it is reached.
+///
+/// # Errors
+/// [`Exit::Usage`] if the address is none.
+pub fn endpoint(server: &str) -> Result<Endpoint, Failure> {
     let wrong = |why: String| {
         Failure::usage(format!("`{server}` is no server's address"))
             .because(why)

@@ -1,89 +1,174 @@
 //! The floor under the benchmark: the journal rows and saga rows of three-step sagas, written through the statement that
-//! a server's committer uses, with as many sagas in flight, and without an engine, expressions or a network. What a
-//! server can never exceed with one lane on this machine.
+//! a server's committer uses, with as many sagas in flight and over as many connections, and without an engine,
+//! expressions or a network. What a server can never exceed on this machine.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_definitions::Definition;
+use amends_definitions::DefinitionHash;
 use amends_server::amends_core::Time;
 use amends_server::amends_store::Store;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::journals::{self, Journals};
-use super::load::{Budget, DEFINITION};
-use super::report::Measured;
+use super::client::Budget;
+use super::journals::{self, Journals, Writer};
+use super::plan::{Measured, Recorder};
 use super::rows::{Made, Rows};
-use crate::arguments::BenchArguments;
+use super::workload::{HAPPY, HAPPY_ID};
 use crate::failure::Failure;
 
 /// How many transitions a three-step saga has.
-const TRANSITIONS: u8 = 4;
-/// Measures a database.
+pub const TRANSITIONS: u8 = 4;
+/// The lease has to outlast the writing.
+const LEASE_BEYOND: Duration = Duration::from_secs(120);
+
+/// How much is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Sagas under way at once.
+    pub in_flight: u32,
+    /// Connections.
+    pub lanes: u16,
+    /// No more sagas than so many.
+    pub sagas: Option<u64>,
+    /// For how long.
+    pub length: Duration,
+}
+
+/// Writes into a database.
 ///
 /// # Errors
-/// If it cannot be opened or written, or a server uses it.
-pub async fn run(store: Arc<dyn Store>, arguments: &BenchArguments) -> Result<Measured, Failure> {
-    let definition = journals::put(store.as_ref(), DEFINITION).await?;
-    let identity = store.identity().await;
-    let now = identity.map_err(|error| journals::broken(&error))?.now;
-    let lease = Duration::from_secs(arguments.seconds + 60);
-    let mut journals = Journals::hold(store, lease, now).await?;
-    let measured = write(&mut journals, now, &definition, arguments).await;
-    journals.release().await?;
+/// If it cannot be written, or a server uses it.
+pub async fn run(store: Arc<dyn Store>, plan: Plan) -> Result<Measured, Failure> {
+    let mut floor = Floor::hold(store, plan).await?;
+    let measured = floor.write(plan).await;
+    floor.release().await?;
     measured
 }
 
-async fn write(
-    journals: &mut Journals,
+/// A database that is written into.
+pub struct Floor {
+    journals: Journals,
+    writers: Vec<Writer>,
+    hash: DefinitionHash,
+    /// The database's clock.
     now: Time,
-    definition: &Definition,
-    arguments: &BenchArguments,
-) -> Result<Measured, Failure> {
-    let rows = Rows::new(definition.hash());
-    let budget = Budget::new(arguments);
-    let began = Instant::now();
-    let deadline = budget.deadline();
-    let mut measured = Measured::default();
-    let mut flights: Vec<Flight> = Vec::new();
-    let mut shards = journals.shards().to_vec().into_iter().cycle();
-    // A quarter begins with each of the first commits, so that every batch holds every kind of transition, as a server's does.
-    let quarter = (arguments.in_flight as usize).div_ceil(usize::from(TRANSITIONS));
-    loop {
-        let room = (arguments.in_flight as usize - flights.len()).min(quarter);
-        for shard in shards.by_ref().take(room) {
-            if Instant::now() >= deadline || !budget.take() {
-                break;
-            }
-            flights.push(Flight {
-                made: rows.saga(now + began.elapsed(), shard),
-                done: 0,
-                began: Instant::now(),
+    /// When it said so.
+    at: Instant,
+}
+
+impl Floor {
+    /// Takes a database.
+    ///
+    /// # Errors
+    /// If it cannot be written, or a server uses it.
+    pub async fn hold(store: Arc<dyn Store>, plan: Plan) -> Result<Self, Failure> {
+        let hash = journals::put(store.as_ref(), HAPPY).await?.hash();
+        let identity = store.identity().await;
+        let now = identity.map_err(|error| journals::broken(&error))?.now;
+        let at = Instant::now();
+        let lease = plan.length.saturating_add(LEASE_BEYOND);
+        let mut journals = Journals::hold(store, plan.lanes, lease, now).await?;
+        Ok(Self {
+            writers: journals.take_writers(),
+            journals,
+            hash,
+            now,
+            at,
+        })
+    }
+
+    /// Writes sagas, from their starts to their ends.
+    ///
+    /// # Errors
+    /// If the database does not take them.
+    pub async fn write(&mut self, plan: Plan) -> Result<Measured, Failure> {
+        let budget = Budget::new(plan.sagas, plan.length);
+        let began = budget.began;
+        let lanes = u32::try_from(self.writers.len()).unwrap_or(1).max(1);
+        let mut tasks = JoinSet::new();
+        for mut writer in self.writers.drain(..) {
+            let lane = Lane {
+                rows: Rows::new(HAPPY_ID, self.hash),
+                in_flight: plan.in_flight.div_ceil(lanes) as usize,
+                budget: budget.clone(),
+                now: self.now + began.duration_since(self.at),
+            };
+            tasks.spawn(async move {
+                let recorded = lane.write(&mut writer).await;
+                (writer, recorded)
             });
         }
-        if flights.is_empty() {
-            break;
+        let mut recorder = Recorder::new();
+        for (writer, recorded) in tasks.join_all().await {
+            self.writers.push(writer);
+            recorder.add(recorded?);
         }
-        let at = now + began.elapsed();
-        let next = |batch: &mut journals::Rows<'_>| {
-            for flight in &flights {
-                if let Some((batch, position)) = batch.next(flight.made.id.shard()) {
-                    rows.write(batch, &flight.made, flight.done, position, at);
-                }
-            }
-        };
-        journals.append(next).await?;
-        for flight in &mut flights {
-            flight.done += 1;
-        }
-        let ended = flights.iter().filter(|flight| flight.done == TRANSITIONS);
-        measured
-            .latencies
-            .extend(ended.map(|flight| flight.began.elapsed()));
-        flights.retain(|flight| flight.done < TRANSITIONS);
+        Ok(recorder.finish(began.elapsed()))
     }
-    measured.elapsed = began.elapsed();
-    Ok(measured)
+
+    /// Gives the database back.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn release(self) -> Result<(), Failure> {
+        drop(self.writers);
+        self.journals.release().await
+    }
+}
+
+/// What one connection writes.
+struct Lane {
+    rows: Rows,
+    in_flight: usize,
+    budget: Budget,
+    /// The database's clock when the budget began.
+    now: Time,
+}
+
+impl Lane {
+    async fn write(&self, writer: &mut Writer) -> Result<Recorder, Failure> {
+        let mut recorder = Recorder::new();
+        let mut flights: Vec<Flight> = Vec::new();
+        let mut shards = writer.shards().to_vec().into_iter().cycle();
+        // A quarter begins with each of the first commits, so that every batch holds every kind of transition, as a server's does.
+        let quarter = self.in_flight.div_ceil(usize::from(TRANSITIONS));
+        loop {
+            let at = self.now + self.budget.began.elapsed();
+            let room = (self.in_flight - flights.len()).min(quarter);
+            for shard in shards.by_ref().take(room) {
+                if !self.budget.take() {
+                    break;
+                }
+                flights.push(Flight {
+                    made: self.rows.saga(at, shard),
+                    done: 0,
+                    began: Instant::now(),
+                });
+            }
+            if flights.is_empty() {
+                return Ok(recorder);
+            }
+            let next = |batch: &mut journals::Rows<'_>| {
+                for flight in &flights {
+                    if let Some((batch, position)) = batch.next(flight.made.id.shard()) {
+                        self.rows
+                            .write(batch, &flight.made, flight.done, position, at);
+                    }
+                }
+            };
+            writer.append(next).await?;
+            flights.retain_mut(|flight| {
+                flight.done += 1;
+                let under_way = flight.done < TRANSITIONS;
+                if !under_way {
+                    recorder.took(flight.began.elapsed());
+                }
+                under_way
+            });
+        }
+    }
 }
 
 /// A saga under way.
@@ -104,49 +189,47 @@ mod tests {
     use amends_server::amends_store::{ListQuery, NodeLease};
     use uuid::Uuid;
 
-    fn arguments(sagas: u64) -> BenchArguments {
-        BenchArguments {
-            store: None,
-            database_url: None,
-            sagas: Some(sagas),
+    fn plan(sagas: u64, lanes: u16) -> Plan {
+        Plan {
             in_flight: 8,
-            seconds: 60,
-            floor: true,
-            parked: None,
-            wake_over: 60,
+            lanes,
+            sagas: Some(sagas),
+            length: Duration::from_secs(60),
         }
     }
 
     #[tokio::test]
     async fn the_floor_writes_whole_sagas_and_leaves_none_behind() {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(4));
-        let measured = run(Arc::clone(&store), &arguments(21))
-            .await
-            .expect("a measurement");
-        assert_eq!(measured.latencies.len(), 21);
-        let query = |states: &[SagaState]| ListQuery {
-            namespace: "default".to_owned(),
-            states: states.to_vec(),
-            definition: None,
-            key: None,
-            before: None,
-            limit: 100,
-        };
-        let completed = store
-            .list(&query(&[SagaState::Completed]))
-            .await
-            .expect("a list");
-        assert_eq!(completed.len(), 21);
-        assert_eq!(store.list(&query(&[])).await.expect("a list").len(), 21);
-        let history = store
-            .history(completed[0].id, 1, 100)
-            .await
-            .expect("a history")
-            .expect("a saga");
-        assert_eq!(
-            history.rows.expect("readable rows").len(),
-            usize::from(TRANSITIONS)
-        );
+        for lanes in [1, 2] {
+            let store: Arc<dyn Store> = Arc::new(MemoryStore::new(4));
+            let measured = run(Arc::clone(&store), plan(21, lanes))
+                .await
+                .expect("a measurement");
+            assert_eq!(measured.sagas, 21);
+            let query = |states: &[SagaState]| ListQuery {
+                namespace: "default".to_owned(),
+                states: states.to_vec(),
+                definition: None,
+                key: None,
+                before: None,
+                limit: 100,
+            };
+            let completed = store
+                .list(&query(&[SagaState::Completed]))
+                .await
+                .expect("a list");
+            assert_eq!(completed.len(), 21);
+            assert_eq!(store.list(&query(&[])).await.expect("a list").len(), 21);
+            let history = store
+                .history(completed[0].id, 1, 100)
+                .await
+                .expect("a history")
+                .expect("a saga");
+            assert_eq!(
+                history.rows.expect("readable rows").len(),
+                usize::from(TRANSITIONS)
+            );
+        }
     }
 
     #[tokio::test]
@@ -159,7 +242,7 @@ mod tests {
             lease: Duration::from_secs(60),
         };
         store.claim(&server, &[ShardId(2)]).await.expect("a claim");
-        let failure = run(store, &arguments(1))
+        let failure = run(store, plan(1, 1))
             .await
             .expect_err("the shards are taken");
         assert_eq!(failure.exit(), Exit::Conflict);

@@ -24,8 +24,13 @@ const TRIES_MAX: u32 = 20;
 /// Every journal of a database, held until [`Journals::release`].
 pub struct Journals {
     store: Arc<dyn Store>,
-    lane: Box<dyn Lane>,
     lease: NodeLease,
+    writers: Vec<Writer>,
+}
+
+/// One connection, with the journals that are written over it.
+pub struct Writer {
+    lane: Box<dyn Lane>,
     shards: Vec<ShardId>,
     journals: BTreeMap<ShardId, Journal>,
 }
@@ -43,11 +48,17 @@ pub struct Rows<'a> {
 }
 
 impl Journals {
-    /// Takes all shards over. Nobody renews the lease: it only has to outlast the measurement.
+    /// Takes all shards over, over so many connections as a server has lanes; a shard belongs to that of its number, as it
+    /// does there. Nobody renews the lease: it only has to outlast the measurement.
     ///
     /// # Errors
     /// If the database cannot be written, or a server uses it.
-    pub async fn hold(store: Arc<dyn Store>, lease: Duration, at: Time) -> Result<Self, Failure> {
+    pub async fn hold(
+        store: Arc<dyn Store>,
+        lanes: u16,
+        lease: Duration,
+        at: Time,
+    ) -> Result<Self, Failure> {
         let lease = NodeLease {
             name: NODE.to_owned(),
             process: Uuid::new_v4(),
@@ -67,18 +78,52 @@ impl Journals {
                 )
                 .advice("stop the server, or give an empty database"));
         }
+        let mut writers = Vec::new();
+        for lane in 0..lanes.max(1) {
+            let own = shards.iter().copied();
+            let own = own.filter(|shard| shard.0 % lanes.max(1) == lane).collect();
+            writers.push(Writer::open(store.as_ref(), own, at).await?);
+        }
+        Ok(Self {
+            store,
+            lease,
+            writers,
+        })
+    }
+
+    /// The first of the connections: the only one if there is one lane.
+    pub fn writer(&mut self) -> &mut Writer {
+        &mut self.writers[0]
+    }
+
+    /// All connections, each to be used by itself.
+    #[must_use]
+    pub fn take_writers(&mut self) -> Vec<Writer> {
+        std::mem::take(&mut self.writers)
+    }
+
+    /// Gives the shards back, so that a server need not wait for the lease to run out.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn release(self) -> Result<(), Failure> {
+        let released = self.store.release(&self.lease).await;
+        released.map_err(|error| broken(&error))
+    }
+}
+
+impl Writer {
+    async fn open(store: &dyn Store, shards: Vec<ShardId>, at: Time) -> Result<Self, Failure> {
         let mut lane = store.open_lane().await.map_err(|error| broken(&error))?;
         let journals = take_over(lane.as_mut(), &shards, at).await?;
         Ok(Self {
-            store,
             lane,
-            lease,
             shards,
             journals,
         })
     }
 
-    /// All shards.
+    /// Its shards.
     #[must_use]
     pub fn shards(&self) -> &[ShardId] {
         &self.shards
@@ -107,15 +152,6 @@ impl Journals {
         }
         Err(Failure::wrong("nothing was measured")
             .because("the database refuses a batch again and again"))
-    }
-
-    /// Gives the shards back, so that a server need not wait for the lease to run out.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn release(self) -> Result<(), Failure> {
-        let released = self.store.release(&self.lease).await;
-        released.map_err(|error| broken(&error))
     }
 }
 

@@ -1,154 +1,130 @@
-//! `bench`: sagas per second in a closed loop, and the floor: what the database alone allows for the same rows through
-//! the same statement; and what sagas cost that only wait. Deliberately not here: comparisons with other systems.
+//! `bench`: what sagas cost, on a server and a database that are started for it, beside the floor: what the database alone
+//! allows for the same rows through the same statement. Deliberately not here: comparisons with other systems.
 
+mod anchors;
+mod backlog;
+mod bed;
+mod churn;
+mod client;
+mod companion;
+mod curves;
+mod database;
 mod floor;
 mod journals;
 mod load;
+mod meter;
 mod parked;
+mod participant;
+mod plan;
+mod recovery;
 mod report;
 mod rows;
+mod still;
+mod suite;
+mod wire;
+mod workload;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use amends_server::amends_store::Store;
-use amends_server::{Config, DatabaseUrl, open_store};
+use amends_proto::v1 as proto;
 
-use crate::arguments::{BenchArguments, BenchStore, Global};
-use crate::children::ServerProcess;
+use crate::arguments::Global;
+use crate::arguments::bench::{BenchArguments, ParkedArguments, Scenario, Telling};
+use crate::children::interrupted;
+use crate::connection::Connection;
 use crate::exit::Exit;
-use crate::failure::{Failure, chain};
-use crate::output::{say, show};
+use crate::failure::Failure;
+use crate::output::{Format, show, write_out};
 
-use report::BenchView;
+use bed::Bed;
+use report::Report;
+use workload::Workload;
 
-/// Measures; the exit is [`Exit::Wrong`] if a saga failed.
+/// Measures; the exit is [`Exit::Wrong`] if a saga failed, or a bound does not hold.
 ///
 /// # Errors
 /// If nothing can be measured.
 pub async fn run(global: &Global, arguments: &BenchArguments) -> Result<Exit, Failure> {
-    if let (Some(store), Some(sagas)) = (arguments.store, arguments.parked) {
-        return of_parked(global, store, sagas, arguments).await;
+    tokio::select! {
+        // What was started for it ends as it is dropped.
+        () = interrupted() => Err(Failure::wrong("the measurement was interrupted")),
+        result = measure(global, &arguments.scenario) => result,
     }
-    let view = match arguments.store {
-        None => {
-            say(format!("measuring the server at {}", global.server));
-            let measured = load::run(&global.server, &global.namespace, arguments).await?;
-            BenchView::new(
-                "three-step sagas, one server",
-                global.server.clone(),
-                arguments.in_flight,
-                measured,
-            )
-        }
-        Some(store) => of_store(store, arguments).await?,
-    };
-    show(global.output, &view)?;
-    Ok(if view.failed() { Exit::Wrong } else { Exit::Ok })
 }
 
-async fn of_parked(
-    global: &Global,
-    store: BenchStore,
-    sagas: u64,
-    arguments: &BenchArguments,
-) -> Result<Exit, Failure> {
-    let Database {
-        directory,
-        name,
-        url,
-    } = Database::new(store, arguments).await?;
+async fn measure(global: &Global, scenario: &Scenario) -> Result<Exit, Failure> {
+    let (report, telling) = match scenario {
+        Scenario::Client { plan } => return client::run(global, plan).await,
+        Scenario::Participant { plan } => return participant::run(global, plan).await,
+        Scenario::Parked(arguments) => return of_parked(global, arguments).await,
+        Scenario::Echo { .. } => return anchors::serve().await,
+        Scenario::Happy(arguments) => (
+            load::run(global, &Workload::Happy, arguments).await?,
+            &arguments.telling,
+        ),
+        Scenario::Failing(arguments) => (
+            load::run(global, &Workload::Failing, arguments).await?,
+            &arguments.telling,
+        ),
+        Scenario::Recovery(arguments) => {
+            (recovery::run(global, arguments).await?, &arguments.telling)
+        }
+        Scenario::Backlog(arguments) => {
+            (backlog::run(global, arguments).await?, &arguments.telling)
+        }
+        Scenario::Idle(arguments) => (still::idle(global, arguments).await?, &arguments.telling),
+        Scenario::Memory(arguments) => {
+            (still::memory(global, arguments).await?, &arguments.telling)
+        }
+        Scenario::Churn(arguments) => (churn::run(global, arguments).await?, &arguments.telling),
+        Scenario::Suite(arguments) => (suite::run(global, arguments).await?, &arguments.telling),
+        Scenario::Wide(arguments) => (curves::wide(global, arguments).await?, &arguments.telling),
+        Scenario::Payload(arguments) => (
+            curves::payload(global, arguments).await?,
+            &arguments.telling,
+        ),
+    };
+    tell(global, &report, telling)?;
+    Ok(if report.failed() {
+        Exit::Wrong
+    } else {
+        Exit::Ok
+    })
+}
+
+fn tell(global: &Global, report: &Report, telling: &Telling) -> Result<(), Failure> {
+    if let Some(file) = &telling.plot {
+        let written = std::fs::write(file, report.plot()?);
+        written.map_err(|error| {
+            Failure::wrong(format!("{} was not written", file.display())).because(error)
+        })?;
+    }
+    if telling.markdown && global.output == Format::Table {
+        return write_out(&report.markdown());
+    }
+    show(global.output, report)
+}
+
+async fn of_parked(global: &Global, arguments: &ParkedArguments) -> Result<Exit, Failure> {
+    let mut bed = Bed::open(global, &arguments.target).await?;
+    let name = bed.database()?.store().name();
+    let url = bed.database()?.url().to_owned();
     let plan = parked::Plan {
-        sagas,
+        sagas: arguments.sagas,
         over: Duration::from_secs(arguments.wake_over),
     };
-    let filled = parked::fill(open(&url).await?, plan).await?;
-    let view = parked::measure(directory.path(), name, &url, open(&url).await?, filled).await?;
+    let filled = parked::fill(bed.database()?.open_store().await?, plan).await?;
+    let store = bed.database()?.open_store().await?;
+    let view = parked::measure(bed.directory(), name, &url, store, filled).await?;
     show(global.output, &view)?;
     Ok(if view.failed() { Exit::Wrong } else { Exit::Ok })
 }
 
-/// A new database.
-struct Database {
-    directory: tempfile::TempDir,
-    name: &'static str,
-    url: String,
-}
-
-impl Database {
-    async fn new(store: BenchStore, arguments: &BenchArguments) -> Result<Self, Failure> {
-        let directory = tempfile::Builder::new().prefix("amends-bench-").tempdir();
-        let directory = directory
-            .map_err(|error| Failure::wrong("there is no temporary directory").because(error))?;
-        let (name, url) = match store {
-            BenchStore::Sqlite => (
-                "sqlite",
-                format!("sqlite:{}", directory.path().join("amends.db").display()),
-            ),
-            BenchStore::Postgres => ("postgres", postgres_url(arguments)?),
-        };
-        if store == BenchStore::Postgres {
-            crate::verbs::migrate::up(&url).await?;
-        }
-        Ok(Self {
-            directory,
-            name,
-            url,
-        })
+/// What makes a workload's definition the newest revision.
+fn apply_request(connection: &Connection, workload: &Workload) -> proto::ApplyDefinitionRequest {
+    proto::ApplyDefinitionRequest {
+        parent: connection.parent(),
+        source: workload.source(),
+        definition_id: workload.definition_id(),
     }
-}
-
-async fn of_store(store: BenchStore, arguments: &BenchArguments) -> Result<BenchView, Failure> {
-    let Database {
-        directory,
-        name,
-        url,
-    } = Database::new(store, arguments).await?;
-    if arguments.floor {
-        say("writing the rows of sagas without an engine");
-        let measured = floor::run(open(&url).await?, arguments).await?;
-        return Ok(BenchView::new(
-            "the floor: the rows alone",
-            name.to_owned(),
-            arguments.in_flight,
-            measured,
-        ));
-    }
-    say(format!("starting a server on {name}"));
-    let mut server = ServerProcess::start(directory.path(), &url).await?;
-    let measured = load::run(server.address(), "default", arguments).await;
-    // A server that ends by itself gives its lease up, so that the next measurement need not wait for it.
-    server.process().stop().await?;
-    let measured = measured?;
-    Ok(BenchView::new(
-        "three-step sagas, one server",
-        name.to_owned(),
-        arguments.in_flight,
-        measured,
-    ))
-}
-
-fn postgres_url(arguments: &BenchArguments) -> Result<String, Failure> {
-    let missing = || {
-        Failure::usage("--store postgres needs a database")
-            .because("none is given")
-            .advice("create an empty one and give --database-url postgres://USER@HOST/DATABASE")
-    };
-    let url = arguments.database_url.clone().ok_or_else(missing)?;
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(url);
-    }
-    Err(Failure::usage("--database-url is no Postgres URL")
-        .advice("give it as postgres://USER@HOST/DATABASE"))
-}
-
-async fn open(url: &str) -> Result<Arc<dyn Store>, Failure> {
-    let config = Config {
-        database_url: DatabaseUrl::new(url),
-        ..Config::default()
-    };
-    let opened = open_store(&config).await;
-    opened.map_err(|error| {
-        Failure::new(Exit::Configuration, "the database cannot be used").because(chain(&error))
-    })
 }

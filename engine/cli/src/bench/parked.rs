@@ -16,9 +16,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::journals::{self, Journals, Rows, broken};
-use super::load::input;
-use super::report::{percentile, rate, rounded};
+use super::journals::{self, Journals, Rows, Writer, broken};
+use super::meter::resident_bytes;
+use super::plan::Percentiles;
+use super::report::{rate, rounded};
+use super::workload::input;
 use crate::children::ServerProcess;
 use crate::failure::Failure;
 use crate::output::grid::pairs;
@@ -79,7 +81,7 @@ pub async fn fill(store: Arc<dyn Store>, plan: Plan) -> Result<Filled, Failure> 
     let forever = Waiting::new(journals::put(store.as_ref(), FOREVER).await?);
     let timed = Waiting::new(journals::put(store.as_ref(), TIMED).await?);
     // Nothing in a journal is older than what stands before it.
-    let mut journals = Journals::hold(store, FILL_WITHIN, now - TIMEOUT).await?;
+    let mut journals = Journals::hold(store, 1, FILL_WITHIN, now - TIMEOUT).await?;
     say(format!(
         "filling a database with {} sagas that wait",
         plan.sagas
@@ -87,7 +89,9 @@ pub async fn fill(store: Arc<dyn Store>, plan: Plan) -> Result<Filled, Failure> 
     let count = plan.sagas / 2;
     let started_at = now - TIMEOUT;
     forever
-        .write(&mut journals, plan.sagas - count, |_| (started_at, None))
+        .write(journals.writer(), plan.sagas - count, |_| {
+            (started_at, None)
+        })
         .await?;
     // The other half takes as long, and the server needs its time as well.
     let calm = CALM + times(CALM_PER_SAGA, plan.sagas);
@@ -95,7 +99,7 @@ pub async fn fill(store: Arc<dyn Store>, plan: Plan) -> Result<Filled, Failure> 
     let step = plan.over.div_f64(count.max(1) as f64);
     let due = |number| first_due + times(step, number);
     let timed = timed
-        .write(&mut journals, count, |number| {
+        .write(journals.writer(), count, |number| {
             (due(number) - TIMEOUT, Some(due(number)))
         })
         .await?;
@@ -130,7 +134,7 @@ impl Waiting {
     /// Writes so many, each with its start and, if its wait has an end, that; returns their ids.
     async fn write(
         &self,
-        journals: &mut Journals,
+        journals: &mut Writer,
         count: u64,
         times: impl Fn(u64) -> (Time, Option<Time>),
     ) -> Result<Vec<SagaId>, Failure> {
@@ -214,7 +218,7 @@ pub async fn measure(
 ) -> Result<ParkedView, Failure> {
     say(format!("starting a server on {store_name}"));
     let began = Instant::now();
-    let mut server = ServerProcess::start_within(directory, url, READY_WITHIN).await?;
+    let mut server = ServerProcess::start_with(directory, url, READY_WITHIN, &[]).await?;
     let ready = began.elapsed();
     let id = server.process().id();
     let mut asleep = None;
@@ -228,12 +232,12 @@ pub async fn measure(
     let first = Instant::now() + calm;
     while Instant::now() + LOOK_EVERY < first {
         tokio::time::sleep(LOOK_EVERY).await;
-        asleep = resident_bytes(id, "VmRSS:").or(asleep);
+        asleep = resident_bytes(id).map(|(now, _)| now).or(asleep);
     }
     say(format!("{} sagas wake", filled.timed.len()));
     tokio::time::sleep(filled.last_due.since(identity.now).saturating_sub(calm)).await;
     let woken = woken(store.as_ref(), &filled.timed).await?;
-    let peak = resident_bytes(id, "VmHWM:");
+    let peak = resident_bytes(id).map(|(_, most)| most);
     server.process().stop().await?;
     Ok(ParkedView::new(
         store_name,
@@ -266,14 +270,6 @@ async fn woken(store: &dyn Store, timed: &[SagaId]) -> Result<Vec<(Time, Time)>,
         left = asleep;
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// What Linux says of a process's memory; nothing elsewhere.
-fn resident_bytes(process: Option<u32>, which: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process?)).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1_024)
 }
 
 fn times(duration: Duration, count: u64) -> Duration {
@@ -310,9 +306,8 @@ impl ParkedView {
         [asleep, peak]: [Option<u64>; 2],
         woken: Vec<(Time, Time)>,
     ) -> Self {
-        let mut late: Vec<Duration> = woken.iter().map(|(due, at)| at.since(*due)).collect();
-        late.sort_unstable();
-        let at = |percent| rounded(percentile(&late, percent).as_secs_f64() * 1_000.0);
+        let late = Percentiles::of(woken.iter().map(|(due, at)| at.since(*due)));
+        let millis = |late: Duration| rounded(late.as_secs_f64() * 1_000.0);
         let first = woken.iter().map(|(_, at)| *at).min();
         let last = woken.iter().map(|(_, at)| *at).max();
         let took = last.zip(first).map(|(last, first)| last.since(first));
@@ -329,9 +324,9 @@ impl ParkedView {
             due_over_seconds: rounded(filled.plan.over.as_secs_f64()),
             woken: count,
             woken_per_second: rounded(rate(count, took.unwrap_or_default().as_secs_f64())),
-            late_p50_ms: at(50),
-            late_p99_ms: at(99),
-            late_max_ms: at(100),
+            late_p50_ms: millis(late.p50),
+            late_p99_ms: millis(late.p99),
+            late_max_ms: millis(late.max),
         }
     }
 
@@ -416,13 +411,5 @@ mod tests {
             sleepers += page.iter().filter(|(_, at)| *at < Time::INFINITY).count();
         }
         assert_eq!(sleepers, 5);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn linux_tells_how_much_memory_a_process_takes() {
-        let own = resident_bytes(Some(std::process::id()), "VmRSS:");
-        assert!(own.is_some_and(|bytes| bytes > 1 << 20), "{own:?}");
-        assert_eq!(resident_bytes(None, "VmRSS:"), None);
     }
 }

@@ -12,7 +12,7 @@ use amends_server::amends_core::outcome::{OperationKind, Outcome};
 use amends_server::amends_core::{SagaId, ShardId, Time};
 use uuid::Uuid;
 
-use super::load::{DEFINITION_ID, input};
+use super::workload::{input, mapped, result};
 
 /// Makes rows.
 pub struct Rows {
@@ -20,6 +20,8 @@ pub struct Rows {
     namespace: Arc<str>,
     definition: Arc<str>,
     input: Payload,
+    /// What the first step's mapping makes of the input.
+    mapped: Payload,
     output: Payload,
 }
 
@@ -31,16 +33,16 @@ pub struct Made {
 }
 
 impl Rows {
-    /// For sagas of the revision with this hash.
+    /// For sagas of a definition's first revision.
     #[must_use]
-    pub fn new(hash: DefinitionHash) -> Self {
-        let output = serde_json::json!({"note": "x".repeat(188)}).to_string();
+    pub fn new(definition: &str, hash: DefinitionHash) -> Self {
         Self {
             hash,
             namespace: "default".into(),
-            definition: DEFINITION_ID.into(),
+            definition: definition.into(),
             input: Payload::trusted(input().into()),
-            output: Payload::trusted(output.into_bytes().into()),
+            mapped: Payload::trusted(mapped().into()),
+            output: Payload::trusted(result().into_bytes().into()),
         }
     }
 
@@ -114,7 +116,11 @@ impl Rows {
     }
 
     fn scheduled(&self, step: u16) -> Fact {
-        let input = if step == 0 { &self.input } else { &self.output };
+        let input = if step == 0 {
+            &self.mapped
+        } else {
+            &self.output
+        };
         Fact::Scheduled {
             place: StepIndex(step).into(),
             operation: OperationKind::Forward,
@@ -161,3 +167,132 @@ impl Rows {
 
 /// How long an ended saga is kept, as a definition says that says nothing.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::plan::ParticipantPlan;
+    use super::super::workload::{HAPPY, HAPPY_ID};
+    use super::super::{floor, participant};
+    use super::*;
+    use crate::connection::Connection;
+    use amends_proto::v1 as proto;
+    use amends_server::amends_store::{ListQuery, SagaHistory, Store, record};
+    use amends_server::{Config, DatabaseUrl, open_store, start};
+    use tokio::sync::oneshot;
+
+    async fn only_saga(store: &dyn Store) -> SagaHistory {
+        let query = ListQuery {
+            namespace: "default".to_owned(),
+            states: Vec::new(),
+            definition: None,
+            key: None,
+            before: None,
+            limit: 2,
+        };
+        let listed = store.list(&query).await.expect("a list");
+        assert_eq!(listed.len(), 1);
+        let found = store.histories(&[listed[0].id]).await;
+        found.expect("a history").remove(0)
+    }
+
+    fn config(file: &std::path::Path) -> Config {
+        Config {
+            listen: "127.0.0.1:0".into(),
+            database_url: DatabaseUrl::new(format!("sqlite:{}", file.display())),
+            ..Config::default()
+        }
+    }
+
+    /// One saga as a server writes it, with the participant of the measurements.
+    async fn real(config: Config) -> SagaHistory {
+        let node = start(config.clone()).await.expect("a node");
+        let address = format!("http://{}", node.address());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(node.run_until(async {
+            let _ = stopped.await;
+        }));
+        let plan = ParticipantPlan { concurrency: 1 };
+        let attached = participant::participant("default", &plan).expect("a participant");
+        let (leave, left) = oneshot::channel::<()>();
+        let to = address.clone();
+        let attached = tokio::spawn(async move {
+            let until = async {
+                let _ = left.await;
+            };
+            attached.run_until(&to, until).await
+        });
+        let connection = Connection::open(&address, "default")
+            .await
+            .expect("a server");
+        let request = proto::ApplyDefinitionRequest {
+            parent: connection.parent(),
+            source: HAPPY.to_owned(),
+            definition_id: HAPPY_ID.to_owned(),
+        };
+        let applied = connection.definitions().apply_definition(request).await;
+        applied.expect("the definition");
+        let request = proto::StartSagaRequest {
+            parent: connection.parent(),
+            definition: connection.definition_name(HAPPY_ID),
+            input: input().into(),
+            wait: Some(crate::connection::proto_duration(Duration::from_secs(60))),
+            ..proto::StartSagaRequest::default()
+        };
+        let ended = connection.sagas().start_saga(request).await;
+        assert!(ended.expect("a saga").into_inner().settled);
+        let _ = leave.send(());
+        attached.await.expect("no panic").expect("a participant");
+        let _ = stop.send(());
+        serving.await.expect("no panic").expect("a node");
+        let store = open_store(&config).await.expect("a store");
+        only_saga(store.as_ref()).await
+    }
+
+    /// The floor is a floor of what the engine does only if it writes what the engine writes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_floors_rows_are_those_of_a_server_to_the_byte_count() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let real = real(config(&directory.path().join("real.db"))).await;
+        let store = open_store(&config(&directory.path().join("floor.db"))).await;
+        let store = store.expect("a store");
+        let plan = floor::Plan {
+            in_flight: 1,
+            lanes: 1,
+            sagas: Some(1),
+            length: Duration::from_secs(60),
+        };
+        floor::run(Arc::clone(&store), plan).await.expect("a floor");
+        let made = only_saga(store.as_ref()).await;
+
+        let rows = |history: &SagaHistory| {
+            let rows = history.rows.as_ref().expect("readable rows");
+            let shape = |row: &JournalRow| {
+                let kinds: Vec<&str> = row.facts.iter().map(Fact::kind).collect();
+                (kinds.join(" "), record::encode(&row.facts).len())
+            };
+            rows.iter().map(shape).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(&made), rows(&real));
+        let columns = |history: &SagaHistory| {
+            let saga = &history.saga;
+            let kept = saga.expires_at.zip(saga.ended_at);
+            BTreeMap::from([
+                ("namespace", saga.namespace.to_string()),
+                ("definition", saga.definition.to_string()),
+                ("revision", saga.revision.to_string()),
+                ("hash", format!("{:?}", saga.hash)),
+                ("key", format!("{:?}", saga.key)),
+                ("parent", format!("{:?}", saga.parent)),
+                ("state", format!("{:?}", saga.state)),
+                ("wake_at", format!("{:?}", saga.wake_at)),
+                (
+                    "kept",
+                    format!("{:?}", kept.map(|(until, from)| until.since(from))),
+                ),
+            ])
+        };
+        assert_eq!(columns(&made), columns(&real));
+    }
+}

@@ -14,7 +14,7 @@ use amends_proto::v1::{self as proto, SagaState};
 use tokio::time::Instant;
 
 use crate::arguments::{DemoArguments, DemoParticipantArguments, Global};
-use crate::children::stdin_closed;
+use crate::children::{interrupted, stdin_closed};
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -61,22 +61,6 @@ pub async fn run(global: &Global, arguments: &DemoArguments) -> Result<Exit, Fai
         () = interrupted() => Err(Failure::wrong("the demo was interrupted")
             .advice("nothing of it is left; start it again, or with fewer --orders")),
         result = play(arguments, directory.path()) => result,
-    }
-}
-
-/// A person, or the terminal that closes, ends the demo.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut hangup)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::hangup()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Cluster {
 pub struct Options {
     /// Whether commits wait for the disk. Off by default: a test needs durability against a killed process alone.
     pub fsync: bool,
+    /// Further settings, such as `max_wal_size=8GB`; each wins over what stands here.
+    pub settings: &'static [&'static str],
 }
 
 impl Cluster {
@@ -106,6 +108,28 @@ impl Cluster {
         self.port
     }
 
+    /// The process id of the server's first process, whose children are all others.
+    ///
+    /// # Errors
+    /// If the server is not running.
+    pub fn process(&self) -> io::Result<u32> {
+        let pid_file = fs::read_to_string(self.directory.join("data/postmaster.pid"))?;
+        let first = pid_file.lines().next().unwrap_or_default().trim();
+        first.parse().map_err(Error::other)
+    }
+
+    /// Where the server's programs are; `pgbench` may be one of them.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.bin
+    }
+
+    /// Where the server keeps its data.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
     /// Stops the server at once, as a crash would, and starts it again on the same port and files.
     ///
     /// # Errors
@@ -136,8 +160,8 @@ impl Cluster {
 
     /// The parent first, so that it has no new children meanwhile.
     fn signal(&self, signal: &str) -> io::Result<()> {
-        let pid_file = fs::read_to_string(self.directory.join("data/postmaster.pid"))?;
-        let parent = pid_file.lines().next().unwrap_or_default().trim();
+        let parent = self.process()?.to_string();
+        let parent = parent.as_str();
         run(Command::new("/bin/kill").args([signal, parent]))?;
         for entry in fs::read_dir("/proc")?.flatten() {
             let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
@@ -313,8 +337,10 @@ fn settings(port: u16, options: Options) -> Vec<String> {
         "shared_buffers=32MB".to_owned(),
         "max_wal_size=256MB".to_owned(),
     ];
+    let further = options.settings.iter().map(|setting| (*setting).to_owned());
     settings
         .into_iter()
+        .chain(further)
         .flat_map(|setting| ["-c".to_owned(), setting])
         .collect()
 }
@@ -388,10 +414,20 @@ mod tests {
 
     #[test]
     fn a_crashed_cluster_comes_back_with_its_committed_rows_and_still_ends() {
-        let cluster = Cluster::start_with(Options { fsync: true }).unwrap();
+        let cluster = Cluster::start_with(Options {
+            fsync: true,
+            settings: &["wal_compression=pglz"],
+        })
+        .unwrap();
         let url = cluster.create_database().unwrap();
         query(&cluster, name_of(&url), "CREATE TABLE t AS SELECT 7 AS n");
+        assert_eq!(
+            query(&cluster, name_of(&url), "SHOW wal_compression"),
+            "pglz"
+        );
+        let before = cluster.process().unwrap();
         cluster.crash_and_restart().unwrap();
+        assert_ne!(cluster.process().unwrap(), before);
         assert_eq!(query(&cluster, name_of(&url), "SELECT n FROM t"), "7");
         let (directory, port) = (cluster.directory.clone(), cluster.port());
         drop(cluster);
