@@ -3,7 +3,8 @@
 /// What a connection of a lane plans with, for ever: an early plan against an empty, never analysed table would keep its
 /// sequential scan, or its hash over a whole index, when the table has grown. Compiling a plan takes longer than running it.
 pub(crate) const LANE_SESSION: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
-    SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan; SET jit = off";
+    SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan; SET jit = off; \
+    SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'enable_memoize'";
 /// The same trap for what reads; joins are left to the planner there.
 pub(crate) const READER_SESSION: &str = "SET enable_seqscan = off; SET jit = off";
 
@@ -17,6 +18,10 @@ pub(crate) const IDENTITY: &str =
 
 /// A batch: one statement, so one round trip and one outcome. An end gives its turn back: no row of an ended saga is in
 /// the index of turns. This is the shape of batches that have nothing but calls in them; [`APPEND_ALL`] is the other.
+///
+/// A row that is changed is probed for by its key first, one probe for each, and then reached by its place. Joined by its
+/// key at once, a table that was analysed while it was empty looked so small that the plan kept for it walked the whole
+/// of it for each row.
 pub(crate) const APPEND: &str = "\
 WITH inserted AS (
     INSERT INTO amends.sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
@@ -28,10 +33,11 @@ WITH inserted AS (
     SET state = n.state, wake_at = n.wake_at, updated_at = n.updated_at, ended_at = n.ended_at, \
         expires_at = n.expires_at, turn_granted = n.turn_granted, \
         turn_position = CASE WHEN n.state IN (2, 4, 6) THEN NULL ELSE s.turn_position END
-    FROM UNNEST($20::int2[], $21::uuid[], $22::int2[], $23::timestamptz[], $24::timestamptz[], $25::timestamptz[], \
-        $26::timestamptz[], $27::bool[])
-        AS n (shard, id, state, wake_at, updated_at, ended_at, expires_at, turn_granted)
-    WHERE s.shard = n.shard AND s.id = n.id
+    FROM (SELECT n.*, t.place FROM UNNEST($20::int2[], $21::uuid[], $22::int2[], $23::timestamptz[], $24::timestamptz[], \
+        $25::timestamptz[], $26::timestamptz[], $27::bool[])
+        AS n (shard, id, state, wake_at, updated_at, ended_at, expires_at, turn_granted) CROSS JOIN LATERAL \
+        (SELECT ctid AS place FROM amends.sagas AS t WHERE t.shard = n.shard AND t.id = n.id OFFSET 0) AS t) AS n
+    WHERE s.ctid = n.place
 ), keyed AS (
     INSERT INTO amends.saga_keys (namespace, definition, key_hash, saga_id, input_hash)
     SELECT * FROM UNNEST($28::text[], $29::text[], $30::bytea[], $31::uuid[], $32::bytea[])
@@ -54,10 +60,11 @@ WITH inserted AS (
     SET state = n.state, wake_at = n.wake_at, updated_at = n.updated_at, ended_at = n.ended_at, \
         expires_at = n.expires_at, turn_granted = n.turn_granted, \
         turn_position = CASE WHEN n.state IN (2, 4, 6) THEN NULL ELSE s.turn_position END
-    FROM UNNEST($20::int2[], $21::uuid[], $22::int2[], $23::timestamptz[], $24::timestamptz[], $25::timestamptz[], \
-        $26::timestamptz[], $27::bool[])
-        AS n (shard, id, state, wake_at, updated_at, ended_at, expires_at, turn_granted)
-    WHERE s.shard = n.shard AND s.id = n.id
+    FROM (SELECT n.*, t.place FROM UNNEST($20::int2[], $21::uuid[], $22::int2[], $23::timestamptz[], $24::timestamptz[], \
+        $25::timestamptz[], $26::timestamptz[], $27::bool[])
+        AS n (shard, id, state, wake_at, updated_at, ended_at, expires_at, turn_granted) CROSS JOIN LATERAL \
+        (SELECT ctid AS place FROM amends.sagas AS t WHERE t.shard = n.shard AND t.id = n.id OFFSET 0) AS t) AS n
+    WHERE s.ctid = n.place
 ), keyed AS (
     INSERT INTO amends.saga_keys (namespace, definition, key_hash, saga_id, input_hash)
     SELECT * FROM UNNEST($28::text[], $29::text[], $30::bytea[], $31::uuid[], $32::bytea[])
@@ -67,8 +74,11 @@ WITH inserted AS (
     SELECT * FROM UNNEST($39::int2[], $40::uuid[], $41::int8[], $42::text[], $43::text[], $44::int4[], $45::text[], \
         $46::int8[], $47::text[], $48::text[], $49::text[], $50::text[], $51::timestamptz[])
 ), closed AS (
-    DELETE FROM amends.incidents AS i USING UNNEST($52::int2[], $53::uuid[], $54::int8[]) AS n (shard, saga_id, number)
-    WHERE i.shard = n.shard AND i.saga_id = n.saga_id AND i.number = n.number
+    DELETE FROM amends.incidents AS i
+    USING (SELECT t.place FROM UNNEST($52::int2[], $53::uuid[], $54::int8[]) AS n (shard, saga_id, number) \
+        CROSS JOIN LATERAL (SELECT ctid AS place FROM amends.incidents AS t WHERE t.shard = n.shard \
+        AND t.saga_id = n.saga_id AND t.number = n.number OFFSET 0) AS t) AS n
+    WHERE i.ctid = n.place
 )
 INSERT INTO amends.journal (shard, position, epoch, batch_id, saga_id, kind, at, body)
 SELECT n.shard, n.position, n.epoch, $7::uuid, n.saga_id, 1, n.at, n.body
