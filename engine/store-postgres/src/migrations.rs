@@ -299,6 +299,14 @@ const MIGRATIONS: &[Migration] = &[
         kept: WRITTEN_IN_2,
         loss: "the journal has rows that a binary of schema 1 cannot read: every saga that has one would park",
     },
+    Migration {
+        version: 3,
+        name: "clocks",
+        up: include_str!("../migrations/0003_clocks.up.sql"),
+        down: include_str!("../migrations/0003_clocks.down.sql"),
+        kept: NOTHING,
+        loss: "",
+    },
 ];
 
 const MIGRATE_NAME: &str = "amends-migrate";
@@ -314,6 +322,8 @@ const APPLIED: &str = "SELECT version, name, applied_at FROM amends.migrations O
 const SHARD_COUNT: &str = "SELECT shard_count FROM amends.meta";
 const RECORD: &str = "INSERT INTO amends.migrations (version, name) VALUES ($1, $2)";
 const FORGET: &str = "DELETE FROM amends.migrations WHERE version = $1";
+/// Nothing that would be missed is lost on the way down.
+const NOTHING: &str = "SELECT false";
 const USED: &str = "SELECT EXISTS (SELECT 1 FROM amends.journal)";
 /// A row of version 1 begins with `{"v":1,`, in hexadecimal so that no encoding plays a part.
 const WRITTEN_IN_2: &str = "SELECT EXISTS (SELECT 1 FROM amends.journal WHERE kind = 3 \

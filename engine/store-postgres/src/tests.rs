@@ -287,7 +287,7 @@ async fn migrations_run_up_and_down_and_up() {
     let up = migrations::migrate(&url, SHARDS).await.unwrap();
     assert_eq!(
         (up.version, up.version, up.shard_count),
-        (2, up.known, Some(SHARDS))
+        (3, up.known, Some(SHARDS))
     );
     assert_eq!(migrations::migrate(&url, SHARDS).await.unwrap(), up);
     assert_eq!(migrations::status(&url).await.unwrap(), up);
@@ -352,13 +352,13 @@ async fn each_migration_down_undoes_its_up() {
     migrations::migrate(&url, SHARDS).await.unwrap();
     let newest = schema(&url).await;
     let down = migrations::migrate_down(&url, 1).await.unwrap();
-    assert_eq!((down.version, down.known), (1, 2));
+    assert_eq!((down.version, down.known), (1, 3));
     let first = schema(&url).await;
     assert!(
         first != newest
             && refusal(&url)
                 .await
-                .contains("has schema 1, and 2 is needed")
+                .contains("has schema 1, and 3 is needed")
     );
     // A schema that came up to 1 alone.
     let other = old_database().await;
@@ -539,7 +539,7 @@ async fn a_read_that_nobody_answers_is_given_up_and_leases_are_renewed_meanwhile
     let mut reading = std::pin::pin!(store.histories(&sagas));
     let answered = timeout(Duration::from_millis(200), &mut reading).await;
     assert!(answered.is_err(), "somebody holds the table");
-    store.renew(&node).await.unwrap();
+    store.renew(&node, Time::EPOCH).await.unwrap();
     // The time passes by itself once everybody waits.
     tokio::time::pause();
     let read = reading.await;

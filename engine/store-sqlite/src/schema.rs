@@ -120,10 +120,11 @@ fn refusal(error: sqlx::Error) -> Error {
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_tables.up.sql"),
     include_str!("../migrations/0002_language.up.sql"),
+    include_str!("../migrations/0003_clocks.up.sql"),
 ];
 
 /// `AMND`, and the number of [`MIGRATIONS`].
-const STAMP: &str = "PRAGMA application_id = 1095585348; PRAGMA user_version = 2;";
+const STAMP: &str = "PRAGMA application_id = 1095585348; PRAGMA user_version = 3;";
 const APPLICATION_ID: i64 = 0x414D_4E44;
 
 const INITIALISE_META: &str = "INSERT INTO meta (only_row, incarnation, shard_count) VALUES (1, randomblob(16), ?1) \

@@ -189,9 +189,11 @@ async fn schema(connection: &mut SqliteConnection) -> Vec<String> {
 const UP_1: &str = include_str!("../migrations/0001_tables.up.sql");
 const UP_2: &str = include_str!("../migrations/0002_language.up.sql");
 const DOWN_2: &str = include_str!("../migrations/0002_language.down.sql");
+const UP_3: &str = include_str!("../migrations/0003_clocks.up.sql");
+const DOWN_3: &str = include_str!("../migrations/0003_clocks.down.sql");
 
 #[tokio::test]
-async fn the_second_migration_down_undoes_its_up() {
+async fn each_migration_down_undoes_its_up() {
     let file = File::new();
     let mut connection = file.connect().await;
     let run = |sql: &'static str| sqlx::raw_sql(sql);
@@ -204,6 +206,11 @@ async fn the_second_migration_down_undoes_its_up() {
     run(UP_2).execute(&mut connection).await.unwrap();
     assert_eq!(schema(&mut connection).await, second);
     assert!(second.len() > first.len() + 20, "{second:#?}");
+    run(UP_3).execute(&mut connection).await.unwrap();
+    let third = schema(&mut connection).await;
+    assert_eq!(third.len(), second.len() + 1, "{third:#?}");
+    run(DOWN_3).execute(&mut connection).await.unwrap();
+    assert_eq!(schema(&mut connection).await, second);
 }
 
 /// A saga that runs and one that ended, one of them with its key, as the first version wrote them.
