@@ -39,6 +39,7 @@ pub(crate) async fn claim_all(
 pub(crate) async fn keep(node: Arc<Node>, renewed_at: Instant) {
     let lease = node.lease.lease;
     let mut renewed_at = renewed_at;
+    node.registry.leave_until(renewed_at + dispatch_time(lease));
     let mut next = renewed_at + lease / 3;
     let mut backoff = Backoff::new();
     loop {
@@ -64,6 +65,7 @@ pub(crate) async fn keep(node: Arc<Node>, renewed_at: Instant) {
                 renewed_at = asked;
                 next = asked + lease / 3;
                 backoff = Backoff::new();
+                node.registry.leave_until(renewed_at + dispatch_time(lease));
                 set_late(&node, false);
             }
             Err(Error::LeaseLost { node: name }) => {
@@ -97,7 +99,7 @@ fn dispatch_time(lease: Duration) -> Duration {
 
 /// Renews once. A renewal is never cut short; if it has not answered by the deadline, commands stop leaving meanwhile.
 async fn renew(node: &Node, deadline: Instant) -> Result<amends_core::Time, Error> {
-    let renewal = node.store.renew(&node.lease);
+    let renewal = node.store.renew(&node.lease, node.clock.now());
     tokio::pin!(renewal);
     tokio::select! {
         biased;

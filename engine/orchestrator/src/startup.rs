@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use amends_core::ShardId;
 use amends_core::shard::Shard;
+use amends_core::{ShardId, Time};
 use amends_store::{AppendError, Error as StoreError, Identity, Lane, NodeLease, Store, Takeover};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -44,8 +44,13 @@ pub(crate) async fn start(
     lease::claim_all(&*store, &node_lease, &shards)
         .await
         .map_err(Error::Store)?;
+    let sent_until = store
+        .clocks_until(&node_lease)
+        .await
+        .map_err(Error::Store)?;
     let renewed_at = Instant::now();
-    let clock = Clock::new(store.renew(&node_lease).await.map_err(Error::Store)?);
+    let renewed = store.renew(&node_lease, Time::EPOCH).await;
+    let clock = Clock::new(renewed.map_err(Error::Store)?);
     let (lanes, inboxes) = Lanes::new(options.lanes.min(shards.len()), identity.shard_count);
     let outcomes_max = options.queue_max.saturating_mul(lanes.count());
     let (registry, left) = Registry::new(lanes.clone(), identity.incarnation, outcomes_max);
@@ -67,7 +72,9 @@ pub(crate) async fn start(
             .clone()
             .expire(left, options.session_lease, node.stop.clone()),
     );
-    start_lanes(&node, inboxes).await.map_err(Error::Store)?;
+    start_lanes(&node, inboxes, sent_until)
+        .await
+        .map_err(Error::Store)?;
     loading::serve(&node, wanted);
     node.tasks
         .spawn(retention::sweep(node.clone(), options.retention));
@@ -122,6 +129,7 @@ fn assemble(store: Arc<dyn Store>, options: &Options, identity: Identity, parts:
 async fn start_lanes(
     node: &Arc<Node>,
     inboxes: Vec<mpsc::UnboundedReceiver<crate::lane::Message>>,
+    sent_until: Time,
 ) -> Result<(), StoreError> {
     let mut ready = Vec::new();
     for lane in 0..inboxes.len() {
@@ -134,7 +142,11 @@ async fn start_lanes(
         let shards: Vec<ShardId> = taken.iter().map(|(shard, _)| *shard).collect();
         let machines = taken
             .into_iter()
-            .map(|(shard, epoch)| Shard::new(shard, node.incarnation, epoch))
+            .map(|(shard, epoch)| {
+                let mut machine = Shard::new(shard, node.incarnation, epoch);
+                machine.count_as_sent(sent_until);
+                machine
+            })
             .collect();
         let task = LaneTask::new(lane, node.clone(), inbox, batches, machines);
         node.tasks.spawn(task.run());

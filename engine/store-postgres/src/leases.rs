@@ -7,6 +7,7 @@ use sqlx::postgres::{PgPool, PgRow};
 
 use crate::failure::unavailable;
 use crate::lane::shard_number;
+use crate::timestamp::Timestamp;
 use crate::{ANSWER_TIMEOUT, PostgresStore, fetch, rows, sql};
 
 #[async_trait]
@@ -19,11 +20,12 @@ impl Leases for PostgresStore {
         rows.iter().map(rows::shard).collect()
     }
 
-    async fn renew(&self, node: &NodeLease) -> Result<Time, Error> {
+    async fn renew(&self, node: &NodeLease, clock: Time) -> Result<Time, Error> {
         let query = sqlx::query(sql::RENEW)
             .bind(&node.name)
             .bind(node.process)
-            .bind(node.lease.as_secs_f64());
+            .bind(node.lease.as_secs_f64())
+            .bind(Timestamp(clock));
         let renewed = fetch(&self.leases, query, "renewing a lease", ANSWER_TIMEOUT).await?;
         let Some(row) = renewed.first() else {
             return Err(Error::LeaseLost {
@@ -31,6 +33,13 @@ impl Leases for PostgresStore {
             });
         };
         rows::time(row, 0)
+    }
+
+    async fn clocks_until(&self, node: &NodeLease) -> Result<Time, Error> {
+        let query = sqlx::query(sql::CLOCKS_UNTIL).bind(&node.name);
+        let told = fetch(&self.leases, query, "reading clocks", ANSWER_TIMEOUT).await?;
+        told.first()
+            .map_or(Ok(Time::EPOCH), |row| rows::time(row, 0))
     }
 
     async fn release(&self, node: &NodeLease) -> Result<(), Error> {

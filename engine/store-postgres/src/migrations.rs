@@ -307,6 +307,14 @@ const MIGRATIONS: &[Migration] = &[
         kept: NOTHING,
         loss: "",
     },
+    Migration {
+        version: 4,
+        name: "clocks",
+        up: include_str!("../migrations/0004_clocks.up.sql"),
+        down: include_str!("../migrations/0004_clocks.down.sql"),
+        kept: NOTHING,
+        loss: "",
+    },
 ];
 
 const MIGRATE_NAME: &str = "amends-migrate";
@@ -322,7 +330,7 @@ const APPLIED: &str = "SELECT version, name, applied_at FROM amends.migrations O
 const SHARD_COUNT: &str = "SELECT shard_count FROM amends.meta";
 const RECORD: &str = "INSERT INTO amends.migrations (version, name) VALUES ($1, $2)";
 const FORGET: &str = "DELETE FROM amends.migrations WHERE version = $1";
-/// Indexes come and go without a loss.
+/// Indexes come and go without a loss, and so does what a node says of its clock.
 const NOTHING: &str = "SELECT false";
 const USED: &str = "SELECT EXISTS (SELECT 1 FROM amends.journal)";
 /// A row of version 1 begins with `{"v":1,`, in hexadecimal so that no encoding plays a part.

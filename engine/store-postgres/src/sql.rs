@@ -114,16 +114,19 @@ pub(crate) const CLAIM_LOCK: &str =
 pub(crate) const CLAIM_NODE: &str = "INSERT INTO amends.nodes (name, process, address, expires_at) \
     VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4)) \
     ON CONFLICT (name) DO UPDATE SET process = excluded.process, address = excluded.address, \
-    expires_at = excluded.expires_at";
+    expires_at = excluded.expires_at, clock_until = greatest(nodes.clock_until, nodes.expires_at)";
 pub(crate) const CLAIM_SHARDS: &str = "UPDATE amends.shards AS s SET node = $1 WHERE s.shard = ANY($2::int2[]) \
     AND (s.node IS NULL OR s.node = $1 OR NOT EXISTS (SELECT 1 FROM amends.nodes AS n WHERE n.name = s.node \
     AND n.expires_at > clock_timestamp()))";
 pub(crate) const CLAIMED: &str =
     "SELECT shard FROM amends.shards WHERE node = $1 AND shard = ANY($2::int2[]) ORDER BY shard";
-pub(crate) const RENEW: &str = "UPDATE amends.nodes SET expires_at = clock_timestamp() + make_interval(secs => $3) \
+pub(crate) const RENEW: &str = "UPDATE amends.nodes SET expires_at = clock_timestamp() + make_interval(secs => $3), \
+    clock_until = greatest(clock_until, greatest(clock_timestamp(), $4) + make_interval(secs => $3)) \
     WHERE name = $1 AND process = $2 RETURNING clock_timestamp()";
-pub(crate) const RELEASE: &str = "WITH gone AS (DELETE FROM amends.nodes WHERE name = $1 AND process = $2 \
-    RETURNING name) UPDATE amends.shards AS s SET node = NULL FROM gone WHERE s.node = gone.name";
+pub(crate) const CLOCKS_UNTIL: &str = "SELECT coalesce(max(CASE WHEN name = $1 THEN clock_until \
+    ELSE greatest(clock_until, expires_at) END), to_timestamp(0)) FROM amends.nodes";
+pub(crate) const RELEASE: &str = "WITH gone AS (UPDATE amends.nodes SET process = '00000000-0000-0000-0000-000000000000', \
+    expires_at = clock_timestamp() WHERE name = $1 AND process = $2 RETURNING name) UPDATE amends.shards AS s SET node = NULL FROM gone WHERE s.node = gone.name";
 
 /// State by state, each in the order of the index that has no finished saga in it, so that a page costs what it holds.
 pub(crate) const ACTIVE: &str = "SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
@@ -314,6 +317,7 @@ pub(crate) const ALL: &[&str] = &[
     CLAIM_SHARDS,
     CLAIMED,
     RENEW,
+    CLOCKS_UNTIL,
     RELEASE,
     ACTIVE,
     ACTIVE_ROWS,

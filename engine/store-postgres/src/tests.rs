@@ -611,7 +611,7 @@ async fn a_read_that_nobody_answers_is_given_up_and_leases_are_renewed_meanwhile
     let mut reading = std::pin::pin!(store.histories(&sagas));
     let answered = timeout(Duration::from_millis(200), &mut reading).await;
     assert!(answered.is_err(), "somebody holds the table");
-    store.renew(&node).await.unwrap();
+    store.renew(&node, Time::EPOCH).await.unwrap();
     // The time passes by itself once everybody waits.
     tokio::time::pause();
     let read = reading.await;

@@ -21,13 +21,13 @@ impl Leases for SqliteStore {
         rows.iter().map(|row| get(row, 0).map(ShardId)).collect()
     }
 
-    async fn renew(&self, node: &NodeLease) -> Result<Time, Error> {
+    async fn renew(&self, node: &NodeLease, clock: Time) -> Result<Time, Error> {
         let mut writer = self.writer.lock().await;
         let mut writing = writer.begin().await.map_err(unavailable(RENEWING))?;
         let query = sqlx::query(sql::RENEW)
             .bind(&node.name)
             .bind(node.process.as_bytes().to_vec());
-        let query = query.bind(micros(node.lease));
+        let query = query.bind(micros(node.lease)).bind(clock.as_micros());
         let row = query
             .fetch_optional(writing.connection())
             .await
@@ -36,6 +36,15 @@ impl Leases for SqliteStore {
         let row = row.ok_or_else(|| Error::LeaseLost {
             node: node.name.clone(),
         })?;
+        Ok(Time::from_micros(get(&row, 0)?))
+    }
+
+    async fn clocks_until(&self, node: &NodeLease) -> Result<Time, Error> {
+        let query = sqlx::query(sql::CLOCKS_UNTIL).bind(&node.name);
+        let row = query
+            .fetch_one(&self.readers)
+            .await
+            .map_err(unavailable("reading clocks"))?;
         Ok(Time::from_micros(get(&row, 0)?))
     }
 

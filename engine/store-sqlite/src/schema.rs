@@ -121,6 +121,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_tables.up.sql"),
     include_str!("../migrations/0002_language.up.sql"),
     include_str!("../migrations/0003_listing.up.sql"),
+    include_str!("../migrations/0004_clocks.up.sql"),
 ];
 
 /// `AMND`, and the number of [`MIGRATIONS`].

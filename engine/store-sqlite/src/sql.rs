@@ -12,18 +12,23 @@ pub(crate) const IDENTITY: &str = "SELECT incarnation, shard_count, CAST(unixepo
 pub(crate) const CLAIM_NODE: &str = "INSERT INTO nodes (name, process, address, expires_at_us) \
     VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000000 AS INTEGER) + ?4) \
     ON CONFLICT (name) DO UPDATE SET process = excluded.process, address = excluded.address, \
-    expires_at_us = excluded.expires_at_us";
+    expires_at_us = excluded.expires_at_us, \
+    clock_until_us = max(coalesce(nodes.clock_until_us, nodes.expires_at_us), nodes.expires_at_us)";
 pub(crate) const CLAIM_SHARDS: &str = "UPDATE shards SET node = ?1 \
     WHERE shard IN (SELECT value FROM json_each(?2)) AND (node IS NULL OR node = ?1 OR NOT EXISTS (\
     SELECT 1 FROM nodes AS n WHERE n.name = shards.node \
     AND n.expires_at_us > CAST(unixepoch('subsec') * 1000000 AS INTEGER)))";
 pub(crate) const CLAIMED: &str = "SELECT shard FROM shards WHERE node = ?1 AND shard IN (SELECT value FROM json_each(?2)) ORDER BY shard";
 pub(crate) const RENEW: &str = "UPDATE nodes \
-    SET expires_at_us = CAST(unixepoch('subsec') * 1000000 AS INTEGER) + ?3 WHERE name = ?1 AND process = ?2 \
+    SET expires_at_us = CAST(unixepoch('subsec') * 1000000 AS INTEGER) + ?3, clock_until_us = max(coalesce(clock_until_us, 0), \
+    max(CAST(unixepoch('subsec') * 1000000 AS INTEGER), ?4) + ?3) WHERE name = ?1 AND process = ?2 \
     RETURNING CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+pub(crate) const CLOCKS_UNTIL: &str = "SELECT coalesce(max(CASE WHEN name = ?1 THEN clock_until_us \
+    ELSE max(coalesce(clock_until_us, expires_at_us), expires_at_us) END), 0) FROM nodes";
 pub(crate) const RELEASE_SHARDS: &str = "UPDATE shards SET node = NULL \
     WHERE node = ?1 AND EXISTS (SELECT 1 FROM nodes WHERE name = ?1 AND process = ?2)";
-pub(crate) const RELEASE_NODE: &str = "DELETE FROM nodes WHERE name = ?1 AND process = ?2";
+pub(crate) const RELEASE_NODE: &str = "UPDATE nodes SET process = zeroblob(16), \
+    expires_at_us = CAST(unixepoch('subsec') * 1000000 AS INTEGER) WHERE name = ?1 AND process = ?2";
 
 pub(crate) const TAIL: &str = "SELECT position, epoch, \
     (SELECT count(*) FROM journal AS c WHERE c.shard = j.shard AND c.position >= j.epoch), \
@@ -192,6 +197,7 @@ pub(crate) const ALL: &[&str] = &[
     CLAIM_SHARDS,
     CLAIMED,
     RENEW,
+    CLOCKS_UNTIL,
     RELEASE_SHARDS,
     RELEASE_NODE,
     TAIL,

@@ -211,6 +211,8 @@ const UP_2: &str = include_str!("../migrations/0002_language.up.sql");
 const DOWN_2: &str = include_str!("../migrations/0002_language.down.sql");
 const UP_3: &str = include_str!("../migrations/0003_listing.up.sql");
 const DOWN_3: &str = include_str!("../migrations/0003_listing.down.sql");
+const UP_4: &str = include_str!("../migrations/0004_clocks.up.sql");
+const DOWN_4: &str = include_str!("../migrations/0004_clocks.down.sql");
 
 #[tokio::test]
 async fn each_migration_down_undoes_its_up() {
@@ -230,6 +232,13 @@ async fn each_migration_down_undoes_its_up() {
     run(UP_2).execute(&mut connection).await.unwrap();
     assert_eq!(schema(&mut connection).await, second);
     assert!(second.len() > first.len() + 20, "{second:#?}");
+    run(UP_3).execute(&mut connection).await.unwrap();
+    let third = schema(&mut connection).await;
+    run(UP_4).execute(&mut connection).await.unwrap();
+    let fourth = schema(&mut connection).await;
+    assert_eq!(fourth.len(), third.len() + 1, "{fourth:#?}");
+    run(DOWN_4).execute(&mut connection).await.unwrap();
+    assert_eq!(schema(&mut connection).await, third);
 }
 
 /// A saga that runs and one that ended, one of them with its key, as the first version wrote them.

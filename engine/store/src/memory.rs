@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{AppendError, Error, Identity, Lane, Leases, NodeLease, Store};
 
 use lane::MemoryLane;
-use state::{Fault, State};
+use state::{Fault, Node, State};
 
 mod definitions;
 mod expiry;
@@ -129,9 +129,13 @@ impl Leases for MemoryStore {
     async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error> {
         let mut state = self.state();
         let now = self.now(&state);
-        state
-            .nodes
-            .insert(node.name.clone(), (node.process, now + node.lease));
+        let before = state.nodes.get(&node.name);
+        let claimed = Node {
+            process: Some(node.process),
+            expires_at: now + node.lease,
+            clock_until: before.map_or(Time::EPOCH, |node| node.clock_until.max(node.expires_at)),
+        };
+        state.nodes.insert(node.name.clone(), claimed);
         let mut held = BTreeSet::new();
         for &shard in shards
             .iter()
@@ -143,7 +147,7 @@ impl Leases for MemoryStore {
                 .filter(|owner| **owner != node.name);
             let live = owner
                 .and_then(|owner| state.nodes.get(owner))
-                .is_some_and(|(_, until)| *until > now);
+                .is_some_and(|node| node.expires_at > now);
             if !live {
                 state.owners.insert(shard, node.name.clone());
                 held.insert(shard);
@@ -152,11 +156,14 @@ impl Leases for MemoryStore {
         Ok(held.into_iter().collect())
     }
 
-    async fn renew(&self, node: &NodeLease) -> Result<Time, Error> {
+    async fn renew(&self, node: &NodeLease, clock: Time) -> Result<Time, Error> {
         let mut state = self.state();
         let now = self.now(&state);
         match state.nodes.get_mut(&node.name) {
-            Some((process, until)) if *process == node.process => *until = now + node.lease,
+            Some(row) if row.process == Some(node.process) => {
+                row.expires_at = now + node.lease;
+                row.clock_until = row.clock_until.max(now.max(clock) + node.lease);
+            }
             _ => {
                 return Err(Error::LeaseLost {
                     node: node.name.clone(),
@@ -166,14 +173,26 @@ impl Leases for MemoryStore {
         Ok(now)
     }
 
+    async fn clocks_until(&self, node: &NodeLease) -> Result<Time, Error> {
+        let state = self.state();
+        let clocks = state.nodes.iter().map(|(name, row)| {
+            if *name == node.name {
+                row.clock_until
+            } else {
+                row.clock_until.max(row.expires_at)
+            }
+        });
+        Ok(clocks.max().unwrap_or(Time::EPOCH))
+    }
+
     async fn release(&self, node: &NodeLease) -> Result<(), Error> {
         let mut state = self.state();
-        if state
-            .nodes
-            .get(&node.name)
-            .is_some_and(|(process, _)| *process == node.process)
+        let now = self.now(&state);
+        if let Some(row) = state.nodes.get_mut(&node.name)
+            && row.process == Some(node.process)
         {
-            state.nodes.remove(&node.name);
+            row.process = None;
+            row.expires_at = now;
             state.owners.retain(|_, owner| *owner != node.name);
         }
         Ok(())

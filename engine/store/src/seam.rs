@@ -22,13 +22,19 @@ pub trait Leases: Send + Sync + 'static {
     /// not held), and says which this node holds then. `lease` is from now, on the database's clock.
     async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error>;
 
-    /// Renews the node's lease in one statement, and returns the database's time.
+    /// Renews the node's lease in one statement, and returns the database's time. `clock` is what the node takes for the
+    /// time: until the lease is over its clock goes no further than `lease` beyond that, or beyond the database's time if
+    /// that is later; see [`Leases::clocks_until`].
     ///
     /// # Errors
     /// [`Error::LeaseLost`] if the row is not this process's any more.
-    async fn renew(&self, node: &NodeLease) -> Result<Time, Error>;
+    async fn renew(&self, node: &NodeLease, clock: Time) -> Result<Time, Error>;
 
-    /// Gives up the node's lease and its shards, at a graceful end.
+    /// How late it may be, or may have been, by the clock of any process but this one; [`Time::EPOCH`] if there was none.
+    /// The end of a lease does not tell: the database's clock may have gone back since, and a node's own does not.
+    async fn clocks_until(&self, node: &NodeLease) -> Result<Time, Error>;
+
+    /// Gives up the node's lease and its shards, at a graceful end. How far its clock may have gone stays known.
     async fn release(&self, node: &NodeLease) -> Result<(), Error>;
 }
 

@@ -13,11 +13,13 @@ use crate::time::Time;
 
 /// What commands and their times depend on, beside their saga.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
+pub(super) struct Frame<'a> {
     pub incarnation: Incarnation,
     pub epoch: u64,
     /// What was due by then may have been sent by an earlier owner; none if the saga began with this one.
     pub inherited_at: Option<Time>,
+    /// What else an earlier owner may have sent.
+    pub ahead: &'a [DueCommand],
     pub now: Time,
 }
 
@@ -97,7 +99,7 @@ pub(super) fn make_command(
     saga: &Saga,
     due: &DueCommand,
     timeouts: &Timeouts,
-    frame: &Frame,
+    frame: &Frame<'_>,
     resent: bool,
 ) -> Command {
     let started = saga.started();

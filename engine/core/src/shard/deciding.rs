@@ -62,8 +62,7 @@ impl Shard {
         let Some(Slot::Present(entry)) = self.sagas.get_mut(&id) else {
             return None;
         };
-        // A saga's own time never goes backwards.
-        let now = at.now.max(entry.saga.updated_at());
+        let now = entry.time(at.now);
         let saga = Arc::make_mut(&mut entry.saga);
         let mut decision = Decision::new(saga, now, at.surroundings);
         let result = decide(&mut decision);

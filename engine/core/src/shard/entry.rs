@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub position: u64,
     /// What was due by then may have been sent by an earlier owner; none if it began with this one.
     pub inherited_at: Option<Time>,
+    /// Attempts that are due later than that by this owner's clock, and that an earlier one may have sent by its own.
+    pub ahead: Vec<DueCommand>,
     /// When it is looked at again; as it stands in the shard's timers.
     pub wake_at: Option<Time>,
     /// What its row says once the batch in flight is written; none before its first batch.
@@ -62,6 +64,7 @@ impl Entry {
             asks: Asks::default(),
             position,
             inherited_at: None,
+            ahead: Vec::new(),
             wake_at: None,
             row: None,
             rests_until: None,
@@ -76,6 +79,19 @@ impl Entry {
         }
         let late = self.wake_at.replace(at);
         Some(Earlier { at, late })
+    }
+
+    /// What a decision takes for now. A saga's own time never goes backwards, and is not before anything that an earlier
+    /// owner may have done, whose clock was ahead.
+    pub fn time(&self, now: Time) -> Time {
+        let is_open = |ahead: &&DueCommand| {
+            let target = self.saga.operation(ahead.place, ahead.operation);
+            (target.round, target.attempt) == (ahead.round, ahead.attempt) && target.is_open()
+        };
+        let open = self.ahead.iter().filter(is_open);
+        let latest = open.map(|ahead| ahead.due_at).max();
+        now.max(self.saga.updated_at())
+            .max(latest.unwrap_or(Time::EPOCH))
     }
 
     /// When an attempt in flight was last sent, or may have been: by this owner, or before its takeover by an earlier one.
@@ -117,6 +133,7 @@ impl Entry {
             || self
                 .inherited_at
                 .is_some_and(|inherited_at| open.due_at <= inherited_at)
+            || self.ahead.contains(open)
     }
 }
 

@@ -123,13 +123,20 @@ impl Flights {
 
     /// Makes the flights what the state asks for: takes back what is in flight and not due, hands out what is due and not
     /// in flight.
-    pub fn reconcile(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
+    pub fn reconcile(
+        &mut self,
+        saga: &Saga,
+        due: &Due,
+        frame: &Frame<'_>,
+        outputs: &mut Vec<Output>,
+    ) {
         self.take_back(saga, due, frame, outputs);
         for command in &due.commands {
             if self.is_missing(command) {
                 let resent = frame
                     .inherited_at
-                    .is_some_and(|inherited_at| command.due_at <= inherited_at);
+                    .is_some_and(|inherited_at| command.due_at <= inherited_at)
+                    || frame.ahead.contains(command);
                 let timeouts = timeouts(saga, command.place.step, command.operation);
                 let flight = Flight {
                     withdraw_at: withdraw_at(saga, command, timeouts, frame.now),
@@ -154,7 +161,7 @@ impl Flights {
     }
 
     /// Asks back what the state does not ask for any more.
-    fn take_back(&mut self, saga: &Saga, due: &Due, frame: &Frame, outputs: &mut Vec<Output>) {
+    fn take_back(&mut self, saga: &Saga, due: &Due, frame: &Frame<'_>, outputs: &mut Vec<Output>) {
         self.0.retain_mut(|flight| {
             let named = flight.named;
             let wanted =
@@ -231,7 +238,13 @@ impl Flight {
 
     /// The abort came after its scheduling: it must not leave any more, nor again on another stream (I9); if it has left, its
     /// result is awaited.
-    fn ask_back(&mut self, saga: &Saga, named: Attempt, frame: &Frame, outputs: &mut Vec<Output>) {
+    fn ask_back(
+        &mut self,
+        saga: &Saga,
+        named: Attempt,
+        frame: &Frame<'_>,
+        outputs: &mut Vec<Output>,
+    ) {
         if self.withdraw_code.is_some() {
             return;
         }

@@ -6,7 +6,7 @@ use crate::fact::{Fact, IncidentReason, Started};
 use crate::id::SagaId;
 use crate::journal::JournalRow;
 use crate::limits::{LOAD_AGAIN_AFTER, LOADS_IN_FLIGHT};
-use crate::saga::Saga;
+use crate::saga::{DueCommand, Saga, due};
 use crate::shard::entry::{Asked, Entry, Loading, Queued, Row, Slot, Unreadable};
 use crate::shard::io::{History, Input, LoadedSaga, Output};
 use crate::shard::machine::Shard;
@@ -189,6 +189,7 @@ impl Shard {
                 let inherited_at = inherited_at.max(saga.updated_at());
                 let entry = Entry {
                     inherited_at: Some(inherited_at),
+                    ahead: self.sent_ahead(&saga, inherited_at),
                     row: Some(row),
                     ..Entry::new(saga, position)
                 };
@@ -207,6 +208,19 @@ impl Shard {
                 unknown.then_some(Queued::ParkUnreadable(id))
             }
         }
+    }
+}
+
+impl Shard {
+    /// What is due later than this, and was due already by the clocks of earlier owners.
+    fn sent_ahead(&self, saga: &Saga, inherited_at: Time) -> Vec<DueCommand> {
+        if self.sent_until <= inherited_at {
+            return Vec::new();
+        }
+        let due = due(saga, self.sent_until);
+        let open = due.commands.into_iter().chain(due.awaited);
+        open.filter(|command| command.due_at > inherited_at)
+            .collect()
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Shard {
     pub(super) loads: Loads,
     /// What was due by then may have been sent by an earlier owner.
     pub(super) taken_over_at: Option<Time>,
+    /// By the clocks of earlier owners it may have been as late as this.
+    pub(super) sent_until: Time,
     pub(super) queue: VecDeque<Queued>,
     in_flight: Option<InBatch>,
     pub(super) outputs: Vec<Output>,
@@ -83,6 +85,7 @@ impl Shard {
             turns: Turns::default(),
             loads: Loads::default(),
             taken_over_at: None,
+            sent_until: Time::EPOCH,
             queue: VecDeque::new(),
             in_flight: None,
             outputs: Vec::new(),
@@ -100,6 +103,12 @@ impl Shard {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Says how late it may have been by the clocks of earlier owners: what was due by then counts as sent, whatever this
+    /// owner's clock says. After the takeover, and before any saga is recovered.
+    pub fn count_as_sent(&mut self, until: Time) {
+        self.sent_until = self.sent_until.max(until);
     }
 
     /// Says who needs a turn, of the sagas that have not ended, those that sleep included: after the takeover, and before

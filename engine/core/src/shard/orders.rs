@@ -95,7 +95,7 @@ impl Shard {
             return Err(OrderRefusal::NotFound);
         };
         let mut copy = (*entry.saga).clone();
-        let now = at.now.max(copy.updated_at());
+        let now = entry.time(at.now);
         Decision::new(&mut copy, now, at.surroundings).order(order)
     }
 

@@ -160,7 +160,7 @@ impl Shard {
                 continue;
             }
             // The clock may be behind the saga's own time, at which it was scheduled.
-            let now = at.now.max(entry.saga.updated_at());
+            let now = entry.time(at.now);
             let unsent: Vec<_> = crate::saga::due(&entry.saga, now)
                 .awaited
                 .into_iter()

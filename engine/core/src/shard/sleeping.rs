@@ -55,6 +55,7 @@ impl Shard {
                 incarnation: self.incarnation,
                 epoch: self.epoch,
                 inherited_at: entry.inherited_at,
+                ahead: &entry.ahead,
                 now,
             };
             entry.flights.reconcile(&entry.saga, &due, &frame, outputs);

@@ -7,6 +7,7 @@ mod pump;
 mod abort;
 mod attacks;
 mod children;
+mod clocks;
 mod deadline;
 mod doubt;
 mod family;

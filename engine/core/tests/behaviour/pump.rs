@@ -35,6 +35,8 @@ impl Surroundings for Barrier {
 pub struct Pump {
     pub shard: Shard,
     pub now: Time,
+    /// How late it was by the clock of the owner before.
+    pub sent_until: Time,
     pub barrier: Barrier,
     pub journal: Vec<JournalRow>,
     pub states: BTreeMap<SagaId, SagaState>,
@@ -96,6 +98,7 @@ impl Pump {
         Self {
             shard: Shard::new(id, incarnation(), 1),
             now: Time::from_micros(1_763_712_000_000_000),
+            sent_until: Time::EPOCH,
             barrier: Barrier(true),
             journal: Vec::new(),
             states: BTreeMap::new(),
@@ -601,6 +604,7 @@ impl Pump {
             .map_or(self.shard.epoch(), |row| row.position)
             + 1;
         self.shard = Shard::new(self.shard.id(), incarnation(), epoch);
+        self.shard.count_as_sent(self.sent_until);
         self.commands.clear();
         self.withdrawals.clear();
         self.mail.clear();

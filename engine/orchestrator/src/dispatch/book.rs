@@ -44,6 +44,9 @@ pub(super) struct Book {
     next: u64,
     /// No command leaves while the lease is late.
     pub(super) paused: bool,
+    /// No command leaves after this, unless the lease is renewed: a process that was stopped and goes on may send before it
+    /// gets to know that it is late.
+    pub(super) leaves_until: Option<Instant>,
     /// No command leaves any more.
     pub(super) closed: bool,
 }
@@ -282,9 +285,15 @@ impl Book {
         self.instances.get(&id)?.queue_of(action).map(|_| id)
     }
 
+    /// Commands may leave.
+    pub(super) fn lets_leave(&self) -> bool {
+        let in_time = |until| Instant::now() < until;
+        !self.paused && !self.closed && self.leaves_until.is_none_or(in_time)
+    }
+
     /// One queue to whoever has room, in turn.
     fn dispatch(&mut self, queue: QueueId, outbox: &mut Outbox) {
-        while !self.paused && !self.closed {
+        while self.lets_leave() {
             let instances = &self.instances;
             let entry = self.queues.get_mut(queue);
             if entry.commands.is_empty() {
@@ -303,7 +312,7 @@ impl Book {
 
     /// Whatever one instance has room for: first what was lost on the way, then a command of each of its actions in turn.
     pub(super) fn pull(&mut self, id: InstanceId, outbox: &mut Outbox) {
-        if self.paused || self.closed {
+        if !self.lets_leave() {
             return;
         }
         self.pull_resends(id, outbox);

@@ -276,6 +276,18 @@ impl Registry {
         self.tell(&mut book, outbox);
     }
 
+    /// The lease was renewed: commands leave until then.
+    pub(crate) fn leave_until(&self, until: Instant) {
+        let mut outbox = Outbox::default();
+        let mut book = self.lock();
+        let stopped = !book.lets_leave();
+        book.leaves_until = Some(until);
+        if stopped {
+            book.dispatch_all(&mut outbox);
+        }
+        self.tell(&mut book, outbox);
+    }
+
     /// The node leaves: no command any more.
     pub(crate) fn goodbye(&self, reason: &str) {
         let mut book = self.lock();

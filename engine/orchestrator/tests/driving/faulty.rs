@@ -138,11 +138,15 @@ impl Leases for World {
         self.memory.claim(node, shards).await
     }
 
-    async fn renew(&self, node: &NodeLease) -> Result<Time, Error> {
+    async fn renew(&self, node: &NodeLease, clock: Time) -> Result<Time, Error> {
         if self.faults.renewals_hang.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        self.memory.renew(node).await
+        self.memory.renew(node, clock).await
+    }
+
+    async fn clocks_until(&self, node: &NodeLease) -> Result<Time, Error> {
+        self.memory.clocks_until(node).await
     }
 
     async fn release(&self, node: &NodeLease) -> Result<(), Error> {

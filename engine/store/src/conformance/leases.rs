@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::ShardId;
+use amends_core::{ShardId, Time};
 use uuid::Uuid;
 
 use super::made::unexpected;
@@ -26,6 +26,12 @@ pub(super) const CHECKS: &[Check] = &[
     }),
     ("a lease that was never claimed is lost", |d| {
         Box::pin(a_lease_never_claimed_is_lost(d))
+    }),
+    ("how far a clock went outlives its node", |d| {
+        Box::pin(how_far_a_clock_went_outlives_its_node(d))
+    }),
+    ("a clock goes at least as far as the database's", |d| {
+        Box::pin(a_clock_goes_as_far_as_the_databases(d))
     }),
     ("claims at once share no shard", |d| {
         Box::pin(claims_at_once_share_no_shard(d))
@@ -59,7 +65,7 @@ async fn claim(store: &dyn Store, node: &NodeLease, shards: &[u16]) -> Result<Ve
 }
 
 async fn lost(store: &dyn Store, node: &NodeLease) -> Outcome {
-    match store.renew(node).await {
+    match store.renew(node, Time::EPOCH).await {
         Err(Error::LeaseLost { node: name }) if name == node.name => Ok(()),
         other => Err(unexpected("a lost lease", &other)),
     }
@@ -84,7 +90,7 @@ async fn a_live_lease_is_not_taken(database: Arc<dyn Database>) -> Outcome {
         "what the first holds still",
     )?;
     let now = store.identity().await?.now;
-    let renewed = store.renew(&one).await?;
+    let renewed = store.renew(&one, Time::EPOCH).await?;
     ensure(
         renewed + Duration::from_millis(1) >= now,
         "a renewal tells the database's time",
@@ -111,13 +117,13 @@ async fn an_expired_lease_is_taken(database: Arc<dyn Database>) -> Outcome {
         "what the second gets",
     )?;
     // Whoever was late renews its row, and takes back only what nobody has taken.
-    store.renew(&one).await?;
+    store.renew(&one, Time::EPOCH).await?;
     same(
         &claim(&*store, &one, &[0, 1, 2]).await?,
         &vec![0],
         "what the first has left",
     )?;
-    store.renew(&expired(two)).await?;
+    store.renew(&expired(two), Time::EPOCH).await?;
     same(
         &claim(&*store, &one, &[0, 1, 2]).await?,
         &vec![0, 1, 2],
@@ -135,10 +141,10 @@ async fn a_namesake_takes_over_at_once(database: Arc<dyn Database>) -> Outcome {
         "what its namesake gets",
     )?;
     lost(&*before, &killed).await?;
-    after.renew(&again).await?;
+    after.renew(&again, Time::EPOCH).await?;
     // The deposed process takes nothing from its namesake when it ends, either.
     before.release(&killed).await?;
-    after.renew(&again).await?;
+    after.renew(&again, Time::EPOCH).await?;
     same(
         &claim(&*before, &node("two", 3), &[0, 1, 2]).await?,
         &Vec::new(),
@@ -163,6 +169,68 @@ async fn a_released_lease_is_free(database: Arc<dyn Database>) -> Outcome {
 async fn a_lease_never_claimed_is_lost(database: Arc<dyn Database>) -> Outcome {
     let store = database.open().await?;
     lost(&*store, &node("one", 1)).await
+}
+
+async fn how_far_a_clock_went_outlives_its_node(database: Arc<dyn Database>) -> Outcome {
+    let (store, other) = (database.open().await?, database.open().await?);
+    let (one, again, two) = (node("one", 1), node("one", 2), node("two", 3));
+    same(
+        &store.clocks_until(&one).await?,
+        &Time::EPOCH,
+        "before there was a clock",
+    )?;
+    claim(&*store, &one, &[0]).await?;
+    same(
+        &store.clocks_until(&one).await?,
+        &Time::EPOCH,
+        "a process does not count itself",
+    )?;
+    // The database's clock has gone back since this node's last sample.
+    let ahead = store.identity().await?.now + Duration::from_secs(3_600);
+    store.renew(&one, ahead).await?;
+    let until = ahead + one.lease;
+    same(&other.clocks_until(&two).await?, &until, "another's")?;
+    // A smaller word takes nothing back.
+    store.renew(&one, Time::EPOCH).await?;
+    same(&other.clocks_until(&two).await?, &until, "it stays")?;
+    claim(&*other, &again, &[0]).await?;
+    same(
+        &other.clocks_until(&again).await?,
+        &until,
+        "its namesake's predecessor",
+    )?;
+    other.renew(&again, Time::EPOCH).await?;
+    other.release(&again).await?;
+    same(
+        &store.clocks_until(&two).await?,
+        &until,
+        "after the lease was released",
+    )
+}
+
+async fn a_clock_goes_as_far_as_the_databases(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    let (one, again, two) = (node("one", 1), node("one", 2), node("two", 3));
+    let before = store.identity().await?.now;
+    claim(&*store, &one, &[0]).await?;
+    // Who has claimed and not renewed yet may have begun none the less.
+    let claimed = store.clocks_until(&two).await?;
+    let slack = Duration::from_millis(1);
+    ensure(
+        claimed + slack >= before + one.lease,
+        "a claim counts for its lease",
+    )?;
+    let renewed = store.renew(&one, Time::EPOCH).await?;
+    claim(&*store, &again, &[0]).await?;
+    let until = store.clocks_until(&again).await?;
+    ensure(
+        until + slack >= renewed + one.lease,
+        "a renewal counts for its lease",
+    )?;
+    ensure(
+        until <= renewed + one.lease + Duration::from_secs(60),
+        "and not for more",
+    )
 }
 
 async fn claims_at_once_share_no_shard(database: Arc<dyn Database>) -> Outcome {

@@ -20,11 +20,19 @@ pub(super) struct State {
     pub(super) keys: BTreeMap<(String, String, Hash128), KeyFound>,
     pub(super) incidents: BTreeMap<IncidentName, IncidentInsert>,
     pub(super) definitions: BTreeMap<(String, String), Vec<Stored>>,
-    pub(super) nodes: BTreeMap<String, (Uuid, Time)>,
+    pub(super) nodes: BTreeMap<String, Node>,
     pub(super) owners: BTreeMap<ShardId, String>,
     pub(super) faults: VecDeque<Fault>,
     /// Whether each is done none the less.
     pub(super) expire_faults: VecDeque<bool>,
+}
+
+/// A node's row.
+pub(super) struct Node {
+    /// None once it has given up its lease.
+    pub(super) process: Option<Uuid>,
+    pub(super) expires_at: Time,
+    pub(super) clock_until: Time,
 }
 
 /// A saga's row.

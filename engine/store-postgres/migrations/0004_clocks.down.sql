@@ -1,0 +1,1 @@
+ALTER TABLE amends.nodes DROP COLUMN clock_until;
