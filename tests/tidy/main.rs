@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What may lie in the root directory. It is the first thing that a newcomer sees.
-const ROOT: [&str; 21] = [
+const ROOT: [&str; 22] = [
     ".ci",
     ".github",
     ".gitignore",

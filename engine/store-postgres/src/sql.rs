@@ -47,7 +47,8 @@ SELECT n.shard, n.position, n.epoch, $7::uuid, n.saga_id, 1, n.at, n.body
 FROM UNNEST($1::int2[], $2::int8[], $3::int8[], $4::uuid[], $5::timestamptz[], $6::bytea[])
     AS n (shard, position, epoch, saga_id, at, body)";
 
-/// As [`APPEND`], with turns, parents, sagas that end as they begin, and incidents.
+/// As [`APPEND`], with turns, parents, sagas that end as they begin, and incidents. Of these, a name is looked for as a range
+/// of one: only the primary key can be searched for that, while another index has its parts as well.
 pub(crate) const APPEND_ALL: &str = "\
 WITH inserted AS (
     INSERT INTO amends.sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
@@ -76,8 +77,9 @@ WITH inserted AS (
 ), closed AS (
     DELETE FROM amends.incidents AS i
     USING (SELECT t.place FROM UNNEST($52::int2[], $53::uuid[], $54::int8[]) AS n (shard, saga_id, number) \
-        CROSS JOIN LATERAL (SELECT ctid AS place FROM amends.incidents AS t WHERE t.shard = n.shard \
-        AND t.saga_id = n.saga_id AND t.number = n.number OFFSET 0) AS t) AS n
+        CROSS JOIN LATERAL (SELECT ctid AS place FROM amends.incidents AS t \
+        WHERE (t.shard, t.saga_id, t.number) >= (n.shard, n.saga_id, n.number) \
+        AND (t.shard, t.saga_id, t.number) <= (n.shard, n.saga_id, n.number) OFFSET 0) AS t) AS n
     WHERE i.ctid = n.place
 )
 INSERT INTO amends.journal (shard, position, epoch, batch_id, saga_id, kind, at, body)
