@@ -259,7 +259,9 @@ pub(super) fn payload_bytes(fact: &Fact) -> usize {
             } => payload.as_bytes().len(),
             Act::Retry { input: None, .. }
             | Act::Skip { .. }
+            | Act::ResolveSaga
             | Act::ResolveAbsent { .. }
+            | Act::ResolveNotUndone { .. }
             | Act::Compensate
             | Act::Pause
             | Act::Resume
