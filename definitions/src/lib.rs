@@ -47,7 +47,9 @@ pub use expression::{EvaluationError, Expression, Mapping, Scope, SelfScope, Ste
 #[cfg(feature = "document")]
 pub use language::language_schema;
 #[cfg(feature = "document")]
-pub use normal::{NormalFormError, from_normal_form, step_changes, to_normal_form};
+pub use normal::{
+    NormalFormError, definition_changes, from_normal_form, step_changes, to_normal_form,
+};
 pub use payload::{Payload, PayloadError};
 #[cfg(feature = "document")]
 pub use samples::Samples;

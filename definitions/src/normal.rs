@@ -3,7 +3,7 @@
 
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::check;
@@ -27,6 +27,10 @@ pub struct NormalFormError(String);
 /// definition, and with it its hash, never changes: the defaults of what may be left out are those of version 1 for ever.
 #[must_use]
 pub fn to_normal_form(definition: &Definition) -> String {
+    format!("{{\"v\":1,\"definition\":{}}}", object(fields(definition)))
+}
+
+fn fields(definition: &Definition) -> BTreeMap<&'static str, String> {
     let mut fields = BTreeMap::from([
         ("apiVersion", string("amends/v1")),
         ("name", string(&definition.name)),
@@ -63,7 +67,7 @@ pub fn to_normal_form(definition: &Definition) -> String {
         fields.insert("output", output.source().to_owned());
     }
     surroundings(&mut fields, definition);
-    format!("{{\"v\":1,\"definition\":{}}}", object(fields))
+    fields
 }
 
 /// What of a step, by its id, a newer definition says otherwise than an older one: keys such as `retry` or `input`;
@@ -71,6 +75,17 @@ pub fn to_normal_form(definition: &Definition) -> String {
 #[must_use]
 pub fn step_changes(older: &Definition, newer: &Definition, id: &str) -> Vec<String> {
     step::changes(older, newer, id)
+}
+
+/// Which keys of the definition itself, such as `timeout` or `output`, a newer one says otherwise than an older one. What
+/// steps inherit is in theirs.
+#[must_use]
+pub fn definition_changes(older: &Definition, newer: &Definition) -> Vec<&'static str> {
+    let (old, new) = (fields(older), fields(newer));
+    let keys: BTreeSet<&&str> = old.keys().chain(new.keys()).collect();
+    let own = keys.into_iter().filter(|key| **key != "steps");
+    let changed = own.filter(|key| old.get(**key) != new.get(**key));
+    changed.copied().collect()
 }
 
 /// Reads a definition in normal form.
@@ -109,7 +124,7 @@ pub fn from_normal_form(bytes: &[u8]) -> Result<Definition, NormalFormError> {
     })
 }
 
-fn surroundings(fields: &mut BTreeMap<&str, String>, definition: &Definition) {
+fn surroundings(fields: &mut BTreeMap<&'static str, String>, definition: &Definition) {
     if let Some(deadline) = definition.deadline {
         fields.insert("timeout", time(deadline.after));
         fields.insert("onTimeout", string(then(deadline.then)));

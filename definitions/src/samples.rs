@@ -21,6 +21,9 @@ pub struct Samples {
     pub inputs: Vec<Payload>,
     /// Outputs of each step in document order; under `foreach`, of one item.
     pub outputs: Vec<Vec<Payload>>,
+    /// Of each step in document order, an output without what expressions read of it and its schema does not require; none
+    /// if nothing is read that may be missing.
+    pub lacking: Vec<Option<Payload>>,
     /// Payloads of each declared signal.
     pub signals: BTreeMap<String, Vec<Payload>>,
 }
@@ -45,25 +48,26 @@ impl Samples {
                 .map(|part| (*part).to_owned())
                 .collect::<Vec<_>>()
         };
-        let sample = |path: Vec<String>, schema: Option<&Schema>| {
-            Maker {
-                hints: &hints,
-                schema: schema.and_then(|schema| serde_json::from_str(schema.source()).ok()),
-            }
-            .payloads(&path)
+        let maker = |schema: Option<&Schema>| Maker {
+            hints: &hints,
+            schema: schema.and_then(|schema| serde_json::from_str(schema.source()).ok()),
         };
+        let sample = |path: Vec<String>, schema: Option<&Schema>| maker(schema).payloads(&path);
+        let of_output = |step: &Step| {
+            let mut at = path(&["steps", step.id(), "output"]);
+            if step.foreach().is_some() {
+                at.push(ELEMENT.to_owned());
+            }
+            at
+        };
+        let steps = definition.steps();
         Self {
             inputs: sample(path(&["input"]), definition.input_schema()),
-            outputs: definition
-                .steps()
-                .iter()
-                .map(|step| {
-                    let mut at = path(&["steps", step.id(), "output"]);
-                    if step.foreach().is_some() {
-                        at.push(ELEMENT.to_owned());
-                    }
-                    sample(at, step.output_schema())
-                })
+            outputs: (steps.iter())
+                .map(|step| sample(of_output(step), step.output_schema()))
+                .collect(),
+            lacking: (steps.iter())
+                .map(|step| maker(step.output_schema()).lacking(&of_output(step)))
                 .collect(),
             signals: definition
                 .signals()
@@ -220,6 +224,39 @@ impl Maker<'_> {
             }
         }
         payloads
+    }
+
+    /// The plain payload without what is read of it and nothing requires; none if that is nothing.
+    fn lacking(&self, path: &[String]) -> Option<Payload> {
+        let whole = self.payload(path, &mut Turns::default());
+        let mut value: Value = serde_json::from_slice(whole.as_bytes()).ok()?;
+        let lacks = self.take_unrequired(path, self.schema.as_ref(), &mut value);
+        lacks.then(|| Payload::trusted(value.to_string().into()))
+    }
+
+    /// Takes fields away, and says whether there were any. Those that are asked for with `has` are left: they vary anyway.
+    fn take_unrequired(&self, path: &[String], schema: Option<&Value>, value: &mut Value) -> bool {
+        let Value::Object(object) = value else {
+            return false;
+        };
+        let required = schema.and_then(|schema| schema.get("required")?.as_array());
+        let mut lacks = false;
+        for field in self.hints.fields(path) {
+            let mut at = path.to_vec();
+            at.push(field.to_owned());
+            let hints = self.hints.0.get(&at);
+            if field == ELEMENT || hints.is_some_and(|hints| hints.contains(&Hint::Optional)) {
+                continue;
+            }
+            let is_required = required.is_some_and(|names| names.iter().any(|name| name == field));
+            if !is_required {
+                lacks |= object.remove(field).is_some();
+            } else if let Some(part) = object.get_mut(field) {
+                let schema = schema.and_then(|schema| schema.get("properties")?.get(field));
+                lacks |= self.take_unrequired(&at, schema, part);
+            }
+        }
+        lacks
     }
 
     fn payload(&self, path: &[String], turns: &mut Turns) -> Payload {
@@ -413,6 +450,31 @@ steps:
                 .any(|text| text.contains(":101"))
         );
         assert_eq!(texts(&samples.outputs[0]), [r#"{"id":"sample"}"#]);
+    }
+
+    #[test]
+    fn an_output_lacks_what_is_read_of_it_and_not_required() {
+        let source = "apiVersion: amends/v1
+name: lacking
+steps:
+  - {id: hold, call: p.hold, compensate: {call: p.release, input: {id: \"${{ self.output.id }}\"}}}
+  - id: pay
+    kind: pivot
+    call: p.pay
+    outputSchema: {type: object, required: [a], properties: {a: {type: object, required: [x]}, b: {type: string}}}
+  - {id: mail, kind: retriable, call: p.mail, when: has(steps.hold.output.mail)}
+  - {id: last, kind: retriable, call: p.last}
+output: {x: \"${{ steps.pay.output.a.x }}\", y: \"${{ steps.pay.output.a.y }}\", b: \"${{ steps.pay.output.b }}\"}
+";
+        let lacking = check(source).lacking;
+        let lacking = |step: usize| lacking[step].as_ref().map(Payload::as_bytes);
+        assert_eq!(lacking(0), Some(&br#"{"mail":"sample"}"#[..]));
+        assert_eq!(lacking(1), Some(&br#"{"a":{"x":"sample"}}"#[..]));
+        assert_eq!(
+            (lacking(2), lacking(3)),
+            (None, None),
+            "nothing is read of them"
+        );
     }
 
     #[test]

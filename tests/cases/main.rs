@@ -23,7 +23,7 @@
 //! | `crash` | both shards are dropped, with everything on its way; new ones replay from the bytes of the rows |
 //! | `arrive action`, `answer action` | a command, or an answer, that was late arrives |
 //! | `cancel`, `signal name json` | as a client does it |
-//! | `retry`, `resolve` (`step[item] forward\|compensate [json]`), `skip`, `absent`, `compensate`, `pause`, `resume`, `terminate` | as an operator does it |
+//! | `retry`, `resolve` (`step[item] forward\|compensate [json]`), `resolve-saga json`, `skip`, `absent` (`step[item] [forward\|compensate]`), `compensate`, `pause`, `resume`, `terminate` | as an operator does it |
 //! | `expect state` | the saga is in this state |
 //! | `… => answer` | the answer is this; without it, anything but a refusal |
 //!
@@ -130,8 +130,14 @@ fn the_paper_s_sequence_holds_for_every_step_that_fails() {
 }
 
 #[test]
+fn what_no_other_system_s_case_has_comes_to_what_is_said_here() {
+    judge("amends/");
+}
+
+#[test]
 fn every_origin_is_judged() {
     let known = [
+        "amends/",
         "dtm/",
         "seata/",
         "steno/",

@@ -328,6 +328,9 @@ impl Player<'_> {
             "skip" => Verb::Skip {
                 target: target(rest).0,
             },
+            "resolve-saga" => Verb::ResolveSaga {
+                output: payload(rest),
+            },
             "resolve" => {
                 let (target, output) = target(rest);
                 let output = payload(output.unwrap_or("null"));

@@ -157,7 +157,8 @@ impl Stage {
                 revision: 1,
                 hash: definition.hash(),
                 key: key.map(str::to_owned),
-                ordering_key: None,
+                // All sagas of a case are about the same.
+                ordering_key: definition.ordering_key().map(|_| "the same".to_owned()),
                 concurrency_max: definition.concurrency().map(|concurrency| concurrency.max),
                 parent: None,
                 input,

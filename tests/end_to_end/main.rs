@@ -16,6 +16,7 @@ mod examples;
 mod flows;
 mod operating;
 mod orders;
+mod queries;
 mod reading;
 mod restarts;
 mod stage;

@@ -20,8 +20,8 @@ use crate::output::Format;
 
 pub use operator::{
     ActArguments, ActChoice, IncidentActArguments, IncidentCommand, IncidentListArguments, Json,
-    OperationChoice, ParticipantCommand, Place, ResolveArguments, RetryArguments, SignalArguments,
-    StepArguments,
+    OperationChoice, ParticipantCommand, Place, ResolveAbsentArguments, ResolveArguments,
+    RetryArguments, SignalArguments, StepArguments,
 };
 
 /// Saga orchestration: business transactions over several services that end fully done or fully undone.
@@ -358,10 +358,10 @@ pub enum SagaCommand {
     Retry(RetryArguments),
     /// Take a step for skipped; never a pivot
     Skip(StepArguments),
-    /// Take a parked operation for done
+    /// Take a parked operation for done, or a saga that lacks its output alone
     Resolve(ResolveArguments),
-    /// Say that a parked action has had no effect, and never will have
-    ResolveAbsent(StepArguments),
+    /// Say that a parked operation has had no effect, and never will have
+    ResolveAbsent(ResolveAbsentArguments),
     /// Undo a saga, also one that is parked
     Compensate(ActArguments),
     /// Begin nothing more going forward; what is under way is awaited
@@ -410,6 +410,12 @@ pub struct ListArguments {
     /// Only the saga with this key
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
+    /// Only of this revision
+    #[arg(long, requires = "definition", value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    pub revision: Option<u32>,
+    /// Only those with an open incident like this, as `amends incident groups` lists them; the longest open first
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub fingerprint: Option<String>,
     /// How many at most
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
     pub limit: u32,

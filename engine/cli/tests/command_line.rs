@@ -316,5 +316,7 @@ fn verify_finds_the_shortest_way_to_a_compensation_that_cannot_be_called() {
     let cut = run(&["verify", "-", "--states", "3"], &mended);
     assert_eq!(code(&cut), 1);
     assert!(text(&cut.stdout).contains("NOT all of them"));
+    assert!(text(&cut.stdout).contains("\nINCOMPLETE: "));
+    assert!(!text(&cut.stdout).contains("Every promise"));
     assert_eq!(code(&run(&["verify", "-"], "name: x\n")), 3);
 }

@@ -430,8 +430,16 @@ pub enum Act {
         /// What stands for its output.
         output: Payload,
     },
+    /// A saga whose steps are done, and whose output has no value, is taken for completed: with the output of the
+    /// [`Fact::Completed`] in the same row.
+    ResolveSaga,
     /// A parked action is known to have had no effect.
     ResolveAbsent {
+        /// Where.
+        place: Place,
+    },
+    /// A parked compensation is known to have undone nothing: it is still owed, and another input for it is safe.
+    ResolveNotUndone {
         /// Where.
         place: Place,
     },
@@ -453,7 +461,9 @@ impl Act {
             Self::Retry { .. } => "retry",
             Self::Skip { .. } => "skip",
             Self::Resolve { .. } => "resolve",
+            Self::ResolveSaga => "resolve_saga",
             Self::ResolveAbsent { .. } => "resolve_absent",
+            Self::ResolveNotUndone { .. } => "resolve_not_undone",
             Self::Compensate => "compensate",
             Self::Pause => "pause",
             Self::Resume => "resume",
@@ -468,8 +478,11 @@ impl Act {
             Self::Retry { place, .. }
             | Self::Skip { place }
             | Self::Resolve { place, .. }
-            | Self::ResolveAbsent { place } => Some(*place),
-            Self::Compensate | Self::Pause | Self::Resume | Self::Terminate => None,
+            | Self::ResolveAbsent { place }
+            | Self::ResolveNotUndone { place } => Some(*place),
+            Self::ResolveSaga | Self::Compensate | Self::Pause | Self::Resume | Self::Terminate => {
+                None
+            }
         }
     }
 }
@@ -664,9 +677,10 @@ impl IncidentReason {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 
-    /// What a person can do, most likely first.
+    /// What a person can do, most likely first. Some differ with the operation that the incident is about; it is none for
+    /// one about the saga as a whole.
     #[must_use]
-    pub fn suggested_actions(self) -> &'static [&'static str] {
+    pub fn suggested_actions(self, operation: Option<OperationKind>) -> &'static [&'static str] {
         match self {
             Self::PivotInDoubt => &[
                 "look in the participant's books: resolve the step with its output if the effect happened, or as absent if it did not",
@@ -690,6 +704,7 @@ impl IncidentReason {
             Self::CompensationExhausted => &[
                 "mend the participant, and retry the compensation",
                 "undo the effect by hand, and resolve the compensation",
+                "say that no attempt undid anything, if the participant's books say so, and retry it with a new input",
                 "a late success of an attempt resolves this by itself",
             ],
             Self::PossibleLeakedEffect => &[
@@ -699,11 +714,7 @@ impl IncidentReason {
                 "resolve the step with the output that its effect should have had",
                 "mend the participant's answer for later sagas",
             ],
-            Self::ExpressionFailed => &[
-                "retry the operation with the input that the expression should have made",
-                "resolve it, or skip the step, if the saga is right without it",
-                "apply a corrected revision for later sagas",
-            ],
+            Self::ExpressionFailed => without_value(operation),
             Self::HistoryFull => &[
                 "find what retries without end",
                 "compensate the saga, which is exempt from the cap",
@@ -730,5 +741,25 @@ impl IncidentReason {
                 &["undo by hand what the child left, and resolve the compensation"]
             }
         }
+    }
+}
+
+/// What can be done where an expression has no value.
+fn without_value(operation: Option<OperationKind>) -> &'static [&'static str] {
+    match operation {
+        None => &[
+            "resolve the saga with the output that the expression should have made: every step is done",
+            "apply a corrected revision for later sagas",
+        ],
+        Some(OperationKind::Compensate) => &[
+            "retry the compensation with the input that the expression should have made",
+            "undo the effect by hand, and resolve the compensation",
+            "apply a corrected revision for later sagas",
+        ],
+        Some(OperationKind::Forward | OperationKind::Query) => &[
+            "retry the operation with the input that the expression should have made",
+            "resolve it, or skip the step, if the saga is right without it",
+            "apply a corrected revision for later sagas",
+        ],
     }
 }

@@ -297,7 +297,9 @@ pub fn payload_bytes(fact: &Fact) -> usize {
             } => payload.as_bytes().len(),
             Act::Retry { input: None, .. }
             | Act::Skip { .. }
+            | Act::ResolveSaga
             | Act::ResolveAbsent { .. }
+            | Act::ResolveNotUndone { .. }
             | Act::Compensate
             | Act::Pause
             | Act::Resume

@@ -67,6 +67,8 @@ pub const REASON_BYTES_MAX: usize = 1_024;
 pub const FINGERPRINT_BYTES_MAX: usize = 512;
 /// Incidents that one request reads while it looks for a page of those that fit.
 pub const INCIDENTS_READ_MAX: usize = 5_000;
+/// Sagas that one request reads while it looks for a page of those of one revision.
+pub const SAGAS_READ_MAX: usize = 10_000;
 /// Groups of incidents that are listed.
 pub const INCIDENT_GROUPS_MAX: usize = 1_000;
 /// Sagas in a second that an act on a group reaches, if the request does not say.

@@ -91,7 +91,7 @@ pub struct ChangedIncidents {
     pub fingerprint: Fingerprint,
     /// How many.
     pub incidents: u64,
-    /// Which keys of the step are other, such as `retry`; `removed` if it is gone.
+    /// Which keys of the step are other, such as `retry`; `removed` if it is gone. Without a step, of the definition.
     pub changes: Vec<String>,
 }
 

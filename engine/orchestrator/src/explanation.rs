@@ -55,6 +55,8 @@ pub enum Topic {
     WaitsFor,
     /// What is still to be undone.
     Owed,
+    /// What an operator who gave it up left as it is.
+    Left,
     /// When its forward part has to be done.
     Deadline,
     /// How a step came to its end, if that was not plain.
@@ -72,6 +74,7 @@ impl Topic {
             Self::Turn => "TURN",
             Self::WaitsFor => "WAITS_FOR",
             Self::Owed => "OWED",
+            Self::Left => "LEFT",
             Self::Deadline => "DEADLINE",
             Self::Step => "STEP",
         }
@@ -89,6 +92,8 @@ pub struct AttemptView {
     pub round: u32,
     /// From 1.
     pub attempt: u32,
+    /// What is called: its participant's name stands before the dot.
+    pub action: Option<ActionName>,
     /// The participant instance, if it is known.
     pub instance: Option<String>,
     /// When it was sent, if it is known.

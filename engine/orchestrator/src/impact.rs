@@ -1,7 +1,8 @@
 //! What a new revision means for sagas in flight, and what a revision has to be free of before it can be deleted. Sagas stay
 //! pinned to theirs: this is for whoever applied it to know, and changes nothing.
 
-use amends_definitions::{Definition, step_changes};
+use amends_core::fact::IncidentReason;
+use amends_definitions::{Definition, definition_changes, step_changes};
 use amends_store::{DefinitionRecord, IncidentFilter};
 
 use crate::api::{ChangedIncidents, Impact};
@@ -84,9 +85,6 @@ async fn measure(node: &Node, record: &DefinitionRecord) -> Result<Impact, amend
         .await?;
     let mut changed = Vec::new();
     for group in groups {
-        let Some(step) = group.step.clone() else {
-            continue;
-        };
         if group.revision == record.revision {
             continue;
         }
@@ -95,7 +93,10 @@ async fn measure(node: &Node, record: &DefinitionRecord) -> Result<Impact, amend
             .revision(&*node.store, namespace, name, Some(group.revision))
             .await?;
         let older = older.and_then(|older| older.definition.clone().ok());
-        let changes = older.map(|older| changes(&older, &newer, &step));
+        let changes = older.map(|older| match &group.step {
+            Some(step) => step_changes(&older, &newer, step),
+            None => own_changes(&older, &newer, group.reason),
+        });
         if let Some(changes) = changes.filter(|changes| !changes.is_empty()) {
             changed.push(ChangedIncidents {
                 fingerprint: group.fingerprint(),
@@ -107,6 +108,14 @@ async fn measure(node: &Node, record: &DefinitionRecord) -> Result<Impact, amend
     Ok(Impact { in_flight, changed })
 }
 
-fn changes(older: &Definition, newer: &Definition, step: &str) -> Vec<String> {
-    step_changes(older, newer, step)
+/// What of a definition itself is other, as far as it can have led to an incident about a saga as a whole.
+fn own_changes(older: &Definition, newer: &Definition, reason: IncidentReason) -> Vec<String> {
+    let leads: &[&str] = match reason {
+        IncidentReason::DeadlineExceeded => &["timeout", "onTimeout"],
+        IncidentReason::ExpressionFailed => &["output"],
+        _ => &[],
+    };
+    let changed = definition_changes(older, newer).into_iter();
+    let led = changed.filter(|key| leads.contains(key));
+    led.map(str::to_owned).collect()
 }

@@ -167,11 +167,16 @@ fn verb(verb: &GroupVerb, incident: &IncidentInsert) -> Option<Verb> {
             input: input.clone(),
         },
         GroupVerb::Skip => Verb::Skip { target: action()? },
-        GroupVerb::Resolve { output } => Verb::Resolve {
-            target: own()?,
-            output: output.clone(),
+        GroupVerb::Resolve { output } => match own() {
+            Some(target) => Verb::Resolve {
+                target,
+                output: output.clone(),
+            },
+            None => Verb::ResolveSaga {
+                output: output.clone(),
+            },
         },
-        GroupVerb::ResolveAbsent => Verb::ResolveAbsent { target: action()? },
+        GroupVerb::ResolveAbsent => Verb::ResolveAbsent { target: own()? },
         GroupVerb::Compensate => Verb::Compensate,
         GroupVerb::Pause => Verb::Pause,
         GroupVerb::Resume => Verb::Resume,

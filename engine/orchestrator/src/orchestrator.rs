@@ -184,6 +184,18 @@ impl Orchestrator {
         reads::list(&self.node, &query).await
     }
 
+    /// A saga without its history; none if there is no such saga in the namespace.
+    ///
+    /// # Errors
+    /// If the namespace does not exist, or the store does not answer.
+    pub async fn saga_record(
+        &self,
+        namespace: &str,
+        id: SagaId,
+    ) -> Result<Option<SagaRecord>, Refusal> {
+        reads::record(&self.node, namespace, id).await
+    }
+
     /// A page of a saga's rows from a position on (1 for all).
     ///
     /// # Errors

@@ -94,6 +94,20 @@ pub(crate) async fn list(node: &Node, query: &ListQuery) -> Result<Vec<SagaRecor
         .map_err(|error| not_answered("list sagas", &error))
 }
 
+/// A saga's row, without its history; none if there is no such saga in the namespace.
+pub(crate) async fn record(
+    node: &Node,
+    namespace: &str,
+    id: SagaId,
+) -> Result<Option<SagaRecord>, Refusal> {
+    node.namespace(namespace)?;
+    // No row of its history is behind the last position.
+    let found = node.store.history(id, u64::MAX, 1).await;
+    let found = found.map_err(|error| not_answered("read a saga", &error))?;
+    let record = found.map(|history| history.saga);
+    Ok(record.filter(|record| *record.namespace == *namespace))
+}
+
 /// A page of a saga's rows.
 pub(crate) async fn history(
     node: &Node,

@@ -270,7 +270,7 @@ mod tests {
         let bound = due - DAY + Duration::from_millis(1);
         assert_eq!(known.next(due, Time::INFINITY), Some(bound));
         // Who ends meanwhile and expires earlier is waited for.
-        assert_eq!(known.next(AT + MINUTE, AT + MINUTE).is_some(), true);
+        assert!(known.next(AT + MINUTE, AT + MINUTE).is_some());
         assert_eq!(known.next(AT + MINUTE, AT + MINUTE * 2), None);
         // From then on it rests for a part of the shortest life.
         known.learn(due, bound, &found(None, None), MINUTE);

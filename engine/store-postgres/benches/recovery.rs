@@ -25,7 +25,7 @@ async fn main() -> Result<(), Failure> {
         Ok(text) => text.parse()?,
         Err(_) => 100_000,
     };
-    let cluster = Cluster::start_with(Options { fsync: false })?;
+    let cluster = Cluster::start_with(Options::default())?;
     let url = cluster.create_database()?;
     migrations::migrate(&url, SHARDS).await?;
     let store = PostgresStore::open(PostgresOptions::new(&url)).await?;

@@ -14,6 +14,11 @@ pub enum Event {
         /// Which of the step's sample outputs.
         variant: usize,
     },
+    /// An action succeeds, or a child completes, and its answer lacks what expressions read of it.
+    Lacks {
+        /// Where.
+        place: Place,
+    },
     /// A participant says no, with this code: without effect.
     Rejects {
         /// Where.

@@ -57,9 +57,23 @@ pub struct Exploration {
     /// Steps whose effect may be left behind, as far as the saga can know: a lost result that arrives after its step was
     /// undone raises an alarm there. A barrier prevents it.
     pub alarms: BTreeMap<String, Vec<String>>,
+    /// Steps whose answers need not have what expressions read of them: each was tried without, one at a time.
+    pub unassured: Vec<String>,
     /// Broken promises, each by a shortest way.
     pub violations: Vec<Violation>,
 }
+
+/// How far an exploration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// States that were reached so far.
+    pub states: usize,
+    /// Those of them that are still to be looked at.
+    pub open: usize,
+}
+
+/// How often an exploration says how far it is.
+const TOLD_EVERY_STATES: usize = 1_024;
 
 /// One kind of end.
 #[derive(Debug)]
@@ -90,6 +104,16 @@ pub struct Violation {
 /// ```
 #[must_use]
 pub fn explore(definition: &Arc<Definition>, options: &Options) -> Exploration {
+    explore_telling(definition, options, &mut |_| ())
+}
+
+/// As [`explore`], and says now and then how far it is.
+#[must_use]
+pub fn explore_telling(
+    definition: &Arc<Definition>,
+    options: &Options,
+    tell: &mut dyn FnMut(Progress),
+) -> Exploration {
     let stage = stage(definition, options);
     let mut search = Search {
         words: Words::of(definition),
@@ -108,8 +132,11 @@ pub fn explore(definition: &Arc<Definition>, options: &Options) -> Exploration {
         let (world, facts) = World::begin(&stage, input.clone());
         search.reach(world, &facts, Step::Begins { variant }, None);
     }
-    search.run();
+    search.run(tell);
+    let lacking = definition.steps().iter().zip(&stage.samples.lacking);
+    let unassured = lacking.filter(|(_, lacking)| lacking.is_some());
     Exploration {
+        unassured: unassured.map(|(step, _)| step.id().to_owned()).collect(),
         states: search.nodes.len(),
         transitions: search.transitions,
         truncated: search.truncated,
@@ -128,6 +155,7 @@ pub(crate) fn stage(definition: &Arc<Definition>, options: &Options) -> Stage {
     for (step, output) in &options.outputs {
         if let Some(step) = definition.step_index(step) {
             samples.outputs[step.index()] = vec![output.clone()];
+            samples.lacking[step.index()] = None;
         }
     }
     Stage {
@@ -161,8 +189,16 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn run(&mut self) {
+    fn run(&mut self, tell: &mut dyn FnMut(Progress)) {
+        let mut looked_at = 0_usize;
         while let Some((node, world)) = self.open.pop_front() {
+            looked_at += 1;
+            if looked_at.is_multiple_of(TOLD_EVERY_STATES) {
+                tell(Progress {
+                    states: self.nodes.len(),
+                    open: self.open.len(),
+                });
+            }
             let events = world.events(self.stage);
             if let Err(promise) = promise::check_end(self.stage, &world, &events) {
                 self.violated(node, promise);

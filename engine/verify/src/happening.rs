@@ -55,6 +55,7 @@ impl World {
                 operation,
                 variant,
             } => self.succeeds(stage, *place, *operation, *variant),
+            Event::Lacks { place } => self.lacks(stage, *place),
             Event::Rejects {
                 place,
                 operation,
@@ -148,15 +149,7 @@ impl World {
                     ChildState::Ended(ChildOutcome::Completed { output }),
                 )
             }
-            Event::ChildIsUndone { place } => {
-                let book = self.books.entry(*place).or_default();
-                book.undone = book.done;
-                let outcome = ChildOutcome::Compensated {
-                    code: "CHILD_ABORTED".into(),
-                    message: "it was undone".into(),
-                };
-                self.child_says(stage, *place, ChildState::Ended(outcome))
-            }
+            Event::ChildIsUndone { place } => self.child_is_undone(stage, *place, "CHILD_ABORTED"),
             Event::ChildIsGivenUp { place } => {
                 let message = "it was given up".to_owned();
                 let outcome = ChildOutcome::Terminated { message };
@@ -236,6 +229,19 @@ impl World {
             }
         };
         self.ends(stage, place, operation, Outcome::Succeeded { output })
+    }
+
+    fn lacks(&mut self, stage: &Stage, place: Place) -> Vec<Fact> {
+        let Some(output) = stage.samples.lacking[place.step.index()].clone() else {
+            return Vec::new();
+        };
+        self.books.entry(place).or_default().done = true;
+        if self.saga.operation(place, OperationKind::Forward).phase == Phase::ChildUnderWay {
+            let outcome = ChildOutcome::Completed { output };
+            return self.child_says(stage, place, ChildState::Ended(outcome));
+        }
+        let outcome = Outcome::Succeeded { output };
+        self.ends(stage, place, OperationKind::Forward, outcome)
     }
 
     /// The attempt that is due comes to an outcome.
@@ -326,6 +332,17 @@ impl World {
         self.decide(stage, |decision| {
             decision.outcome(ended);
         })
+    }
+
+    /// A child has been undone, because of this.
+    pub fn child_is_undone(&mut self, stage: &Stage, place: Place, code: &str) -> Vec<Fact> {
+        let book = self.books.entry(place).or_default();
+        book.undone = book.done;
+        let outcome = ChildOutcome::Compensated {
+            code: code.to_owned(),
+            message: "it was undone".into(),
+        };
+        self.child_says(stage, place, ChildState::Ended(outcome))
     }
 
     fn child_says(&mut self, stage: &Stage, place: Place, state: ChildState) -> Vec<Fact> {

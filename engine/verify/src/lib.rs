@@ -17,7 +17,7 @@ mod world;
 
 pub use bound::{Bound, WorstCase, worst_case};
 pub use event::Event;
-pub use explore::{End, Exploration, Options, Violation, explore};
+pub use explore::{End, Exploration, Options, Progress, Violation, explore, explore_telling};
 pub use simulate::{Failure, Line, Script, Simulation, simulate};
 pub use telling::fact_in_words;
 pub use words::Words;

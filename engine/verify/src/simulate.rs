@@ -77,7 +77,8 @@ pub struct Simulation {
 /// Plays a script.
 ///
 /// # Errors
-/// If the script names a step or a signal that the definition does not have.
+/// If the script names a step or a signal that the definition does not have, sends what a signal's schema refuses, or lets
+/// something happen after more rows than there are.
 pub fn simulate(definition: &Arc<Definition>, script: &Script) -> Result<Simulation, String> {
     check_names(definition, script)?;
     let options = Options {
@@ -100,6 +101,17 @@ pub fn simulate(definition: &Arc<Definition>, script: &Script) -> Result<Simulat
     };
     play.record(facts);
     let waits_for = play.run();
+    let rows = play.rows.len();
+    for (what, wanted, came) in [
+        ("crash", script.crash_after, play.crashed),
+        ("cancel", script.cancel_after, play.cancelled),
+    ] {
+        if let Some(after) = wanted.filter(|_| !came) {
+            return Err(format!(
+                "there is no {what} after {after} rows: this way has {rows} rows"
+            ));
+        }
+    }
     Ok(Simulation {
         lines: play.lines,
         saga: play.world.saga,
@@ -127,9 +139,22 @@ fn check_names(definition: &Definition, script: &Script) -> Result<(), String> {
             ));
         }
     }
-    for signal in script.signals.keys() {
-        if !definition.signals().contains_key(signal) {
+    for (signal, payload) in &script.signals {
+        let Some(declared) = definition.signals().get(signal) else {
             return Err(format!("the definition declares no signal `{signal}`"));
+        };
+        let violations = declared
+            .schema()
+            .map_or(Ok(()), |schema| schema.check(payload));
+        if let Err(violations) = violations {
+            let said: Vec<String> = violations
+                .iter()
+                .map(|(pointer, message)| format!("at payload{pointer}: {message}"))
+                .collect();
+            return Err(format!(
+                "the schema of signal `{signal}` refuses its payload: {}",
+                said.join("; ")
+            ));
         }
     }
     Ok(())
@@ -310,11 +335,15 @@ impl Play<'_> {
                 };
                 let place = amends_core::Place::item(step, wish.parent.item);
                 let forward = self.world.saga.operation(place, OperationKind::Forward);
-                let fails = self.script.failures.contains_key(wish.parent.step.as_ref());
-                if forward.phase == Phase::ChildUnderWay && !fails {
-                    Event::ChildCompletes { place, variant: 0 }
-                } else {
-                    Event::ChildIsUndone { place }
+                let fails = self.script.failures.get(wish.parent.step.as_ref());
+                match (forward.phase == Phase::ChildUnderWay, fails) {
+                    (true, None) => Event::ChildCompletes { place, variant: 0 },
+                    (true, Some(Failure::Rejected(code))) => {
+                        return self.world.child_is_undone(self.stage, place, code);
+                    }
+                    (true, Some(Failure::Exhausted | Failure::Unknown { .. })) | (false, _) => {
+                        Event::ChildIsUndone { place }
+                    }
                 }
             }
         };

@@ -25,7 +25,7 @@ impl Words {
         }
     }
 
-    /// A place: `charge`, or `cars[2]`.
+    /// A place: `charge`, or `cars#2`.
     #[must_use]
     pub fn step(&self, place: Place) -> String {
         let id = self
@@ -35,7 +35,7 @@ impl Words {
         if place.item == 0 {
             id.to_owned()
         } else {
-            format!("{id}[{}]", place.item)
+            format!("{id}#{}", place.item)
         }
     }
 
@@ -46,6 +46,10 @@ impl Words {
             Event::Succeeds {
                 place, operation, ..
             } => format!("{} succeeds", self.operation(*place, *operation)),
+            Event::Lacks { place } => format!(
+                "{} succeeds, and its answer lacks what is read of it",
+                self.step(*place)
+            ),
             Event::Rejects {
                 place,
                 operation,
@@ -121,6 +125,7 @@ impl Words {
             Event::DeadlinePasses => "the saga's deadline passes".to_owned(),
             Event::IsCancelled => "the saga is cancelled".to_owned(),
             Event::Succeeds { .. }
+            | Event::Lacks { .. }
             | Event::Rejects { .. }
             | Event::IsFatal { .. }
             | Event::IsUnusable { .. }

@@ -208,6 +208,9 @@ impl World {
             operation,
             variant,
         }));
+        if self.may_lack(stage, place) {
+            events.push(Event::Lacks { place });
+        }
         let routes = stage.definition.step(place.step).on_error();
         let mut codes: Vec<&str> = routes
             .iter()
@@ -298,11 +301,27 @@ impl World {
                     events.extend(
                         (0..variants).map(|variant| Event::ChildCompletes { place, variant }),
                     );
+                    if self.may_lack(stage, place) {
+                        events.push(Event::Lacks { place });
+                    }
                 }
                 events.push(Event::ChildIsUndone { place });
                 events.push(Event::ChildIsGivenUp { place });
             }
         }
+    }
+
+    /// The place's answer may lack what is read of it, and no other's does: one at a time.
+    fn may_lack(&self, stage: &Stage, place: Place) -> bool {
+        stage.samples.lacking[place.step.index()].is_some() && !self.lacks_something(stage)
+    }
+
+    /// An answer of this saga lacks what is read of it.
+    pub fn lacks_something(&self, stage: &Stage) -> bool {
+        self.saga.places().any(|place| {
+            let lacking = stage.samples.lacking[place.step.index()].as_ref();
+            lacking.is_some() && self.saga.place(place).forward.output.as_ref() == lacking
+        })
     }
 
     /// Its retries come to an end by themselves.

@@ -82,21 +82,43 @@ old one may have had an effect.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = RESOLVE_HELP)]
 pub struct ResolveArguments {
-    /// The step
+    /// The saga and why
     #[command(flatten)]
-    pub at: StepArguments,
+    pub act: ActArguments,
+    /// The step's id; STEP#ITEM for one of its items; absent for the saga itself, if it lacks its output alone
+    #[arg(value_parser = place, value_name = "STEP[#ITEM]")]
+    pub place: Option<Place>,
     /// What stands for its output: JSON, @FILE, or - for standard input; null if absent
     #[arg(long, value_parser = json, value_name = "JSON")]
     pub result: Option<Json>,
+    /// Which of its operations; its action if absent
+    #[arg(long, value_enum, requires = "place", value_name = "OPERATION")]
+    pub operation: Option<OperationChoice>,
+}
+
+/// Options of `saga resolve-absent`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RESOLVE_ABSENT_HELP)]
+pub struct ResolveAbsentArguments {
+    /// The step
+    #[command(flatten)]
+    pub at: StepArguments,
     /// Which of its operations
     #[arg(long, value_enum, default_value_t = OperationChoice::Forward, value_name = "OPERATION")]
     pub operation: OperationChoice,
 }
 
+const RESOLVE_ABSENT_HELP: &str = "For what the participant's books say never happened, and never will. A compensation stays owed: it can be
+retried with another input then.
+
+  amends saga resolve-absent SAGA charge --reason 'the bank has no such payment'
+  amends saga resolve-absent SAGA hold --operation compensate --reason 'the hold is still there'";
+
 const RESOLVE_HELP: &str = "For what was done by hand, or what the participant's books say was done.
 
   amends saga resolve SAGA charge --result '{\"charged_minor\": 7680}' --reason 'it is in the bank statement'
-  amends saga resolve SAGA hold --operation compensate --reason 'released by hand'";
+  amends saga resolve SAGA hold --operation compensate --reason 'released by hand'
+  amends saga resolve SAGA --result '{\"tracking\": \"T-1\"}' --reason 'every step is done, its output has no value'";
 
 /// A saga, a step of it, and why.
 #[derive(Clone, Debug, Args)]
@@ -193,7 +215,7 @@ pub enum ActChoice {
     Skip,
     /// Take the parked operation for done
     Resolve,
-    /// The parked action has had no effect
+    /// The parked operation has had no effect
     ResolveAbsent,
     /// Undo the saga
     Compensate,

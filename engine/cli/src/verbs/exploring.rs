@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use amends_definitions::{Definition, Payload, Severity, check, render};
-use amends_verify::{Failure as StepFailure, Options, Script, explore, simulate, worst_case};
+use amends_verify::{
+    Failure as StepFailure, Options, Script, explore_telling, simulate, worst_case,
+};
 
 use super::{DEFINITION_BYTES_MAX, read_input};
 use crate::arguments::Global;
@@ -63,7 +66,16 @@ pub fn verified(global: &Global, arguments: &VerifyArguments) -> Result<Exit, Fa
             .because("--answer names a step of the definition")
             .advice("see `amends graph` for its steps"));
     }
-    let found = explore(&definition, &options);
+    let mut told_at = Instant::now();
+    let found = explore_telling(&definition, &options, &mut |far| {
+        if told_at.elapsed() >= TELL_INTERVAL {
+            told_at = Instant::now();
+            say(format!(
+                "{} states so far, {} of them still to be looked at",
+                far.states, far.open
+            ));
+        }
+    });
     let worst = worst_case(&definition);
     let sound = found.violations.is_empty() && !found.truncated;
     show(
@@ -111,6 +123,8 @@ fn input(definition: &Definition, path: Option<&Path>) -> Result<Option<Payload>
     Ok(Some(input))
 }
 
+/// How often an exploration that takes long says how far it is.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
 const INPUT_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// Reads `NAME=JSON`.

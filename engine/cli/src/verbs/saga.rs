@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::operate::{act, act_on_step, explain, payload, signal, target};
 use super::{PAGE_SIZE_MAX, starting};
-use crate::arguments::{Global, ListArguments, SagaCommand, StateFilter};
+use crate::arguments::{Global, ListArguments, OperationChoice, SagaCommand, StateFilter};
 use crate::connection::{Connection, id_of};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -63,11 +63,12 @@ async fn operate(
             act(global, connection, &arguments.at.act, retry).await
         }
         SagaCommand::Resolve(arguments) => {
-            let target = Some(target(&arguments.at.place, arguments.operation));
+            let operation = arguments.operation.unwrap_or(OperationChoice::Forward);
+            let target = (arguments.place.as_ref()).map(|place| target(place, operation));
             let output = arguments.result.as_ref().map(payload).transpose()?;
             let output = output.unwrap_or_default().into();
             let resolve = Act::Resolve(proto::Resolve { target, output });
-            act(global, connection, &arguments.at.act, resolve).await
+            act(global, connection, &arguments.act, resolve).await
         }
         SagaCommand::Skip(arguments) => {
             let skip = |target| {
@@ -77,11 +78,9 @@ async fn operate(
             act_on_step(global, connection, arguments, skip).await
         }
         SagaCommand::ResolveAbsent(arguments) => {
-            let absent = |target| {
-                let target = Some(target);
-                Act::ResolveAbsent(proto::ResolveAbsent { target })
-            };
-            act_on_step(global, connection, arguments, absent).await
+            let target = Some(target(&arguments.at.place, arguments.operation));
+            let absent = Act::ResolveAbsent(proto::ResolveAbsent { target });
+            act(global, connection, &arguments.at.act, absent).await
         }
         SagaCommand::Compensate(arguments) => {
             let compensate = Act::Compensate(proto::Compensate {});
@@ -219,6 +218,8 @@ async fn list(
                 .collect(),
             definition_id: arguments.definition.clone().unwrap_or_default(),
             key: arguments.key.clone().unwrap_or_default(),
+            revision: arguments.revision.unwrap_or_default(),
+            fingerprint: arguments.fingerprint.clone().unwrap_or_default(),
         };
         let answer = connection.sagas().list_sagas(request).await;
         let answer =

@@ -53,6 +53,9 @@ pub fn commands(saga: &str, about: &About<'_>) -> Vec<String> {
         return match about.reason {
             "PAUSED" | "DEADLINE_EXCEEDED" => vec![whole("resume"), whole("compensate")],
             "HISTORY_FULL" => vec![whole("compensate"), whole("terminate")],
+            "EXPRESSION_FAILED" => vec![format!(
+                "amends saga resolve {saga} --result JSON {because}"
+            )],
             "RECORD_UNREADABLE" | "DEFINITION_MISSING" => Vec::new(),
             _ => vec![whole("resume"), whole("terminate")],
         };
@@ -70,6 +73,17 @@ pub fn commands(saga: &str, about: &About<'_>) -> Vec<String> {
         let resolve = there("resolve", operation);
         return match about.reason {
             "POSSIBLE_LEAKED_EFFECT" | "CHILD_NOT_UNDONE" => vec![resolve],
+            "EXPRESSION_FAILED" => vec![
+                there("retry", "--operation compensate --input JSON "),
+                resolve,
+            ],
+            "COMPENSATION_EXHAUSTED" => {
+                vec![
+                    there("retry", operation),
+                    resolve,
+                    there("resolve-absent", operation),
+                ]
+            }
             _ => vec![there("retry", operation), resolve],
         };
     }
@@ -137,6 +151,24 @@ mod tests {
             "amends saga resume X --reason WHY"
         );
         assert!(commands("X", &about("RECORD_UNREADABLE", "", 0, "")).is_empty());
+        assert_eq!(
+            commands("X", &about("EXPRESSION_FAILED", "", 0, "")),
+            ["amends saga resolve X --result JSON --reason WHY"]
+        );
+        assert_eq!(
+            commands("X", &about("EXPRESSION_FAILED", "hold", 0, "compensate")),
+            [
+                "amends saga retry X hold --operation compensate --input JSON --reason WHY",
+                "amends saga resolve X hold --operation compensate --reason WHY",
+            ]
+        );
+        assert_eq!(
+            commands(
+                "X",
+                &about("COMPENSATION_EXHAUSTED", "hold", 0, "compensate")
+            )[2],
+            "amends saga resolve-absent X hold --operation compensate --reason WHY"
+        );
     }
 
     #[test]

@@ -198,10 +198,16 @@ impl AppliedFileView {
             } else {
                 ("incidents", "they")
             };
+            let change = if changes.iter().any(|change| change == "removed") {
+                "removes that step".to_owned()
+            } else if fingerprint.contains("/-/") {
+                format!("changes {} of the saga", changes.join(", "))
+            } else {
+                format!("changes {} of that step", changes.join(", "))
+            };
             format!(
-                "{incidents} open {word} at {fingerprint}: the new revision changes {} of that step, and {they} would have gone another way; \
-                 `amends incident list --fingerprint {fingerprint}`",
-                changes.join(", ")
+                "{incidents} open {word} at {fingerprint}: the new revision {change}, and {they} would have gone another way; \
+                 `amends incident list --fingerprint {fingerprint}`"
             )
         });
         in_flight.chain(changed)
@@ -323,11 +329,17 @@ mod tests {
                     revision: 1,
                     sagas: 2,
                 }],
-                changed: vec![proto::ChangedIncidents {
-                    fingerprint: "place-order@1/charge/TIMEOUT".to_owned(),
+                changed: [
+                    ("charge/TIMEOUT", &["retry", "input"][..]),
+                    ("-/EXPRESSION_FAILED", &["output"]),
+                    ("ship/NO", &["removed"]),
+                ]
+                .map(|(at, changes)| proto::ChangedIncidents {
+                    fingerprint: format!("place-order@1/{at}"),
                     incidents: 1,
-                    changes: vec!["retry".to_owned(), "input".to_owned()],
-                }],
+                    changes: changes.iter().map(|&change| change.to_owned()).collect(),
+                })
+                .into(),
             }),
         };
         let file = AppliedFileView::new("a.saga.yaml", answer);
@@ -346,6 +358,12 @@ mod tests {
             "1 open incident at place-order@1/charge/TIMEOUT: the new revision changes retry, input of that step, and it would \
              have gone another way; `amends incident list --fingerprint place-order@1/charge/TIMEOUT`"
         );
+        for (of, says) in [
+            (2, "changes output of the saga,"),
+            (3, "removes that step,"),
+        ] {
+            assert!(impact[of].contains(says), "{}", impact[of]);
+        }
         assert_eq!(
             AppliedView {
                 applied: vec![file]

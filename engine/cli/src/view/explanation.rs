@@ -34,6 +34,7 @@ struct AttemptView {
     operation: String,
     round: u32,
     attempt: u32,
+    action: Option<String>,
     instance: Option<String>,
     send_time: Option<String>,
     end_time: Option<String>,
@@ -87,6 +88,7 @@ fn sentence(sentence: proto::Sentence) -> SentenceView {
 fn attempt(attempt: proto::Attempt) -> AttemptView {
     AttemptView {
         item: numbered(attempt.item),
+        action: non_empty(&attempt.action),
         instance: non_empty(&attempt.instance),
         send_time: rfc_3339(attempt.send_time.as_ref()),
         end_time: rfc_3339(attempt.end_time.as_ref()),
@@ -166,6 +168,19 @@ impl View for ExplanationView {
 }
 
 impl AttemptView {
+    /// `ledger/951cf296-…`: also without the instance it says in whose books to look.
+    fn ran_by(&self) -> String {
+        let action = self.action.as_deref().unwrap_or_default();
+        let participant = action.split_once('.').map(|(participant, _)| participant);
+        let instance = self.instance.as_deref();
+        match (participant, instance) {
+            (Some(participant), instance) => {
+                format!("{participant}/{}", or_dash(instance.unwrap_or_default()))
+            }
+            (None, instance) => or_dash(instance.unwrap_or_default()),
+        }
+    }
+
     fn row(&self) -> Vec<String> {
         let dash = |text: &Option<String>| or_dash(text.as_deref().unwrap_or_default());
         let round = match self.round {
@@ -176,7 +191,7 @@ impl AttemptView {
             place(&self.step, self.item.unwrap_or_default()),
             self.operation.clone(),
             format!("#{}{round}", self.attempt),
-            dash(&self.instance),
+            self.ran_by(),
             dash(&self.send_time),
             dash(&self.end_time),
             self.outcome.clone().unwrap_or("under way".to_owned()),
@@ -218,6 +233,7 @@ mod tests {
                     operation: "forward".to_owned(),
                     round: 1,
                     attempt: 3,
+                    action: "shop.ship".to_owned(),
                     instance: "shop-1".to_owned(),
                     outcome: "failed".to_owned(),
                     code: "TRUCK_BROKEN".to_owned(),
@@ -226,6 +242,7 @@ mod tests {
                 proto::Attempt {
                     step: "ship".to_owned(),
                     operation: "forward".to_owned(),
+                    action: "shop.ship".to_owned(),
                     attempt: 4,
                     ..proto::Attempt::default()
                 },
@@ -239,9 +256,9 @@ mod tests {
              \n\
              It is parked.\n\
              \n\
-             STEP    OPERATION  TRY            RAN BY  SENT  ENDED  OUTCOME    CODE\n\
-             ship#2  forward    #3 of round 1  shop-1  -     -      failed     TRUCK_BROKEN\n\
-             ship    forward    #4             -       -     -      under way  -\n\
+             STEP    OPERATION  TRY            RAN BY       SENT  ENDED  OUTCOME    CODE\n\
+             ship#2  forward    #3 of round 1  shop/shop-1  -     -      failed     TRUCK_BROKEN\n\
+             ship    forward    #4             shop/-       -     -      under way  -\n\
              \n\
              What can be typed:\n\
              \x20 amends saga retry 1 ship --reason WHY\n\

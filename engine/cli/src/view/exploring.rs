@@ -80,6 +80,7 @@ pub struct Found {
     whole: bool,
     ends: BTreeMap<String, Vec<String>>,
     possible_leaks: BTreeMap<String, Vec<String>>,
+    unassured: Vec<String>,
     worst_case: Worst,
     violations: Vec<Broken>,
     #[serde(skip)]
@@ -122,6 +123,7 @@ impl Found {
                 .map(|(words, end)| (words.clone(), end.trace.clone()))
                 .collect(),
             possible_leaks: found.alarms.clone(),
+            unassured: found.unassured.clone(),
             worst_case: Worst {
                 until_decided: Limit::of(&worst.until_decided),
                 forward: Limit::of(&worst.forward),
@@ -146,6 +148,13 @@ impl Found {
             if self.ways {
                 write_way(out, way);
             }
+        }
+        if !self.unassured.is_empty() {
+            let _ = writeln!(
+                out,
+                "\nNo outputSchema requires what expressions read of the answers of {}: each was tried without, one at a time.",
+                plain(&self.unassured.join(", "))
+            );
         }
         if self.possible_leaks.is_empty() {
             return;
@@ -191,7 +200,11 @@ impl View for Found {
             let _ = writeln!(out, "  {what} {}", limit.words());
         }
         if self.violations.is_empty() {
-            out.push_str("\nEvery promise holds.\n");
+            out.push_str(if self.whole {
+                "\nEvery promise holds.\n"
+            } else {
+                "\nINCOMPLETE: no promise is broken in the states that were looked at, and others were not.\n"
+            });
             return out;
         }
         for broken in &self.violations {

@@ -219,7 +219,7 @@ impl Decision<'_> {
                 input,
             }),
             Err(error) => {
-                let message = error.to_string();
+                let message = error.message.clone();
                 self.record(Fact::StepFailed {
                     place,
                     operation: OperationKind::Compensate,

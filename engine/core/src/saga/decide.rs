@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use amends_definitions::{Definition, StepIndex};
+use amends_definitions::{Definition, Payload, Schema, StepIndex, Work};
 
 use crate::fact::{AbortReason, AttemptEnded, Fact, Incident, IncidentReason, Started};
 use crate::id::{Place, SagaId};
@@ -321,18 +321,28 @@ impl<'a> Decision<'a> {
     }
 
     /// Checks an output against the step's schema, if it has one.
-    pub(super) fn check_output(
-        &self,
-        step: StepIndex,
-        output: &amends_definitions::Payload,
-    ) -> Result<(), String> {
-        let Some(schema) = self.saga.definition.step(step).output_schema() else {
-            return Ok(());
-        };
-        schema
-            .check(output)
-            .map_err(|violations| in_words(&violations))
+    pub(super) fn check_output(&self, step: StepIndex, output: &Payload) -> Result<(), String> {
+        fits(self.saga.definition.step(step).output_schema(), output)
     }
+
+    /// Checks what stands for a signal against that signal's schema, if the step waits for one that has a schema.
+    pub(super) fn check_signal(&self, step: StepIndex, payload: &Payload) -> Result<(), String> {
+        let definition = &self.saga.definition;
+        let declared = match definition.step(step).work() {
+            Work::Wait(wait) => definition.signals().get(wait.signal()),
+            Work::Call(_) | Work::Sleep(_) | Work::Saga(_) | Work::Emit(_) | Work::Fail(_) => None,
+        };
+        fits(declared.and_then(|declared| declared.schema()), payload)
+    }
+}
+
+fn fits(schema: Option<&Schema>, payload: &Payload) -> Result<(), String> {
+    let Some(schema) = schema else {
+        return Ok(());
+    };
+    schema
+        .check(payload)
+        .map_err(|violations| in_words(&violations))
 }
 
 /// Violations of a schema, in one bounded text.

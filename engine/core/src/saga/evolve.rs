@@ -179,8 +179,14 @@ fn operated_on(saga: &mut Saga, operated: &Operated, at: Time) {
                 place::absent(status);
             }
         }
+        Act::ResolveNotUndone { place } => {
+            if let Some(status) = place_mut(saga, *place) {
+                status.compensation.unclear.clear();
+            }
+        }
         Act::Terminate => ended(saga, End::Terminated(operated.reason.clone()), at),
-        Act::Compensate | Act::Pause | Act::Resume => {}
+        // How a saga ends that is taken for completed follows as a fact of its own.
+        Act::ResolveSaga | Act::Compensate | Act::Pause | Act::Resume => {}
     }
 }
 

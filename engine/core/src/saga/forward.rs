@@ -168,7 +168,7 @@ impl Decision<'_> {
         Acknowledged::Recorded
     }
 
-    fn all_let_go_on(&self) -> bool {
+    pub(super) fn all_let_go_on(&self) -> bool {
         self.saga.steps.iter().all(|step| step.lets_go_on())
     }
 
@@ -280,7 +280,7 @@ impl Decision<'_> {
                 self.record(Fact::Completed { output });
             }
             Err(error) if self.saga.past_point_of_no_return() => {
-                let message = format!("the saga's output has no value: {error}");
+                let message = format!("the saga's output has no value: {}", error.message);
                 let reason = IncidentReason::ExpressionFailed;
                 self.open_incident(None, reason, Some(error.code), &message);
             }

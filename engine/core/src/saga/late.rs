@@ -23,7 +23,13 @@ impl Decision<'_> {
             ended.outcome,
             Outcome::Succeeded { .. } | Outcome::Unusable { .. }
         );
-        if ended.operation == OperationKind::Forward && success {
+        let leak = match ended.operation {
+            OperationKind::Forward => success,
+            // Undone twice, unless a barrier lets an effect be undone once.
+            OperationKind::Compensate => success && ended.verdict.is_none(),
+            OperationKind::Query => false,
+        };
+        if leak {
             return self.leaked(ended);
         }
         Acknowledged::Late
@@ -142,8 +148,12 @@ impl Decision<'_> {
         if self.leak_is_known(place) {
             return Acknowledged::Late;
         }
+        let what = match ended.operation {
+            OperationKind::Forward | OperationKind::Query => "",
+            OperationKind::Compensate => "the compensation of ",
+        };
         let message = format!(
-            "attempt {} of {} succeeded after it had been decided otherwise",
+            "attempt {} of {what}{} succeeded after it had been decided otherwise",
             ended.attempt,
             self.saga.definition.step(place.step).id()
         );

@@ -48,9 +48,14 @@ impl Decision<'_> {
                     OperationKind::Query => Err(not_parked()),
                 }
             }
+            Verb::ResolveSaga { output } => self.resolve_saga(order, output),
             Verb::ResolveAbsent { target } => {
                 let place = self.find(target)?;
-                self.resolve_absent(order, place)
+                match target.operation {
+                    OperationKind::Forward => self.resolve_absent(order, place),
+                    OperationKind::Compensate => self.resolve_not_undone(order, place),
+                    OperationKind::Query => Err(not_parked()),
+                }
             }
             Verb::Compensate => self.compensate(order),
             Verb::Pause => self.pause(order),
@@ -85,6 +90,7 @@ impl Decision<'_> {
             Verb::Retry { .. }
             | Verb::Skip { .. }
             | Verb::Resolve { .. }
+            | Verb::ResolveSaga { .. }
             | Verb::ResolveAbsent { .. }
             | Verb::Compensate
             | Verb::Pause
@@ -244,7 +250,7 @@ impl Decision<'_> {
         }
         if input.is_some() && !status.compensation.unclear.is_empty() {
             let message = "an attempt may have undone it, and a new round could undo it again: \
-                           resolve it, or retry with the same input";
+                           resolve it as done or as absent first, or retry with the same input";
             return Err(refused("EFFECT_UNCLEAR", message));
         }
         let operation = OperationKind::Compensate;
@@ -313,6 +319,8 @@ impl Decision<'_> {
         }
         self.check_output(place.step, output)
             .map_err(|message| refused("OUTPUT_INVALID", message))?;
+        self.check_signal(place.step, output)
+            .map_err(|message| refused("SIGNAL_INVALID", message))?;
         let operation = OperationKind::Forward;
         self.operated(
             order,
@@ -324,6 +332,25 @@ impl Decision<'_> {
         );
         self.close_incidents(Some(place), Some(operation));
         self.goes_on(place);
+        Ok(())
+    }
+
+    /// Every step is done, and the output alone has no value: what stands for it is the person's.
+    fn resolve_saga(&mut self, order: &Order, output: &Payload) -> Verdict {
+        self.going_forward()?;
+        let asked = self.saga.incidents.iter().any(|open| {
+            open.is_about(None, None) && open.incident.reason == IncidentReason::ExpressionFailed
+        });
+        if !asked || !self.all_let_go_on() {
+            let message = "no incident about the saga's output is open: name the step";
+            return Err(refused("NOT_PARKED", message));
+        }
+        self.operated(order, Act::ResolveSaga);
+        self.close_incidents(None, None);
+        self.say_unconsumed();
+        self.record(Fact::Completed {
+            output: output.clone(),
+        });
         Ok(())
     }
 
@@ -372,6 +399,23 @@ impl Decision<'_> {
             self.close_incidents(Some(place), Some(OperationKind::Forward));
             self.forward_ended(place);
         }
+        Ok(())
+    }
+
+    /// No attempt of the compensation undid anything, or ever will: it stays owed and its incident open, and it may be
+    /// retried with another input.
+    fn resolve_not_undone(&mut self, order: &Order, place: Place) -> Verdict {
+        self.parked_compensation(place)?;
+        let status = self.saga.place(place);
+        if status.child.is_some() {
+            let message = "what is left of a child is in its own history: resolve it, or retry it";
+            return Err(refused("CHILD", message));
+        }
+        if status.compensation.unclear.is_empty() {
+            let message = "the compensation is known to have undone nothing already";
+            return Err(refused("EFFECT_KNOWN", message));
+        }
+        self.operated(order, Act::ResolveNotUndone { place });
         Ok(())
     }
 

@@ -101,7 +101,12 @@ impl Decision<'_> {
         message: &str,
     ) {
         let about = Some((place, Some(OperationKind::Forward)));
-        self.open_incident(about, reason, Some(code), &format!("{code}: {message}"));
+        let said = if code == reason.as_str() {
+            message.to_owned()
+        } else {
+            format!("{code}: {message}")
+        };
+        self.open_incident(about, reason, Some(code), &said);
         // A parked item leaves room for the next.
         if place.item > 0 {
             self.advance([place.step]);

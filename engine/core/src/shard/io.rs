@@ -233,9 +233,14 @@ pub enum Verb {
         /// What stands for its output.
         output: Payload,
     },
-    /// A parked action is known to have had no effect.
+    /// Take a saga for completed whose steps are done and whose output has no value.
+    ResolveSaga {
+        /// What stands for its output.
+        output: Payload,
+    },
+    /// A parked operation is known to have had no effect.
     ResolveAbsent {
-        /// Which; its operation is the action.
+        /// Which.
         target: Target,
     },
     /// Undo the saga.

@@ -118,7 +118,7 @@ impl Hostile {
 
     fn act(&mut self) -> Act {
         let (place, operation) = (self.place(), self.operation());
-        match self.random.below(9) {
+        match self.random.below(11) {
             0 => Act::Retry {
                 place,
                 operation,
@@ -139,6 +139,8 @@ impl Hostile {
             5 => Act::Compensate,
             6 => Act::Pause,
             7 => Act::Resume,
+            8 => Act::ResolveSaga,
+            9 => Act::ResolveNotUndone { place },
             _ => Act::Terminate,
         }
     }
@@ -357,7 +359,7 @@ impl Hostile {
             item: place.item,
             operation: self.operation(),
         };
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 => Verb::Retry {
                 target,
                 input: self.random.chance(50).then(|| payload("{}")),
@@ -371,6 +373,9 @@ impl Hostile {
             4 => Verb::Compensate,
             5 => Verb::Pause,
             6 => Verb::Resume,
+            7 => Verb::ResolveSaga {
+                output: payload("{}"),
+            },
             _ => Verb::Terminate,
         }
     }

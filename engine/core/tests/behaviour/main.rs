@@ -6,6 +6,7 @@ mod pump;
 
 mod abort;
 mod attacks;
+mod cells;
 mod children;
 mod clocks;
 mod deadline;
@@ -20,6 +21,7 @@ mod queries;
 mod races;
 mod random;
 mod recovery;
+mod resolving;
 mod routes;
 mod shards;
 mod sleeping;

@@ -435,7 +435,7 @@ impl Wild {
             "3"
         });
         let input = self.random.chance(40).then(|| payload(r#"{"patched":1}"#));
-        let verb = match self.random.below(40) {
+        let verb = match self.random.below(41) {
             0..9 => Verb::Retry { target, input },
             9..15 => Verb::Skip { target },
             15..20 => Verb::Resolve { target, output },
@@ -443,6 +443,7 @@ impl Wild {
             25 => Verb::Compensate,
             26..29 => Verb::Pause,
             29..39 => Verb::Resume,
+            39 => Verb::ResolveSaga { output },
             _ => Verb::Terminate,
         };
         self.order(verb);
@@ -513,7 +514,9 @@ impl Wild {
                 match (place, operation) {
                     // An output that has no value behind the point of no return never has one.
                     (None, _) if reason == IncidentReason::ExpressionFailed => {
-                        self.order(Verb::Terminate);
+                        let output = payload(r#"{"by":"hand"}"#);
+                        self.order(Verb::ResolveSaga { output });
+                        assert!(self.saga.terminal(), "{}", self.story());
                     }
                     (None, _) => self.order(Verb::Resume),
                     (Some(place), Some(operation)) => self.mend(place, operation),

@@ -7,8 +7,8 @@ use amends_core::shard::{ChildState, Target, Verb};
 use amends_core::{Outcome, Verdict};
 
 use crate::cell::{
-    About, Cell, FORWARD, compensated, completed, failed, not_found, order, payload, pinned,
-    refused, rejected, signal, succeeded, target, terminated, unusable,
+    About, COMPENSATE, Cell, FORWARD, compensated, completed, failed, not_found, order, payload,
+    pinned, refused, rejected, signal, succeeded, target, terminated, unusable,
 };
 
 /// One kind of input: its name, and what comes of it.
@@ -128,7 +128,11 @@ fn of_children() -> Vec<Input> {
             done(cell.decide(|decision| decision.child_answered(&answer)))
         })
     };
-    [
+    child_states().into_iter().map(answer).collect()
+}
+
+pub fn child_states() -> Vec<(&'static str, ChildState)> {
+    vec![
         ("pinned", pinned()),
         ("under way", ChildState::UnderWay),
         ("completed", completed()),
@@ -137,8 +141,6 @@ fn of_children() -> Vec<Input> {
         ("not found", not_found()),
         ("terminated", terminated()),
     ]
-    .map(answer)
-    .into()
 }
 
 fn of_operators() -> Vec<Input> {
@@ -154,7 +156,7 @@ fn of_operators() -> Vec<Input> {
         .collect()
 }
 
-fn verbs(about: About) -> Vec<(&'static str, Verb)> {
+pub fn verbs(about: About) -> Vec<(&'static str, Verb)> {
     let target = || target(about);
     let forward = || Target {
         operation: FORWARD,
@@ -187,6 +189,21 @@ fn verbs(about: About) -> Vec<(&'static str, Verb)> {
             "resolve as absent",
             Verb::ResolveAbsent { target: forward() },
         ),
+        (
+            "resolve as not undone",
+            Verb::ResolveAbsent {
+                target: Target {
+                    operation: COMPENSATE,
+                    ..target()
+                },
+            },
+        ),
+        (
+            "resolve the saga",
+            Verb::ResolveSaga {
+                output: payload("{}"),
+            },
+        ),
         ("compensate", Verb::Compensate),
         ("pause", Verb::Pause),
         ("resume", Verb::Resume),
@@ -211,7 +228,7 @@ fn done(((), facts): ((), Vec<Fact>)) -> Answer {
     }
 }
 
-fn outcomes() -> Vec<Outcome> {
+pub fn outcomes() -> Vec<Outcome> {
     let (code, message) = ("TIMEOUT".to_owned(), "late".to_owned());
     vec![
         succeeded(),

@@ -5,6 +5,7 @@
 mod cell;
 mod inputs;
 mod states;
+mod whole;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -98,7 +99,9 @@ fn line(definition: &Definition, fact: &Fact) -> String {
             Act::Retry { .. }
             | Act::Skip { .. }
             | Act::Resolve { .. }
+            | Act::ResolveSaga
             | Act::ResolveAbsent { .. }
+            | Act::ResolveNotUndone { .. }
             | Act::Compensate
             | Act::Pause
             | Act::Resume

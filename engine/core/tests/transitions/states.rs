@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use amends_core::Outcome;
 use amends_core::shard::Verb;
 use amends_definitions::Definition;
 
@@ -27,6 +28,7 @@ steps:
   - {id: kid, saga: {name: child}}
   - {id: pay, kind: pivot, call: bare.pay, query: bare.ask}
   - {id: ship, kind: retriable, call: bare.ship, retry: {maxAttempts: 2}}
+output: {ok: "${{ steps.ship.output.ok }}"}
 "#;
 
 /// A state: its name, what it is about, and a saga in it.
@@ -129,6 +131,16 @@ fn behind_the_pivot(definition: &Arc<Definition>) -> Vec<(&'static str, About, C
     let shipping = || begun(definition).paying().forward("pay", succeeded());
     let refused = || shipping().forward("ship", rejected("NO"));
     let spent = shipping().spent("ship", 0, FORWARD);
+    let wait = ("wait", 0, FORWARD);
+    let skipped = begun(definition).items().pass(3_600).order(Verb::Skip {
+        target: target(wait),
+    });
+    let valueless = shipping().forward(
+        "ship",
+        Outcome::Succeeded {
+            output: payload("{}"),
+        },
+    );
     let patched = refused().order(Verb::Retry {
         target: target(ship),
         input: Some(payload(r#"{"patched":1}"#)),
@@ -143,6 +155,8 @@ fn behind_the_pivot(definition: &Arc<Definition>) -> Vec<(&'static str, About, C
             shipping().order(Verb::Pause),
         ),
         ("behind the pivot, another round", ship, patched),
+        ("a step skipped by hand", wait, skipped),
+        ("done but for its output", ship, valueless),
     ]
 }
 
@@ -156,6 +170,11 @@ fn aborted(definition: &Arc<Definition>) -> Vec<(&'static str, About, Cell)> {
     };
     let unanswered = asked().spent("each", 1, QUERY);
     let settling = begun().forward("hold", failed()).cancel();
+    let nothing_to_undo = begun()
+        .forward("hold", failed())
+        .cancel()
+        .pass(3_600)
+        .outcome("hold", 0, COMPENSATE, Outcome::NothingToUndo);
     vec![
         (
             "aborted, an item in flight",
@@ -173,6 +192,11 @@ fn aborted(definition: &Arc<Definition>) -> Vec<(&'static str, About, Cell)> {
             unanswered,
         ),
         ("aborted, a step settles", ("hold", 0, FORWARD), settling),
+        (
+            "aborted, nothing of a step was to undo",
+            ("hold", 0, COMPENSATE),
+            nothing_to_undo,
+        ),
     ]
 }
 

@@ -38,6 +38,11 @@ fn attempt(view: &AttemptView) -> v1::Attempt {
         operation: view.operation.as_str().to_owned(),
         round: view.round,
         attempt: view.attempt,
+        action: view
+            .action
+            .as_ref()
+            .map(|action| action.to_string())
+            .unwrap_or_default(),
         instance: view.instance.clone().unwrap_or_default(),
         send_time: view.sent_at.and_then(timestamp),
         end_time: view.ended_at.and_then(timestamp),

@@ -68,7 +68,10 @@ fn operation(fact: &Fact) -> Option<String> {
         Fact::Operated(operated) => match &operated.act {
             Act::Retry { operation, .. } | Act::Resolve { operation, .. } => *operation,
             Act::Skip { .. } | Act::ResolveAbsent { .. } => OperationKind::Forward,
-            Act::Compensate | Act::Pause | Act::Resume | Act::Terminate => return None,
+            Act::ResolveNotUndone { .. } => OperationKind::Compensate,
+            Act::ResolveSaga | Act::Compensate | Act::Pause | Act::Resume | Act::Terminate => {
+                return None;
+            }
         },
         _ => return None,
     };

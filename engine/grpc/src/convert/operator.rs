@@ -32,12 +32,18 @@ pub fn verb(act: Option<v1::Act>) -> Result<Verb, Refusal> {
         Act::Skip(skip) => Verb::Skip {
             target: action("act.skip.target", skip.target)?,
         },
-        Act::Resolve(resolve) => Verb::Resolve {
-            target: target("act.resolve.target", resolve.target)?,
-            output: output(resolve.output)?,
-        },
+        Act::Resolve(resolve) => {
+            let output = output(resolve.output)?;
+            match resolve.target {
+                None => Verb::ResolveSaga { output },
+                named => Verb::Resolve {
+                    target: target("act.resolve.target", named)?,
+                    output,
+                },
+            }
+        }
         Act::ResolveAbsent(resolve) => Verb::ResolveAbsent {
-            target: action("act.resolve_absent.target", resolve.target)?,
+            target: target("act.resolve_absent.target", resolve.target)?,
         },
         Act::Compensate(_) => Verb::Compensate,
         Act::Pause(_) => Verb::Pause,
@@ -102,7 +108,7 @@ pub fn incident(incident: &IncidentInsert) -> v1::Incident {
         step: incident.step.clone().unwrap_or_default(),
         message: incident.message.clone(),
         open_time: timestamp(incident.opened_at),
-        suggested_actions: actions(incident.reason),
+        suggested_actions: actions(incident.reason, incident.operation),
         item: incident.item,
         operation: incident
             .operation
@@ -285,6 +291,21 @@ mod tests {
         };
         assert_eq!(target.operation, OperationKind::Forward);
         assert_eq!(output, Payload::null());
+        let resolve = v1::Resolve {
+            target: None,
+            output: bytes::Bytes::from_static(b"[1]"),
+        };
+        let Ok(Verb::ResolveSaga { output }) = verb(wrap(Act::Resolve(resolve))) else {
+            panic!("it is about the saga");
+        };
+        assert_eq!(output.as_bytes(), b"[1]");
+        let absent = v1::ResolveAbsent {
+            target: at("charge", "compensate"),
+        };
+        let Ok(Verb::ResolveAbsent { target }) = verb(wrap(Act::ResolveAbsent(absent))) else {
+            panic!("it says that something is absent");
+        };
+        assert_eq!(target.operation, OperationKind::Compensate);
     }
 
     #[test]

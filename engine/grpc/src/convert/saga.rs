@@ -4,7 +4,7 @@ use amends_core::fact::{AbortReason, IncidentReason, SignalReceived};
 use amends_core::journal::SagaState;
 use amends_core::saga::{OpenIncident, Saga, Signals};
 use amends_core::shard::StartAnswer;
-use amends_core::{SagaId, Time};
+use amends_core::{OperationKind, SagaId, Time};
 use amends_definitions::StepIndex;
 use amends_orchestrator::{Refusal, SagaRecord, SagaView, Settlement};
 use amends_proto::v1;
@@ -218,7 +218,7 @@ fn incident(saga: &Saga, open: &OpenIncident) -> v1::Incident {
         code: code.unwrap_or_default(),
         message: incident.message.clone(),
         open_time: timestamp(open.opened_at),
-        suggested_actions: actions(incident.reason),
+        suggested_actions: actions(incident.reason, incident.operation),
         fingerprint,
         number: open.number,
         saga: String::new(),
@@ -230,15 +230,15 @@ fn unreadable(why: &str, since: Time) -> v1::Incident {
         reason: IncidentReason::RecordUnreadable.as_str().to_owned(),
         message: why.to_owned(),
         open_time: timestamp(since),
-        suggested_actions: actions(IncidentReason::RecordUnreadable),
+        suggested_actions: actions(IncidentReason::RecordUnreadable, None),
         ..v1::Incident::default()
     }
 }
 
 /// What can be done about an incident, most likely first.
-pub(super) fn actions(reason: IncidentReason) -> Vec<String> {
+pub(super) fn actions(reason: IncidentReason, of: Option<OperationKind>) -> Vec<String> {
     reason
-        .suggested_actions()
+        .suggested_actions(of)
         .iter()
         .map(|&action| action.to_owned())
         .collect()

@@ -2,6 +2,7 @@
 
 mod definition;
 mod follow;
+mod listing;
 mod operator;
 mod page;
 mod person;

@@ -260,12 +260,12 @@ fn definition_filter(id: &str) -> Result<Option<String>, Refusal> {
     name::definition_id("definition_id", id).map(|id| Some(id.to_owned()))
 }
 
-fn cursor_text(cursor: &IncidentCursor) -> String {
+pub(super) fn cursor_text(cursor: &IncidentCursor) -> String {
     let IncidentCursor { opened_at, name } = cursor;
     format!("{}/{}/{}", opened_at.as_micros(), name.saga, name.number)
 }
 
-fn cursor(text: &str) -> Option<IncidentCursor> {
+pub(super) fn cursor(text: &str) -> Option<IncidentCursor> {
     let (micros, rest) = text.split_once('/')?;
     let (saga, number) = rest.split_once('/')?;
     Some(IncidentCursor {

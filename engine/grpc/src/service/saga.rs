@@ -3,9 +3,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use amends_core::Time;
 use amends_core::journal::SagaState;
 use amends_core::shard::CancelDisposition;
-use amends_core::{SagaId, Time};
 use amends_definitions::Payload;
 use amends_orchestrator::{ListQuery, Orchestrator, Refusal, SagaView, SignalRequest};
 use amends_proto::v1;
@@ -16,13 +16,14 @@ use tracing::Span;
 
 use super::definition::answer;
 use super::follow::{self, Following};
+use super::listing::{self, Wanted};
 use super::page;
 use super::person::{self, ANONYMOUS};
 use super::start::check_key;
 use crate::convert::explanation::explanation;
 use crate::convert::payload::payload;
 use crate::convert::time::checked_duration;
-use crate::convert::{history, saga as convert};
+use crate::convert::{fingerprint, history, saga as convert};
 use crate::edge::{Admission, Stay};
 use crate::limits::{
     HISTORY_PAGE_BYTES, HISTORY_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT, WAIT_DEFAULT, WAIT_MAX,
@@ -81,27 +82,33 @@ impl Sagas {
         for state in &states {
             query = query.with(state.as_str().as_bytes());
         }
-        let before = page::position(&query, &request.page_token, |last| {
-            last.parse::<SagaId>().ok()
-        })?;
-        let question = ListQuery {
+        query = query
+            .with(&request.revision.to_le_bytes())
+            .with(request.fingerprint.as_bytes());
+        let revision = Some(request.revision).filter(|revision| *revision > 0);
+        if revision.is_some() && definition.is_none() {
+            let description = "a revision is one of a definition: name that, too";
+            return Err(invalid("FILTER_INVALID", "revision", description));
+        }
+        let filter = ListQuery {
             namespace,
             states,
             definition,
             key,
-            before,
-            limit: size + 1,
+            before: None,
+            limit: size,
         };
-        let mut records = self.orchestrator.list_sagas(question).await?;
-        let more = records.len() > size;
-        records.truncate(size);
-        let last = records.last().filter(|_| more);
-        Ok(v1::ListSagasResponse {
-            next_page_token: last
-                .map(|last| query.seal(&last.id.to_string()))
-                .unwrap_or_default(),
-            sagas: records.iter().map(convert::record).collect(),
-        })
+        let wanted = Wanted {
+            filter,
+            revision,
+            size,
+        };
+        let (node, token) = (&self.orchestrator, request.page_token.as_str());
+        if request.fingerprint.is_empty() {
+            return listing::newest(node, &query, token, &wanted).await;
+        }
+        let fingerprint = fingerprint::whole("fingerprint", &request.fingerprint)?;
+        listing::with_incident(node, &query, token, (&fingerprint, &wanted)).await
     }
 
     async fn wait(&self, request: &v1::WaitSagaRequest) -> Result<v1::WaitSagaResponse, Refusal> {

@@ -101,6 +101,59 @@ async fn filters_choose_by_key_state_and_definition() {
     );
 }
 
+/// From pages of one saga each.
+async fn all(node: &Node, request: v1::ListSagasRequest) -> Vec<String> {
+    let (mut names, mut token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListSagasRequest {
+            page_size: 1,
+            page_token: token,
+            ..request.clone()
+        };
+        let page = node
+            .sagas()
+            .list_sagas(request)
+            .await
+            .expect("a page")
+            .into_inner();
+        assert!(page.sagas.len() <= 1);
+        names.extend(page.sagas.into_iter().map(|saga| saga.name));
+        token = page.next_page_token;
+        if token.is_empty() {
+            return names;
+        }
+    }
+}
+
+#[tokio::test]
+async fn sagas_are_listed_by_revision() {
+    let node = Node::with_order().await;
+    let older = node.start_order("A-1").await.unwrap().name;
+    let newer = crate::node::ORDER.replace("name: order", "name: order\ndescription: another");
+    node.apply(&newer).await.unwrap();
+    let mut of_2 = Vec::new();
+    for key in ["A-2", "A-3"] {
+        of_2.push(node.start_order(key).await.unwrap().name);
+    }
+    of_2.reverse();
+    let of = |revision| v1::ListSagasRequest {
+        definition_id: "order".into(),
+        revision,
+        ..query()
+    };
+    assert_eq!(all(&node, of(1)).await, [older]);
+    assert_eq!(all(&node, of(2)).await, of_2);
+    assert!(all(&node, of(3)).await.is_empty());
+    let unnamed = v1::ListSagasRequest {
+        definition_id: String::new(),
+        ..of(1)
+    };
+    assert_eq!(
+        refusal(node.sagas().list_sagas(unnamed).await),
+        (Code::InvalidArgument, "FILTER_INVALID".into())
+    );
+}
+
 #[tokio::test]
 async fn b11_a_forged_token_and_one_of_another_query_or_namespace_are_invalid_arguments() {
     let node = Node::with_order().await;

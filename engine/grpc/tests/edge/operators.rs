@@ -289,6 +289,48 @@ async fn a_refusal_within_a_group_is_told_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn sagas_are_listed_by_what_their_incidents_have_in_common() {
+    let broken = Broken::with_orders(3).await;
+    let list = async |change: fn(&mut v1::ListSagasRequest)| {
+        let (mut seen, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let mut request = v1::ListSagasRequest {
+                parent: PARENT.into(),
+                page_size: 2,
+                page_token,
+                fingerprint: KIND.into(),
+                ..Default::default()
+            };
+            change(&mut request);
+            let page = broken.node.sagas().list_sagas(request).await?.into_inner();
+            seen.extend(page.sagas.into_iter().map(|saga| saga.name));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok::<_, tonic::Status>(seen);
+            }
+        }
+    };
+    assert_eq!(list(|_| ()).await.unwrap(), broken.sagas);
+    let parked = |request: &mut v1::ListSagasRequest| {
+        request.states = vec![v1::SagaState::Parked.into()];
+    };
+    assert_eq!(list(parked).await.unwrap(), broken.sagas);
+    let running = |request: &mut v1::ListSagasRequest| {
+        request.states = vec![v1::SagaState::Running.into()];
+    };
+    assert!(list(running).await.unwrap().is_empty());
+    let other = |request: &mut v1::ListSagasRequest| {
+        request.fingerprint = "order@2/ship/TRUCK_BROKEN".into();
+    };
+    assert!(list(other).await.unwrap().is_empty());
+    let odd = |request: &mut v1::ListSagasRequest| request.fingerprint = "order@1".into();
+    assert_eq!(
+        refusal(list(odd).await),
+        (Code::InvalidArgument, "FINGERPRINT_INVALID".into())
+    );
+}
+
+#[tokio::test]
 async fn pages_of_incidents_hold_each_once_whatever_they_are_filtered_by() {
     let broken = Broken::with_orders(3).await;
     for fingerprint in [

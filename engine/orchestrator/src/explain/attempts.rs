@@ -2,6 +2,7 @@
 
 use amends_core::fact::{AttemptEnded, Fact};
 use amends_core::{OperationKind, Place, Time};
+use amends_definitions::ActionName;
 
 use super::Known;
 use crate::dispatch::Whereabouts;
@@ -31,6 +32,7 @@ pub(super) fn attempts(known: &Known) -> Vec<AttemptView> {
             operation: attempt.name.operation,
             round: attempt.name.round,
             attempt: attempt.attempt,
+            action: action(known, &attempt.name.step, attempt.name.operation),
             instance,
             sent_at,
             ended_at: None,
@@ -81,6 +83,11 @@ fn told(known: &Known, at: Time, ended: &AttemptEnded) -> AttemptView {
     }
 }
 
+fn action(known: &Known, step: &str, operation: OperationKind) -> Option<ActionName> {
+    let step = known.saga.definition().step_index(step)?;
+    known.saga.action(step, operation).cloned()
+}
+
 fn blank(
     known: &Known,
     place: Place,
@@ -92,6 +99,7 @@ fn blank(
         operation,
         round,
         attempt,
+        action: known.saga.action(place.step, operation).cloned(),
         instance: None,
         sent_at: None,
         ended_at: None,

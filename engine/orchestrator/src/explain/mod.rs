@@ -2,6 +2,7 @@
 //! commands. What is read together may be a moment apart: an explanation is for people, never for decisions.
 
 mod attempts;
+mod left;
 mod sentences;
 mod waits;
 

@@ -5,6 +5,7 @@ use amends_core::journal::SagaState;
 use amends_core::saga::{Abort, OpenIncident, Phase};
 use amends_core::shard::ChildState;
 
+use super::left::left;
 use super::{Known, counted, named};
 use crate::explanation::{Awaited, Owed, Sentence, Topic, WaitsFor};
 
@@ -47,6 +48,7 @@ pub(super) fn sentences(known: &Known, waits: &[WaitsFor], owed: &[Owed]) -> Vec
             text: sentence(&format!("{text}: {}", owed.why)),
         });
     }
+    sentences.extend(left(known));
     sentences.extend(deadline(known));
     sentences.extend(passed_over(known));
     sentences.sort_by_key(|sentence| sentence.topic);
@@ -56,7 +58,7 @@ pub(super) fn sentences(known: &Known, waits: &[WaitsFor], owed: &[Owed]) -> Vec
 /// Of a saga that cannot be read.
 pub(super) fn unreadable(why: &str) -> Sentence {
     let actions = IncidentReason::RecordUnreadable
-        .suggested_actions()
+        .suggested_actions(None)
         .join("; ");
     let text =
         format!("Its history cannot be read by this version: {why}. What can be done: {actions}.");
@@ -155,7 +157,10 @@ fn incident(known: &Known, open: &OpenIncident) -> Sentence {
         incident.reason.as_str(),
         open.opened_at,
         incident.message.trim_end_matches('.'),
-        incident.reason.suggested_actions().join("; "),
+        incident
+            .reason
+            .suggested_actions(incident.operation)
+            .join("; "),
     );
     Sentence {
         topic: Topic::Incident,
@@ -199,7 +204,7 @@ fn passed_over(known: &Known) -> impl Iterator<Item = Sentence> + '_ {
 }
 
 /// With a capital at its beginning and a full stop at its end.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string());
     format!(

@@ -377,6 +377,136 @@ async fn b37_a_revision_says_what_it_means_for_sagas_in_flight_and_goes_only_wit
     );
 }
 
+const TRACKED: &str = r#"
+apiVersion: amends/v1
+name: tracked
+steps:
+  - {id: reserve, call: shop.reserve, compensate: {call: shop.release}}
+  - {id: charge, kind: pivot, call: shop.charge}
+output: {tracking: "${{ steps.charge.output.tracking }}"}
+"#;
+
+const LATE: &str = r#"
+apiVersion: amends/v1
+name: late
+timeout: 30m
+onTimeout: park
+steps:
+  - {id: reserve, call: shop.reserve, compensate: {call: shop.release}}
+  - {id: charge, kind: pivot, call: shop.other}
+"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_says_which_parked_sagas_it_would_have_changed_without_a_step() {
+    let world = World::new(4);
+    let node = world.node("one").await;
+    apply(&node, &[TRACKED, LATE]).await;
+    Participant::attach(&node, "shop-1", 10).succeed_always();
+    let tracked = start(&node, "tracked", "{}").await;
+    let late = start(&node, "late", "{}").await;
+    assert_eq!(ended(&node, tracked).await, SagaState::Parked);
+    assert_eq!(ended(&node, late).await, SagaState::Parked);
+    let changed = async |source: &str, from: &str, to: &str| {
+        let newer = source.replace(from, to);
+        assert_ne!(newer, source);
+        let applied = node
+            .apply_definition("default", &newer, None)
+            .await
+            .unwrap();
+        let changed = applied.impact.unwrap().changed.into_iter();
+        let told = changed.map(|one| (one.fingerprint.to_string(), one.changes.join(",")));
+        told.collect::<Vec<_>>()
+    };
+    let told =
+        |fingerprint: &str, changes: &str| vec![(fingerprint.to_owned(), changes.to_owned())];
+    assert_eq!(
+        changed(TRACKED, "output.tracking", "output").await,
+        told("tracked@1/-/EXPRESSION_FAILED", "output")
+    );
+    assert_eq!(
+        changed(
+            LATE,
+            "timeout: 30m\nonTimeout: park",
+            "timeout: 2h\nonTimeout: compensate"
+        )
+        .await,
+        told("late@1/-/DEADLINE_EXCEEDED", "onTimeout,timeout")
+    );
+    assert_eq!(
+        changed(LATE, "shop.release", "shop.free").await,
+        [],
+        "a step says nothing of a deadline"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn sagas_that_lack_their_output_alone_are_resolved_as_a_group() {
+    let world = World::new(4);
+    let node = world.node("one").await;
+    apply(&node, &[TRACKED]).await;
+    Participant::attach(&node, "shop-1", 10).succeed_always();
+    let mut sagas = Vec::new();
+    for _ in 0..3 {
+        let saga = start(&node, "tracked", "{}").await;
+        assert_eq!(ended(&node, saga).await, SagaState::Parked);
+        sagas.push(saga);
+    }
+    let request = GroupRequest {
+        namespace: "default".into(),
+        fingerprint: "tracked@1/-/EXPRESSION_FAILED".parse().unwrap(),
+        by: "ann".into(),
+        reason: "the tracking number is in the other system".into(),
+        dry_run: false,
+        verb: GroupVerb::Resolve {
+            output: payload(r#"{"tracking":null}"#),
+        },
+        per_second: 100,
+        limit: None,
+    };
+    let mut acts = node.act_on_group(request).unwrap();
+    while let Some(acted) = acts.next().await.unwrap() {
+        assert_eq!(acted.result.unwrap(), SagaState::Completed);
+    }
+    for saga in sagas {
+        let view = node.saga("default", saga).await.unwrap();
+        assert_eq!(view.record.state, SagaState::Completed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_explanation_of_what_was_given_up_says_what_it_left() {
+    let world = World::new(4);
+    let node = world.node("one").await;
+    let mut shop = Participant::attach(&node, "shop-1", 10);
+    let saga = start(&node, "order", "{}").await;
+    let reserve = shop.command().await;
+    shop.answer(&reserve, succeeded()).await;
+    shop.command().await;
+    node.order(act(saga, Verb::Terminate)).await.unwrap();
+    let why = node.explain("default", saga).await.unwrap();
+    let left: Vec<_> = (why.sentences.iter())
+        .filter(|one| one.topic == Topic::Left)
+        .map(|one| (one.at.as_ref().unwrap().step.as_str(), one.text.as_str()))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            (
+                "reserve",
+                "Left as it is: step reserve has had its effect, and nothing undid it."
+            ),
+            (
+                "charge",
+                "Left as it is: step charge had an attempt under way, which may have its effect still, and nothing undid it."
+            ),
+        ]
+    );
+    assert!(why.owed.is_empty());
+    let other = start(&node, "order", "{}").await;
+    let why = node.explain("default", other).await.unwrap();
+    assert!(why.sentences.iter().all(|one| one.topic != Topic::Left));
+}
+
 const BRIEF: &str = r#"
 apiVersion: amends/v1
 name: brief

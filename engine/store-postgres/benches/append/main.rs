@@ -102,7 +102,10 @@ impl Databases {
     fn new() -> Result<Self, Failure> {
         Ok(match env::var("AMENDS_BENCH_CLUSTER") {
             Ok(url) => Self::There { url, number: 0 },
-            Err(_) => Self::Own(Cluster::start_with(Options { fsync: true })?),
+            Err(_) => Self::Own(Cluster::start_with(Options {
+                fsync: true,
+                ..Options::default()
+            })?),
         })
     }
 

@@ -4,7 +4,8 @@
 //! The rule: the newest version is written, and every version is read. Every change of the form, a new field included,
 //! is a new `v` with a golden file of its own; the older files are never written again. A reader refuses what it does
 //! not know, a kind or a field of a later version in a row of an earlier one included, and the saga parks, because a
-//! fact half understood is a wrong state.
+//! fact half understood is a wrong state. A new word in a field whose words are few (an `act`, a `reason`) is no change of
+//! the form: a reader that does not know it refuses it.
 //!
 //! | `v` | what it has |
 //! |---|---|

@@ -333,7 +333,11 @@ impl Record<'_> {
                 operation: self.operation()?,
                 output: payload(self.output, "output")?,
             },
+            "resolve_saga" => Act::ResolveSaga,
             "resolve_absent" => Act::ResolveAbsent {
+                place: self.place()?,
+            },
+            "resolve_not_undone" => Act::ResolveNotUndone {
                 place: self.place()?,
             },
             "compensate" => Act::Compensate,

@@ -194,7 +194,9 @@ fn operated<'a>(object: Object<'a>, operated: &Operated) -> Object<'a> {
             .place(*place)
             .operation(*operation)
             .maybe(input.as_ref(), |o, input| o.payload("input", input)),
-        Act::Skip { place } | Act::ResolveAbsent { place } => object.place(*place),
+        Act::Skip { place } | Act::ResolveAbsent { place } | Act::ResolveNotUndone { place } => {
+            object.place(*place)
+        }
         Act::Resolve {
             place,
             operation,
@@ -203,7 +205,7 @@ fn operated<'a>(object: Object<'a>, operated: &Operated) -> Object<'a> {
             .place(*place)
             .operation(*operation)
             .payload("output", output),
-        Act::Compensate | Act::Pause | Act::Resume | Act::Terminate => object,
+        Act::ResolveSaga | Act::Compensate | Act::Pause | Act::Resume | Act::Terminate => object,
     }
 }
 

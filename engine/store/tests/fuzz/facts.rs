@@ -285,7 +285,7 @@ fn abort(c: &mut Choices<'_>) -> AbortReason {
 }
 
 fn act(c: &mut Choices<'_>) -> Act {
-    match c.below(8) {
+    match c.below(10) {
         0 => Act::Retry {
             place: place(c),
             operation: operation(c),
@@ -301,6 +301,8 @@ fn act(c: &mut Choices<'_>) -> Act {
         4 => Act::Compensate,
         5 => Act::Pause,
         6 => Act::Resume,
+        7 => Act::ResolveSaga,
+        8 => Act::ResolveNotUndone { place: place(c) },
         _ => Act::Terminate,
     }
 }

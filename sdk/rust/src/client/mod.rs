@@ -232,6 +232,7 @@ impl Client {
             states: options.states.iter().map(|&state| state.into()).collect(),
             definition_id: options.definition.clone().unwrap_or_default(),
             key: options.key.clone().unwrap_or_default(),
+            ..v1::ListSagasRequest::default()
         };
         self.repeat(true, || {
             let (mut sagas, message) = (self.sagas.clone(), message.clone());

@@ -482,6 +482,8 @@ fn acts() -> Vec<Fact> {
         Act::Pause,
         Act::Resume,
         Act::Terminate,
+        Act::ResolveSaga,
+        Act::ResolveNotUndone { place: item() },
     ];
     let operated = |act| {
         Fact::Operated(Operated {

@@ -1,0 +1,86 @@
+//! Simulations of one way: what a script says happens, or it is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use amends_core::journal::SagaState;
+use amends_definitions::{Definition, Payload, check};
+use amends_verify::{Failure, Script, simulate};
+
+const APPROVED: &str = "apiVersion: amends/v1
+name: approved
+signals: {go: {schema: {type: object, required: [ok]}}}
+steps:
+  - {id: hold, call: p.hold, compensate: {call: p.release}}
+  - {id: wait, wait: {signal: go, timeout: 1d}}
+  - {id: confirm, saga: {name: confirm}}
+  - {id: pay, kind: pivot, call: p.pay}
+";
+
+fn definition() -> Arc<Definition> {
+    Arc::new(check(APPROVED.as_bytes()).definition.expect("it is right"))
+}
+
+fn script(signal: &'static str) -> Script {
+    let payload = Payload::check(signal.as_bytes().into()).expect("JSON");
+    Script {
+        signals: BTreeMap::from([("go".to_owned(), payload)]),
+        ..Script::default()
+    }
+}
+
+#[test]
+fn a_script_goes_its_way() {
+    let played = simulate(&definition(), &script(r#"{"ok":true}"#)).expect("it fits");
+    assert_eq!(played.saga.state(), SagaState::Completed);
+    assert_eq!(played.waits_for, None);
+}
+
+#[test]
+fn what_never_happens_is_refused() {
+    let played = simulate(&definition(), &script(r#"{"ok":true}"#)).expect("it fits");
+    let rows = played
+        .lines
+        .iter()
+        .map(|line| line.row)
+        .max()
+        .unwrap_or_default();
+    for after in [rows, rows + 1] {
+        let crash = Script {
+            crash_after: Some(after),
+            ..script(r#"{"ok":true}"#)
+        };
+        let cancel = Script {
+            cancel_after: Some(after),
+            ..script(r#"{"ok":true}"#)
+        };
+        for script in [crash, cancel] {
+            let played = simulate(&definition(), &script).map(|_| ());
+            let refused = played.is_err_and(|why| why.contains(&format!("{rows} rows")));
+            assert_eq!(refused, after > rows, "{script:?}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_that_a_server_would_refuse_is_refused() {
+    let refused = simulate(&definition(), &script(r#"{"no":1}"#)).map(|_| ());
+    let why = refused.expect_err("its schema wants more");
+    assert!(why.contains("signal `go`"), "{why}");
+}
+
+#[test]
+fn a_child_fails_with_the_code_that_is_given() {
+    let failures = BTreeMap::from([(
+        "confirm".to_owned(),
+        Failure::Rejected("NO_DESK".to_owned()),
+    )]);
+    let script = Script {
+        failures,
+        ..script(r#"{"ok":true}"#)
+    };
+    let played = simulate(&definition(), &script).expect("it fits");
+    assert_eq!(played.saga.state(), SagaState::Compensated);
+    let abort = played.saga.abort().expect("it was aborted");
+    assert_eq!(abort.reason.code(), "NO_DESK");
+}
