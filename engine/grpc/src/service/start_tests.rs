@@ -123,27 +123,3 @@ fn b18_a_definition_of_another_namespace_than_the_parent_is_an_invalid_argument(
     });
     assert_eq!(found, (Kind::InvalidArgument, "NAMESPACE_MISMATCH"));
 }
-
-#[test]
-fn b14_a_signal_that_is_no_signal_is_an_invalid_argument() {
-    let sound = v1::SignalSagaRequest {
-        name: "namespaces/default/sagas/019aa578-c07b-8abc-bfff-ffffffffffff".into(),
-        signal: "approval".into(),
-        ..Default::default()
-    };
-    let read = signal_request(sound.clone()).unwrap();
-    assert_eq!((read.payload, read.dedupe_id), (Payload::null(), None));
-    let refused = |request| signal_request(request).map(|it| it.signal).unwrap_err();
-    for signal in ["", "a b", "'; --", &"s".repeat(1 << 20)] {
-        let signal = signal.to_owned();
-        let refusal = refused(v1::SignalSagaRequest {
-            signal,
-            ..sound.clone()
-        });
-        assert_eq!(refusal.reason, "SIGNAL_UNDECLARED");
-        assert!(refusal.message.len() < 200);
-    }
-    let payload = Bytes::from_static(b"{\"a\": 1");
-    let refusal = refused(v1::SignalSagaRequest { payload, ..sound });
-    assert_eq!(refusal.violations[0].0, "payload");
-}

@@ -214,7 +214,9 @@ async fn a_sweep_takes_what_is_due(database: Arc<dyn Database>) -> Outcome {
     }
     lane.append(&batch(2, [fill])).await?;
     lane.append(&batch(3, [ends])).await?;
-    let is_due = |n: u32, now: u64| n % 4 != 0 && n % 3 != 0 && u64::from(40 - n) + 10 <= now;
+    let is_due = |n: u32, now: u64| {
+        !n.is_multiple_of(4) && !n.is_multiple_of(3) && u64::from(40 - n) + 10 <= now
+    };
     let mut left: Vec<u32> = (1..=20).collect();
     for now in [29, 30, 37, 44, 49, 500] {
         let due = left.iter().filter(|n| is_due(**n, now)).count();

@@ -132,7 +132,7 @@ impl Report {
     }
 
     /// One table for each kind of line, then the bounds.
-    fn tables(&self) -> Vec<(&str, Vec<&str>, Vec<Vec<String>>)> {
+    fn tables(&self) -> Vec<Table<'_>> {
         let mut tables: Vec<(&str, Vec<&Line>)> = Vec::new();
         for line in &self.lines {
             match tables.iter_mut().find(|(title, _)| *title == line.what) {
@@ -158,6 +158,9 @@ impl Report {
         tables
     }
 }
+
+/// A title, a header and rows.
+type Table<'a> = (&'a str, Vec<&'a str>, Vec<Vec<String>>);
 
 impl Bound {
     fn row(&self) -> Vec<String> {
