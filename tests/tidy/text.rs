@@ -17,7 +17,7 @@ const EMPTY_NAMES: [&str; 9] = [
 ];
 
 /// Where product code may sleep, and why. A test may not, but for the harnesses that watch other processes.
-const SLEEPERS: [(&str, &str); 19] = [
+const SLEEPERS: [(&str, &str); 20] = [
     ("engine/cli/src/bench/", "keeps a pace"),
     ("engine/cli/src/children.rs", "watches another process"),
     (
@@ -28,6 +28,7 @@ const SLEEPERS: [(&str, &str); 19] = [
     ("engine/grpc/src/connection.rs", "an accept that failed"),
     ("engine/grpc/src/server.rs", "the grace of open connections"),
     ("engine/grpc/src/service/saga.rs", "the deadline of a wait"),
+    ("engine/grpc/src/service/start.rs", "the deadline of a wait"),
     ("engine/orchestrator/src/backoff.rs", "the backoff"),
     (
         "engine/orchestrator/src/dispatch/registry.rs",
@@ -65,7 +66,7 @@ const SLEEPERS: [(&str, &str); 19] = [
 
 /// The same, for what is neither engine nor test of it.
 const SLEEPERS_OUTSIDE: [(&str, &str); 8] = [
-    ("sdk/rust/src/client/mod.rs", "the backoff"),
+    ("sdk/rust/src/client/", "the backoff"),
     (
         "sdk/rust/src/participant/attachment.rs",
         "the backoff, and deadlines",

@@ -23,7 +23,7 @@ use crate::status::status_of;
 use crate::stream::{self, Out, empty_message, of_decoder};
 use crate::trace_context::TraceContext;
 use numbers::Numbers;
-use reader::Reader;
+use reader::{Last, Reader};
 use writer::Writer;
 
 /// A stream that was asked for.
@@ -73,12 +73,13 @@ impl StartStream {
         let writer = Writer::new(out, events, starter, namespace, numbers);
         let mut writing = pin!(writer.run(half_closed, orchestrator.draining()));
         tokio::select! {
-            read = reader.run() => read?,
+            read = reader.run() => {
+                done.send_replace(read? == Last::Said);
+            }
             written = &mut writing => return written,
             () = ended(&mut closed) => return Err(status_of(&leaving())),
         }
-        // Nothing more comes: what is owed is still answered.
-        done.send_replace(true);
+        // Nothing more is read: what is owed is still answered.
         tokio::select! {
             written = writing => written,
             () = ended(&mut closed) => Err(status_of(&leaving())),

@@ -26,16 +26,25 @@ pub(super) struct Reader {
     pub(super) context: TraceContext,
 }
 
+/// Why nothing more is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// The client has said everything.
+    Said,
+    /// The node is about to leave.
+    Leaving,
+}
+
 impl Reader {
     /// Reads until the client has said everything, or the node is about to leave.
-    pub(super) async fn run(mut self) -> Result<(), Status> {
+    pub(super) async fn run(mut self) -> Result<Last, Status> {
         loop {
             let said = tokio::select! {
                 said = self.said.message() => said.map_err(of_decoder)?,
-                () = ended(&mut self.draining) => return Ok(()),
+                () = ended(&mut self.draining) => return Ok(Last::Leaving),
             };
             let Some(request) = said else {
-                return Ok(());
+                return Ok(Last::Said);
             };
             self.take(request)
                 .await

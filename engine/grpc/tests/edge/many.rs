@@ -590,9 +590,12 @@ async fn a_node_that_leaves_answers_what_it_has_taken_and_says_so() {
     let mut stream = Stream::opened(&node).await;
     stream.start([(1, true, order(Some("A-1"), "A-1"))]).await;
     assert_eq!(words(&stream.so_many(1).await), [(1, "started".into())]);
+    let idle = Stream::opened(&node).await;
     node.orchestrator.drain(Duration::from_secs(1)).await;
-    let found = refusal(stream.hear().await);
-    assert_eq!(found, (Code::Unavailable, "DRAINING".into()));
+    for mut stream in [stream, idle] {
+        let found = refusal(stream.hear().await);
+        assert_eq!(found, (Code::Unavailable, "DRAINING".into()));
+    }
     let mut late = Stream::silent(&node).await;
     late.say(open(PARENT)).await;
     let found = refusal(late.hear().await);
