@@ -5,9 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::shard::{
-    CancelDisposition, CancelRefusal, Input, Order, Signal, StartRefusal, Verb,
-};
+use amends_core::shard::{CancelDisposition, CancelRefusal, Input, Signal, StartRefusal};
 use amends_core::{SagaId, ShardId};
 use amends_definitions::Payload;
 
@@ -44,6 +42,18 @@ impl World {
         }
     }
 
+    /// Operators come in the second half of the span, when there is something to mend, and once the network has healed.
+    pub fn schedule_operators(&mut self) {
+        if self.plan.client.operate == 0 {
+            return;
+        }
+        let span = u64::try_from(self.plan.span.as_millis()).expect("short");
+        for _ in 0..self.dice.below(16) {
+            let at = self.dice.millis(span / 2, span + 60_000);
+            self.after(at, Event::Operator);
+        }
+    }
+
     /// A client wants something.
     pub fn client(&mut self) {
         let sagas: Vec<SagaId> = self.store.sagas().map(|saga| saga.id).collect();
@@ -60,16 +70,7 @@ impl World {
             self.signal(saga, signal);
         }
         if !sagas.is_empty() && self.dice.chance(self.plan.client.operate) {
-            let saga = *self.dice.pick(&sagas).expect("there are some");
-            let wishes = [
-                Wish::Compensate,
-                Wish::AskOnly,
-                Wish::Pause,
-                Wish::Resume,
-                Wish::Resume,
-            ];
-            let wish = *self.dice.pick(&wishes).expect("there are some");
-            self.order(saga, wish);
+            self.operate();
             return;
         }
         if self.dice.chance(self.plan.client.repeat)
@@ -88,11 +89,16 @@ impl World {
         let (n, who) = (self.dice.below(10), self.dice.below(3));
         let items = ["", "1", "1, 2", "1, 2, 3, 4", "1, 1"]
             [usize::try_from(self.dice.below(5)).expect("few")];
+        let due = if self.dice.chance(100) {
+            "soon".to_owned()
+        } else {
+            (self.now + self.dice.millis(0, 200_000)).to_string()
+        };
         let ask = Ask::Start {
             definition,
             key: (keyed || own).then(|| id.clone()),
             input: format!(
-                "{{\"id\":\"{id}\",\"count\":{n},\"who\":\"w{who}\",\"items\":[{items}],\"word\":\"{word}\"}}"
+                "{{\"id\":\"{id}\",\"count\":{n},\"who\":\"w{who}\",\"items\":[{items}],\"due\":\"{due}\",\"word\":\"{word}\"}}"
             ),
             again: None,
         };
@@ -195,7 +201,7 @@ impl World {
                 signal,
                 dedupe,
             } => self.request_signal(operation, node, saga, signal, dedupe),
-            Ask::Order { saga, wish } => self.request_order(operation, node, saga, wish),
+            Ask::Order { saga, wish } => self.request_order(operation, node, saga, &wish),
             Ask::Cancel { saga, namespace } => {
                 let target = &mut self.nodes[node];
                 let token = target.wait(Waiter::Client(operation));
@@ -236,24 +242,11 @@ impl World {
         self.tell(node, lane, Message::Input(saga.shard(), input));
     }
 
-    fn request_order(&mut self, operation: u32, node: usize, saga: SagaId, wish: Wish) {
+    fn request_order(&mut self, operation: u32, node: usize, saga: SagaId, wish: &Wish) {
         let target = &mut self.nodes[node];
         let token = target.wait(Waiter::Client(operation));
-        let order = Order {
-            namespace: NAMESPACE.into(),
-            saga,
-            by: "bob".into(),
-            reason: "it has to be".into(),
-            dry_run: wish == Wish::AskOnly,
-            verb: match wish {
-                Wish::Compensate | Wish::AskOnly => Verb::Compensate,
-                Wish::Pause => Verb::Pause,
-                Wish::Resume => Verb::Resume,
-                Wish::Terminate => Verb::Terminate,
-            },
-        };
         let lane = target.lane_of(saga.shard());
-        let order = Box::new(order);
+        let order = Box::new(crate::operators::order(saga, wish));
         let input = Input::Order { token, order };
         self.tell(node, lane, Message::Input(saga.shard(), input));
     }

@@ -71,7 +71,15 @@ impl World {
                 let away = self.dice.millis(50, 30_000);
                 self.lose_stream(node, participant, away);
             }
-            4 => self.jump(),
+            4 => {
+                self.jump();
+                // A failover that takes a node with it.
+                if self.dice.chance(500) {
+                    let away = self.dice.millis(10, 3_000);
+                    self.kill(node);
+                    self.after(away, Event::Boot(node));
+                }
+            }
             _ => self.darken(),
         }
     }

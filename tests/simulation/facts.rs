@@ -4,6 +4,7 @@
 use amends_core::fact::{AbortReason, Act, ChildOutcome, Fact, IncidentReason};
 use amends_core::journal::SagaState;
 use amends_core::{OperationKind, Outcome};
+use amends_definitions::{Sleep, Work};
 
 use crate::history::Event;
 use crate::marks::{Mark, Marks};
@@ -45,6 +46,7 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
             "WAIT_TIMEOUT" => marks.hit(Mark::WaitTimedOut),
             "ON_PURPOSE" => marks.hit(Mark::FailedOnPurpose),
             "DUPLICATE_ITEM_KEY" => marks.hit(Mark::DuplicateItemKey),
+            "TOO_MANY_ITEMS" => marks.hit(Mark::TooManyItems),
             _ => marks.hit(Mark::ExpressionFailed),
         },
         Fact::Withdrawn { code, .. } => match code.as_str() {
@@ -56,7 +58,15 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
         Fact::Settling { .. } => marks.hit(Mark::Settled),
         Fact::SignalConsumed { .. } => marks.hit(Mark::SignalConsumed),
         Fact::SignalUnconsumed { .. } => marks.hit(Mark::SignalUnconsumed),
-        Fact::Slept { .. } => marks.hit(Mark::Slept),
+        Fact::Slept { place } => {
+            marks.hit(Mark::Slept);
+            let definition = world.store.definition_of(saga);
+            let until = definition.is_some_and(|definition| {
+                let work = definition.step(place.step).work();
+                matches!(work, Work::Sleep(Sleep::Until(_)))
+            });
+            marks.hit_if(until, Mark::SleptUntil);
+        }
         Fact::Emitted { .. } => marks.hit(Mark::Emitted),
         Fact::Continued { .. } => marks.hit(Mark::Continued),
         Fact::ItemsListed { .. } => marks.hit(Mark::ItemsListed),
@@ -64,6 +74,12 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
         Fact::ChildEnded {
             operation, outcome, ..
         } => {
+            let nested = world
+                .store
+                .folded(saga)
+                .is_some_and(|folded| folded.parent().is_some());
+            let completed = matches!(outcome, ChildOutcome::Completed { .. });
+            marks.hit_if(nested && completed, Mark::BranchCompleted);
             let undone = *operation == OperationKind::Compensate;
             let completed = matches!(outcome, ChildOutcome::Completed { .. });
             marks.hit_if(undone, Mark::ChildUndone);
@@ -72,10 +88,7 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
             marks.hit_if(!undone && compensated, Mark::ChildCompensated);
         }
         Fact::AbortDecided(AbortReason::DeadlineExceeded) => marks.hit(Mark::DeadlineAborts),
-        Fact::Operated(operated) => {
-            marks.hit_if(operated.act == Act::Pause, Mark::HeldBack);
-            marks.hit_if(operated.act == Act::Terminate, Mark::Terminated);
-        }
+        Fact::Operated(operated) => marks.hit(by_hand(&operated.act)),
         Fact::Scheduled {
             place,
             operation: OperationKind::Compensate,
@@ -99,8 +112,18 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
         },
         Fact::IncidentClosed { .. } => marks.hit(Mark::IncidentClosed),
         Fact::AttemptEnded(ended) => {
-            let timeout = matches!(&ended.outcome, Outcome::Unknown { code, .. } if code == "ATTEMPT_TIMEOUT");
-            marks.hit_if(timeout, Mark::AttemptTimeout);
+            match &ended.outcome {
+                Outcome::Unknown { code, .. } if code == "ATTEMPT_TIMEOUT" => {
+                    marks.hit(Mark::AttemptTimeout);
+                }
+                Outcome::Unknown { code, .. } if code == "HEARTBEAT_TIMEOUT" => {
+                    marks.hit(Mark::HeartbeatTimeout);
+                }
+                Outcome::Unusable { message, .. } => {
+                    marks.hit_if(message != "it is not JSON", Mark::OutputInvalid);
+                }
+                _ => {}
+            }
             let failed = matches!(ended.outcome, Outcome::Failed { .. });
             let never = matches!(&ended.outcome, Outcome::Failed { code, .. } if code == "NEVER");
             let again = ended.retry_at.is_some();
@@ -118,6 +141,29 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
             marks.hit_if(older, Mark::ResultOfOlderAttempt);
         }
         _ => {}
+    }
+}
+
+/// What a person did.
+fn by_hand(act: &Act) -> Mark {
+    match act {
+        Act::Retry {
+            operation: OperationKind::Compensate,
+            ..
+        } => Mark::CompensationRetriedByHand,
+        Act::Retry { input: Some(_), .. } => Mark::RetriedWithInput,
+        Act::Retry { input: None, .. } => Mark::RetriedByHand,
+        Act::Skip { .. } => Mark::SkippedByHand,
+        Act::Resolve {
+            operation: OperationKind::Compensate,
+            ..
+        } => Mark::CompensationResolvedByHand,
+        Act::Resolve { .. } => Mark::ResolvedByHand,
+        Act::ResolveAbsent { .. } => Mark::ResolvedAbsent,
+        Act::Compensate => Mark::CompensatedByHand,
+        Act::Pause => Mark::HeldBack,
+        Act::Resume => Mark::Resumed,
+        Act::Terminate => Mark::Terminated,
     }
 }
 

@@ -23,18 +23,20 @@ pub const PARTICIPANTS: [(&str, bool); 4] = [
     ("bank", false),
 ];
 
-/// The name of the definition that others ask for as a child: it can always be undone.
+/// The names of the definitions that others ask for as children: they can always be undone. A branch has children of its own.
 pub const LEAF: &str = "leaf";
+pub const BRANCH: &str = "branch";
 
 /// Draws a document.
 ///
 /// # Panics
 /// If the language refuses it: then the generator is wrong, or the language.
 pub fn document(dice: &mut Dice, name: &str) -> Document {
-    let whole = name != LEAF;
+    let whole = name != LEAF && name != BRANCH;
     let yaml = Writer {
         dice,
         whole,
+        nested: name == BRANCH,
         counting: Vec::new(),
     }
     .document(name);
@@ -51,8 +53,10 @@ pub fn document(dice: &mut Dice, name: &str) -> Document {
 
 struct Writer<'a> {
     dice: &'a mut Dice,
-    /// With everything; a leaf has calls alone, and no point of no return.
+    /// With everything; others have calls alone, and no point of no return.
     whole: bool,
+    /// Not with everything, and with children all the same.
+    nested: bool,
     /// Steps whose output has a count.
     counting: Vec<String>,
 }
@@ -66,8 +70,17 @@ struct Earlier {
 impl Writer<'_> {
     fn document(&mut self, name: &str) -> String {
         let mut yaml = format!("apiVersion: amends/v1\nname: {name}\n");
+        if self.dice.chance(100) {
+            yaml += "version: \"7\"\ndescription: made by chance\nlabels: {team: simulation}\n";
+        }
         if self.dice.chance(300) {
             yaml += "key: ${{ input.id }}\n";
+        }
+        if self.dice.chance(200) {
+            yaml += "retention: 12h\n";
+        }
+        if self.dice.chance(150) {
+            yaml += "participants: {ledger: {actions: [ask, do_pivot, do_c0, do_c1, do_c2, do_c3, do_c4, do_c5, undo_c0, undo_c1, undo_c2, undo_c3, undo_c4, undo_c5, do_r0, do_r1, do_r2]}, stock: {timeout: 12s}, mail: {timeout: {attempt: 9s, total: 40s}}, bank: {retry: {initialInterval: 3s, maxAttempts: 2}}}\n";
         }
         if self.dice.chance(300) {
             yaml += "inputSchema: {type: object, required: [id, count], properties: {id: {type: string}, count: {type: integer}}}\n";
@@ -108,7 +121,7 @@ impl Writer<'_> {
 
     /// What concerns the whole saga.
     fn policies(&mut self, yaml: &mut String) {
-        *yaml += "retryPolicies:\n  gentle: {initialInterval: 2s, backoff: 2, maxInterval: 20s, maxAttempts: 3, jitter: 0.3, nonRetryable: [NEVER]}\n  brisk: {initialInterval: 100ms, backoff: 1.5, maxInterval: 5s, maxAttempts: 4, jitter: 0}\n";
+        *yaml += "retryPolicies:\n  gentle: {initialInterval: 2s, backoff: 2, maxInterval: 20s, maxAttempts: 3, jitter: 0.3, nonRetryable: [NEVER]}\n  brisk: {initialInterval: 100ms, backoff: 1.5, maxInterval: 5s, maxAttempts: 4, jitter: 0}\n  patient: {maxAttempts: 0, maxInterval: 8s, maxElapsed: 25s}\n";
         if !self.whole {
             return;
         }
@@ -120,37 +133,61 @@ impl Writer<'_> {
         }
         match self.dice.below(8) {
             0 | 1 => *yaml += "orderingKey: input.who\n",
-            2 => *yaml += "concurrency: {max: 2}\n",
+            2 => *yaml += "concurrency: {max: 2, onLimit: queue}\n",
             3 => *yaml += "concurrency: {max: 3, onLimit: reject}\norderingKey: input.who\n",
             _ => {}
         }
         match self.dice.below(10) {
             0 => *yaml += "compensation: {order: parallel}\n",
             1 => *yaml += "compensation: {parkAfter: 20m}\n",
+            2 => {
+                *yaml += "compensation: {order: reverse, retry: brisk, timeout: {attempt: 6s, total: 3m}}\n"
+            }
             _ => {}
         }
     }
 
     /// What a step does that is no call: nothing if it is one.
     fn other_work(&mut self, yaml: &mut String, only_forward: bool) -> bool {
-        if !self.whole {
+        if !(self.whole || self.nested && self.dice.chance(250)) {
             return false;
         }
-        let work = match self.dice.below(22) {
+        let draw = if self.nested { 8 } else { self.dice.below(30) };
+        let work = match draw {
             0 if only_forward => "wait: {signal: go, timeout: 40s, onTimeout: park}",
             0 => "wait: {signal: go, timeout: 40s, onTimeout: compensate}",
             1 => "wait: {signal: go, timeout: 30s, onTimeout: continue}",
             2 => "wait: {signal: more}",
-            3 => "sleep: 2s",
-            4 => "sleep: 3m",
-            5 => "emit: {type: com.example.done, data: {id: \"${{ input.id }}\"}}",
-            6 => {
+            3 => "wait: {signal: more, timeout: 25s, onTimeout: park}",
+            4 => "sleep: 2s",
+            5 => "sleep: 3m",
+            6 => "sleep: {until: input.due}",
+            7 => {
+                "emit: {type: com.example.done, subject: \"of ${{ input.id }}\", data: {id: \"${{ input.id }}\"}}"
+            }
+            8 => {
                 "saga: {name: leaf, input: {id: \"${{ input.id }}\", count: \"${{ input.count }}\"}}"
             }
-            7 => "saga: {name: leaf, input: {id: none, count: 3}}",
+            9 => "saga: {name: leaf, key: \"input.id + 'x'\", input: {id: none, count: 3}}",
+            10 => {
+                "saga: {name: branch, input: {id: \"${{ input.id }}\", count: \"${{ input.count }}\"}}"
+            }
             _ => return false,
         };
+        if matches!(draw, 5..9) && self.whole && self.dice.chance(150) {
+            *yaml += "    foreach: {in: input.items, maxParallel: 2, maxItems: 3}\n";
+        }
         let _ = writeln!(yaml, "    {work}");
+        match (draw, self.dice.below(4)) {
+            (6, 0) => {
+                *yaml += "    onError: [{codes: [EXPRESSION_FAILED], then: continue}]\n";
+            }
+            (8 | 10, 0) if self.whole => *yaml += "    onError: [{then: continue}]\n",
+            (8, 1) if self.whole => {
+                *yaml += "    outputSchema: {type: object, required: [status]}\n"
+            }
+            _ => {}
+        }
         true
     }
 
@@ -162,7 +199,7 @@ impl Writer<'_> {
                 1 => {
                     "    foreach: {in: input.items, as: thing, key: string(thing), maxParallel: 2}\n"
                 }
-                _ => "    foreach: {in: input.items}\n",
+                _ => "    foreach: {in: input.items, maxItems: 3}\n",
             };
         } else {
             self.counting.push(id.to_owned());
@@ -199,6 +236,9 @@ impl Writer<'_> {
             let id = format!("c{step}");
             let list: Vec<&str> = needs.iter().map(|at| earlier[*at].id.as_str()).collect();
             let _ = write!(yaml, "  - id: {id}\n    needs: [{}]\n", list.join(", "));
+            if self.dice.chance(50) {
+                *yaml += "    kind: compensatable\n";
+            }
             if self.whole && self.dice.chance(25) {
                 *yaml += "    when: input.count == 7\n    fail: {code: ON_PURPOSE, message: on purpose}\n";
                 earlier.push(Earlier { id, ancestors });
@@ -212,6 +252,7 @@ impl Writer<'_> {
                 self.query(yaml, participant);
                 self.routes(yaml);
                 self.input(yaml, &ancestors);
+                self.output_schema(yaml, 80);
                 self.times(yaml, true);
                 self.compensate(yaml, &id, participant);
             }
@@ -222,16 +263,25 @@ impl Writer<'_> {
 
     fn pivot(&mut self, yaml: &mut String, earlier: &[Earlier]) {
         let all: Vec<&str> = earlier.iter().map(|step| step.id.as_str()).collect();
-        let participant = self.participant();
+        let ancestors: Vec<String> = all.iter().map(|id| (*id).to_owned()).collect();
         let _ = write!(
             yaml,
-            "  - id: pivot\n    kind: pivot\n    needs: [{}]\n    call: {participant}.do_pivot\n",
+            "  - id: pivot\n    kind: pivot\n    needs: [{}]\n",
             all.join(", ")
         );
-        let ancestors: Vec<String> = all.iter().map(|id| (*id).to_owned()).collect();
-        self.query(yaml, participant);
         self.when(yaml, &ancestors);
+        if self.dice.chance(80) {
+            *yaml += "    saga: {name: leaf, input: {id: \"${{ input.id }}\", count: \"${{ input.count }}\"}}\n";
+            return;
+        }
+        let participant = self.participant();
+        let _ = writeln!(yaml, "    call: {participant}.do_pivot");
+        self.query(yaml, participant);
+        if self.dice.chance(200) {
+            *yaml += "    onError: [{codes: [DECLINED, EXHAUSTED], then: compensate}, {codes: [\"NO\"], then: park}]\n";
+        }
         self.input(yaml, &ancestors);
+        self.output_schema(yaml, 30);
         self.times(yaml, true);
     }
 
@@ -258,6 +308,13 @@ impl Writer<'_> {
                 self.foreach(yaml, &id);
                 let _ = writeln!(yaml, "    call: {participant}.do_{id}");
                 self.input(yaml, &needs);
+                self.output_schema(yaml, 30);
+                match self.dice.below(12) {
+                    0 => *yaml += "    timeout: {attempt: 12s, heartbeat: 3s}\n",
+                    1 => *yaml += "    retry: patient\n",
+                    2 => *yaml += "    onError: [{codes: [FATAL, EXHAUSTED], then: continue}]\n",
+                    _ => {}
+                }
             }
             before.push(id);
         }
@@ -276,9 +333,10 @@ impl Writer<'_> {
     }
 
     fn when(&mut self, yaml: &mut String, ancestors: &[String]) {
-        let condition = match self.dice.below(14) {
+        let condition = match self.dice.below(15) {
             0 => "input.count > 5".to_owned(),
             1 => "false".to_owned(),
+            14 if self.whole => "has(signals.more) && signals.more.count > 0".to_owned(),
             2 => match ancestors.iter().find(|id| self.counting.contains(*id)) {
                 Some(id) => format!("has(steps.{id}.output) && steps.{id}.output.count > 3"),
                 None => return,
@@ -307,12 +365,21 @@ impl Writer<'_> {
         match self.dice.below(8) {
             0 => *yaml += "    retry: gentle\n",
             1 => *yaml += "    retry: brisk\n",
+            2 => *yaml += "    retry: patient\n",
             _ => {}
         }
-        match self.dice.below(8) {
+        match self.dice.below(9) {
             0 => *yaml += "    timeout: {attempt: 5s, schedule: 7s}\n",
             1 if total => *yaml += "    timeout: {attempt: 8s, total: 25s}\n",
+            2 => *yaml += "    timeout: {attempt: 20s, heartbeat: 4s}\n",
             _ => {}
+        }
+    }
+
+    /// Of what participants say, one count in ten does not satisfy it.
+    fn output_schema(&mut self, yaml: &mut String, permille: u64) {
+        if self.whole && self.dice.chance(permille) {
+            *yaml += "    outputSchema: {type: object, required: [count], properties: {count: {type: integer, maximum: 8}}}\n";
         }
     }
 
@@ -331,6 +398,9 @@ impl Writer<'_> {
         }
         if self.dice.chance(100) {
             *yaml += ", retry: {initialInterval: 1s, maxAttempts: 2}";
+        }
+        if self.dice.chance(100) {
+            *yaml += ", timeout: {attempt: 7s, total: 90s, heartbeat: 3s}";
         }
         *yaml += "}\n";
     }
@@ -352,4 +422,65 @@ fn ancestors(earlier: &[Earlier], needs: &[usize]) -> Vec<String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use amends_definitions::language_schema;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What the language has words for and the simulator no use, and why.
+    const LEFT_OUT: [(&str, &str); 2] = [
+        ("triggers", "a broker's events start no saga yet"),
+        ("events", "a broker's events are no signals yet"),
+    ];
+
+    #[test]
+    fn every_key_and_every_choice_of_the_language_is_written() {
+        let schema: Value = serde_json::from_str(&language_schema()).expect("it is JSON");
+        let mut words = BTreeSet::new();
+        gather(&schema, &mut words);
+        assert!(words.len() > 50, "{words:?}");
+        let mut written = String::new();
+        for seed in 0..500 {
+            written += &document(&mut Dice::new(seed), "made-0").yaml;
+        }
+        let missing: Vec<&String> = words
+            .iter()
+            .filter(|word| !written.contains(word.as_str()))
+            .filter(|word| {
+                let name = word.trim_end_matches(':');
+                LEFT_OUT.iter().all(|(left, _)| *left != name)
+            })
+            .collect();
+        assert!(missing.is_empty(), "the generator never writes {missing:?}");
+    }
+
+    /// The names of properties, with their colon, and the words to choose from.
+    fn gather(schema: &Value, words: &mut BTreeSet<String>) {
+        match schema {
+            Value::Object(object) => {
+                for (key, value) in object {
+                    match (key.as_str(), value) {
+                        ("properties", Value::Object(properties)) => {
+                            words.extend(properties.keys().map(|name| format!("{name}:")));
+                        }
+                        ("enum", Value::Array(choices)) => {
+                            words.extend(
+                                choices.iter().filter_map(Value::as_str).map(str::to_owned),
+                            );
+                        }
+                        _ => {}
+                    }
+                    gather(value, words);
+                }
+            }
+            Value::Array(list) => list.iter().for_each(|value| gather(value, words)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
 }

@@ -10,7 +10,7 @@ use amends_core::journal::SagaState;
 use amends_core::shard::{
     CancelDisposition, CancelRefusal, OrderRefusal, SignalRefusal, StartAnswer, StartRefusal,
 };
-use amends_core::{OperationKey, SagaId, Time};
+use amends_core::{OperationKey, OperationKind, SagaId, Time};
 
 /// What happened, and when on the world's own clock.
 #[derive(Clone, Debug, Hash)]
@@ -84,6 +84,8 @@ pub enum Event {
     Acknowledged {
         key: Arc<OperationKey>,
         attempt: u32,
+        /// What the result was.
+        said: &'static str,
         how: &'static str,
         honest: bool,
     },
@@ -123,7 +125,7 @@ pub enum Ask {
 }
 
 /// What an operator asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wish {
     Compensate,
     /// What would become of that.
@@ -131,6 +133,19 @@ pub enum Wish {
     Pause,
     Resume,
     Terminate,
+    /// Also with another input.
+    Retry(Spot, Option<String>),
+    Skip(Spot),
+    Resolve(Spot, String),
+    ResolveAbsent(Spot),
+}
+
+/// An operation of a step, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Spot {
+    pub step: String,
+    pub item: u32,
+    pub operation: OperationKind,
 }
 
 /// What a client is told.
@@ -194,6 +209,8 @@ pub struct Sent {
 pub struct Performed {
     pub participant: usize,
     pub key: Arc<OperationKey>,
+    /// Of a compensation or a query: the round of the action that it is about.
+    pub forward_round: u32,
     pub attempt: u32,
     pub epoch: u64,
     pub effect: Effect,

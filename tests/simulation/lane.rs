@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use amends_core::saga::due;
 use amends_core::shard::{
     Acknowledged, BatchLimits, CancelRefusal, ChildWish, Existing, History as SagaHistory, Input,
     LoadedSaga, OrderRefusal, Output, Shard, SignalRefusal, Start, StartRefusal, Surroundings,
@@ -27,8 +28,8 @@ pub enum Message {
     Child(Box<ChildWish>),
     LookedUp(Vec<Keyed>, Option<Vec<Option<Existing>>>),
     LookedUpAgain(ShardId, u64, BTreeMap<SagaId, Existing>),
-    /// A takeover record of this node stands at this position.
-    Opened(ShardId, u64),
+    /// A takeover record of this node stands at this position; by former owners' clocks it may have been as late as this.
+    Opened(ShardId, u64, Time),
     /// Who needs a turn and who sleeps until when, for the slot that was opened at this position.
     RecoveredTurns(ShardId, u64, Vec<TurnRecovered>, Vec<(SagaId, Time)>),
     /// A page of active sagas for the slot that was opened at this position, and whether more follow.
@@ -107,6 +108,8 @@ pub struct Slot {
     pub shard: Shard,
     /// The position of the takeover record that opened it.
     born: u64,
+    /// How late it may have been by former owners' clocks.
+    sent_until: Time,
     /// What waits until the active sagas are back; none once they are.
     waiting: Option<Vec<Input>>,
     looking_up: bool,
@@ -144,7 +147,9 @@ impl Lane {
                     self.input(saga.shard(), Input::Loaded { saga, loaded }, around);
                 }
             }
-            Message::Opened(shard, epoch) => self.opened(shard, epoch, around),
+            Message::Opened(shard, epoch, sent_until) => {
+                self.opened(shard, epoch, sent_until, around);
+            }
             Message::RecoveredTurns(shard, born, turns, sleepers) => {
                 if let Some(slot) = self.slots.get_mut(&shard)
                     && slot.born == born
@@ -302,7 +307,7 @@ impl Lane {
         }
     }
 
-    fn opened(&mut self, shard: ShardId, epoch: u64, around: &mut Around<'_>) {
+    fn opened(&mut self, shard: ShardId, epoch: u64, sent_until: Time, around: &mut Around<'_>) {
         let event = Event::Owned {
             shard: shard.0,
             epoch,
@@ -310,9 +315,14 @@ impl Lane {
             life: around.life,
         };
         around.history.record(around.world, event);
+        let mut machine = Shard::new(shard, INCARNATION, epoch);
+        if around.plant != Some(Plant::ForgetClocks) {
+            machine.count_as_sent(sent_until);
+        }
         let slot = Slot {
-            shard: Shard::new(shard, INCARNATION, epoch),
+            shard: machine,
             born: epoch,
+            sent_until,
             waiting: Some(Vec::new()),
             looking_up: false,
             suspect: None,
@@ -336,6 +346,12 @@ impl Lane {
             return;
         };
         for history in histories {
+            let folded = around.store.folded(history.saga);
+            let ahead = folded.is_some_and(|saga| {
+                let commands = due(saga, slot.sent_until).commands;
+                commands.iter().any(|command| command.due_at > around.now)
+            });
+            around.marks.hit_if(ahead, Mark::SentAheadOfClock);
             slot.shard.recover(history, around.now);
         }
         if !more {

@@ -4,7 +4,7 @@
 //! ```text
 //! generator ▸ definitions      plan ▸ what goes wrong       dice ▸ the only chance
 //! world ▸ time and events      node, lane, committer, suspect, book ▸ the pump around the core
-//! store, statements            participant, network          clients          members, disturbances
+//! store, statements            participant, network          clients, operators          members, disturbances
 //! history ▸ what happened      checker ▸ I1 … I49            marks ▸ it happened at all
 //! plant, planted ▸ bugs that the checker has to see          campaign ▸ many worlds
 //! ```
@@ -25,6 +25,7 @@ mod marks;
 mod members;
 mod network;
 mod node;
+mod operators;
 mod participant;
 mod plan;
 mod plant;

@@ -138,11 +138,27 @@ pub enum Mark {
     OrderRefused,
     HeldBack,
     Terminated,
+    HeartbeatHeard,
+    HeartbeatTimeout,
+    OutputInvalid,
+    SleptUntil,
+    TooManyItems,
+    BranchCompleted,
+    RetriedByHand,
+    RetriedWithInput,
+    CompensationRetriedByHand,
+    SkippedByHand,
+    ResolvedByHand,
+    CompensationResolvedByHand,
+    ResolvedAbsent,
+    CompensatedByHand,
+    Resumed,
+    SentAheadOfClock,
 }
 
 impl Mark {
     /// Every mark, in the order of their declaration.
-    pub const ALL: [Self; 128] = [
+    pub const ALL: [Self; 144] = [
         Self::StoreSlow,
         Self::StoreAgain,
         Self::StoreUnavailable,
@@ -271,6 +287,22 @@ impl Mark {
         Self::OrderRefused,
         Self::HeldBack,
         Self::Terminated,
+        Self::HeartbeatHeard,
+        Self::HeartbeatTimeout,
+        Self::OutputInvalid,
+        Self::SleptUntil,
+        Self::TooManyItems,
+        Self::BranchCompleted,
+        Self::RetriedByHand,
+        Self::RetriedWithInput,
+        Self::CompensationRetriedByHand,
+        Self::SkippedByHand,
+        Self::ResolvedByHand,
+        Self::CompensationResolvedByHand,
+        Self::ResolvedAbsent,
+        Self::CompensatedByHand,
+        Self::Resumed,
+        Self::SentAheadOfClock,
     ];
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use amends_core::ShardId;
+use amends_core::{ShardId, Time};
 
 use crate::history::Event as Happened;
 use crate::lane::{Lane, Message};
@@ -57,21 +57,24 @@ impl World {
         let held = self
             .store
             .claim(node, life, wanted, self.plan.lease, self.now);
+        let sent_until = self.store.clocks_until(node);
         for (shard, before) in wanted.iter().zip(before) {
             if held.contains(shard) {
                 let other = before.is_some_and(|before| before != node);
                 self.marks.hit_if(other, Mark::TakeoverByAnother);
-                self.begin_takeover(node, *shard);
+                self.begin_takeover(node, *shard, sent_until);
             }
         }
     }
 
-    fn begin_takeover(&mut self, node: usize, shard: ShardId) {
+    fn begin_takeover(&mut self, node: usize, shard: ShardId, sent_until: Time) {
         let target = &mut self.nodes[node];
         let lane = target.lane_of(shard);
-        if target.lanes[lane].slots.contains_key(&shard) || !target.opening.insert(shard) {
+        let open = target.lanes[lane].slots.contains_key(&shard);
+        if open || target.opening.contains_key(&shard) {
             return;
         }
+        target.opening.insert(shard, sent_until);
         let life = target.life;
         let delay = self.hop();
         self.after(delay, Event::TakeOver(node, life, shard));
@@ -87,7 +90,9 @@ impl World {
             self.after(Duration::from_secs(1), Event::Renew(node, life));
             return;
         }
-        let Some((time, owned)) = self.store.renew(node, life, lease, self.now) else {
+        let clock = self.nodes[node].clock.now(self.now);
+        let renewed = self.store.renew(node, life, lease, clock, self.now);
+        let Some((time, owned)) = renewed else {
             self.kill(node);
             self.after(Duration::from_secs(1), Event::Boot(node));
             return;

@@ -184,7 +184,40 @@ impl World {
             self.faults += 1;
             time += self.dice.millis(1_000, 60_000);
         }
+        if parcel.command.heartbeat.is_some() {
+            self.beat_later(parcel.clone(), life);
+        }
         self.after(time, Event::Perform(Box::new(parcel), life));
+    }
+
+    /// A participant beats more often than it has to, as the SDK does.
+    fn beat_later(&mut self, parcel: Parcel, life: u32) {
+        let silence = parcel.command.heartbeat.unwrap_or_default();
+        self.after(silence / 3, Event::Beat(Box::new(parcel), life));
+    }
+
+    /// A heartbeat reaches a node.
+    pub fn heartbeat(&mut self, node: usize, attempt: AttemptName) {
+        self.marks.hit(Mark::HeartbeatHeard);
+        let shard = attempt.saga.shard();
+        let lane = self.nodes[node].lane_of(shard);
+        let input = Input::Heartbeat { attempt };
+        self.tell(node, lane, Message::Input(shard, input));
+    }
+
+    /// It works still: it says so, unless its network or its mood is against it.
+    pub fn beat(&mut self, parcel: Parcel, life: u32) {
+        let service = &self.participants[parcel.participant];
+        let session = service.sessions.get(&parcel.node) == Some(&parcel.session);
+        if service.life != life || !service.running.contains(&parcel.name) {
+            return;
+        }
+        if session && !self.dice.chance(self.people().silent) {
+            let delay = self.hop();
+            let event = Event::Heartbeat(parcel.node, parcel.node_life, parcel.name.clone());
+            self.after(delay, event);
+        }
+        self.beat_later(parcel, life);
     }
 
     /// A participant carries a command out, or dies over it.
@@ -230,6 +263,8 @@ impl World {
         self.happened(Happened::Performed(Performed {
             participant: parcel.participant,
             key: Arc::clone(&parcel.key),
+            forward_round: (parcel.command.forward_key.as_ref())
+                .map_or(parcel.key.round, |forward| forward.round),
             attempt: parcel.command.attempt,
             epoch: parcel.command.epoch,
             effect: ran.effect,
@@ -378,6 +413,7 @@ impl World {
             life,
             key: Arc::clone(&told.key),
             name: name.clone(),
+            said: told.outcome.as_str(),
             honest,
         });
         if honest {
@@ -407,12 +443,13 @@ impl World {
             life,
             key,
             name,
+            said,
             honest,
         }) = self.nodes[node].waiters.remove(&token)
         else {
             return;
         };
-        let said = match how {
+        let answer = match how {
             Acknowledged::Recorded => "recorded",
             Acknowledged::Late => "late",
             Acknowledged::UnknownOperation => "unknown",
@@ -423,7 +460,8 @@ impl World {
         self.happened(Happened::Acknowledged {
             key,
             attempt: name.attempt,
-            how: said,
+            said,
+            how: answer,
             honest,
         });
         if honest && how != Acknowledged::Unavailable {

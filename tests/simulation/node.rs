@@ -1,7 +1,7 @@
 //! A node: its process, its clock, its lease, its lanes. Deliberately not here: what a lane does (`lane`), and what is done to
 //! a node (`world`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use amends_core::id::AttemptName;
@@ -32,6 +32,7 @@ pub enum Waiter {
         life: u32,
         key: std::sync::Arc<OperationKey>,
         name: AttemptName,
+        said: &'static str,
         honest: bool,
     },
 }
@@ -49,8 +50,8 @@ pub struct Node {
     pub renewed_at: Time,
     /// It noticed that its lease is late.
     pub late: bool,
-    /// Shards that it is taking over.
-    pub opening: BTreeSet<ShardId>,
+    /// Shards that it is taking over, and how late it may have been by their former owners' clocks.
+    pub opening: BTreeMap<ShardId, Time>,
     pub waiters: BTreeMap<u64, Waiter>,
     pub tokens: u64,
     /// What arrived while it was paused.
@@ -71,7 +72,7 @@ impl Node {
             clock: Clock::new(now, now),
             renewed_at: now,
             late: false,
-            opening: BTreeSet::new(),
+            opening: BTreeMap::new(),
             waiters: BTreeMap::new(),
             tokens: 0,
             mailbox: Vec::new(),

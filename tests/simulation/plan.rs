@@ -56,6 +56,8 @@ pub struct NodeFaults {
 #[derive(Clone, Debug, Default)]
 pub struct PeopleFaults {
     pub slow: u64,
+    /// Of every heartbeat.
+    pub silent: u64,
     pub duplicate: u64,
     pub crash_before: u64,
     pub crash_after: u64,
@@ -118,6 +120,7 @@ impl Plan {
             },
             people: PeopleFaults {
                 slow: some(dice, 80),
+                silent: some(dice, 500),
                 duplicate: some(dice, 150),
                 crash_before: some(dice, 12),
                 crash_after: some(dice, 12),
@@ -137,7 +140,7 @@ impl Plan {
                 cancel: some(dice, 200),
                 wrong_node: some(dice, 100),
                 gives_up: some(dice, 300),
-                operate: some(dice, 150),
+                operate: some(dice, 250),
             },
         }
     }

@@ -240,10 +240,10 @@ impl World {
         let life = self.nodes[node].life;
         if matches!(answer, Answer::Done) {
             let target = &mut self.nodes[node];
-            target.opening.remove(&shard);
+            let sent_until = target.opening.remove(&shard).unwrap_or_default();
             target.seasoned = true;
             let lane = target.lane_of(shard);
-            self.tell(node, lane, Message::Opened(shard, position));
+            self.tell(node, lane, Message::Opened(shard, position, sent_until));
             let delay = self.hop();
             self.after(delay, Event::Page(node, life, shard, position, None));
             return;

@@ -53,6 +53,17 @@ struct Row {
     body: Arc<[u8]>,
 }
 
+/// A node's row.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    /// Which process.
+    life: u32,
+    /// On the database's clock.
+    until: Time,
+    /// How late it may be by the node's own clock, until then.
+    clock_until: Time,
+}
+
 /// A key's name: namespace, definition, hash.
 pub type KeyName = (Arc<str>, Arc<str>, Hash128);
 
@@ -64,8 +75,7 @@ pub struct Database {
     keys: BTreeMap<KeyName, Existing>,
     turns: BTreeMap<SagaId, Turn>,
     owners: BTreeMap<ShardId, usize>,
-    /// Of each node: which process, and until when on the database's clock.
-    leases: BTreeMap<usize, (u32, Time)>,
+    leases: BTreeMap<usize, Lease>,
     definitions: BTreeMap<DefinitionHash, Arc<Definition>>,
     /// What each saga's rows say, decoded once; and their fold.
     decoded: BTreeMap<SagaId, Vec<JournalRow>>,
@@ -411,12 +421,18 @@ impl Database {
         now: Time,
     ) -> Vec<ShardId> {
         let time = self.time(now);
-        self.leases.insert(node, (life, time + lease));
+        let before = self.leases.get(&node);
+        let claimed = Lease {
+            life,
+            until: time + lease,
+            clock_until: before.map_or(Time::EPOCH, |before| before.clock_until.max(before.until)),
+        };
+        self.leases.insert(node, claimed);
         let mut held = Vec::new();
         for shard in wanted {
             let owner = self.owners.get(shard).filter(|owner| **owner != node);
             let lease = owner.and_then(|owner| self.leases.get(owner));
-            if lease.is_none_or(|(_, until)| *until <= time) {
+            if lease.is_none_or(|lease| lease.until <= time) {
                 self.owners.insert(*shard, node);
                 held.push(*shard);
             }
@@ -430,16 +446,27 @@ impl Database {
         node: usize,
         life: u32,
         lease: Duration,
+        clock: Time,
         now: Time,
     ) -> Option<(Time, Vec<ShardId>)> {
         let time = self.time(now);
-        let (process, until) = self.leases.get_mut(&node)?;
-        if *process != life {
-            return None;
-        }
-        *until = time + lease;
+        let row = self.leases.get_mut(&node).filter(|row| row.life == life)?;
+        row.until = time + lease;
+        row.clock_until = row.clock_until.max(time.max(clock) + lease);
         let owned = self.owners.iter().filter(|(_, owner)| **owner == node);
         Some((time, owned.map(|(shard, _)| *shard).collect()))
+    }
+
+    /// How late it may be, or may have been, by the clock of any process but this node's.
+    pub fn clocks_until(&self, node: usize) -> Time {
+        let clocks = self.leases.iter().map(|(other, lease)| {
+            if *other == node {
+                lease.clock_until
+            } else {
+                lease.clock_until.max(lease.until)
+            }
+        });
+        clocks.max().unwrap_or(Time::EPOCH)
     }
 
     /// Who holds the lease of a shard, over or not.

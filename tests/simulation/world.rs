@@ -13,7 +13,7 @@ use crate::book::{Outbox, name_of};
 use crate::clients::Operation;
 use crate::committer::Answer as StoreAnswer;
 use crate::dice::Dice;
-use crate::generator::{Document, LEAF, PARTICIPANTS, document};
+use crate::generator::{BRANCH, Document, LEAF, PARTICIPANTS, document};
 use crate::history::{self, Event as Happened, History};
 use crate::lane::{Around, Ask, Message};
 use crate::marks::{Mark, Marks};
@@ -61,10 +61,14 @@ pub enum Event {
     Return(usize),
     Deliver(Box<Parcel>),
     Perform(Box<Parcel>, u32),
+    /// A participant that works on a command says that it lives.
+    Beat(Box<Parcel>, u32),
+    Heartbeat(usize, u32, amends_core::id::AttemptName),
     Result(usize, u32, usize, Box<Told>, bool),
     Acknowledged(usize, u32, amends_core::id::AttemptName),
     Retell(usize, u32),
     Client,
+    Operator,
     Request(u32, usize),
     Replied(u32, history::Answer),
     Impatient(u32),
@@ -135,6 +139,7 @@ impl World {
         let mut documents: Vec<Document> = (0..dice.between(1, 3))
             .map(|number| document(&mut dice, &format!("made-{number}")))
             .collect();
+        documents.push(document(&mut dice, BRANCH));
         documents.push(document(&mut dice, LEAF));
         let mut store = Database::new((plan.store.poison > 0).then_some(POISON), plant);
         for document in &documents {
@@ -177,6 +182,7 @@ impl World {
             self.after(Duration::from_millis(1), Event::Boot(node));
         }
         self.schedule_clients();
+        self.schedule_operators();
         self.schedule_disturbances();
         self.after(self.plan.span, Event::Calm);
         for _ in 0..EVENTS_MAX {
@@ -254,6 +260,8 @@ impl World {
             Event::Return(participant) => self.come_back(participant),
             Event::Deliver(parcel) => self.deliver(*parcel),
             Event::Perform(parcel, life) => self.perform(*parcel, life),
+            Event::Beat(parcel, life) => self.beat(*parcel, life),
+            Event::Heartbeat(node, _, attempt) => self.heartbeat(node, attempt),
             Event::Result(node, _, participant, told, honest) => {
                 self.result(node, participant, *told, honest);
             }
@@ -262,6 +270,7 @@ impl World {
             }
             Event::Retell(participant, life) => self.retell(participant, life),
             Event::Client => self.client(),
+            Event::Operator => self.operate(),
             Event::Request(operation, node) => self.request(operation, node),
             Event::Replied(operation, answer) => self.replied(operation, answer),
             Event::Impatient(operation) => self.impatient(operation),
@@ -283,6 +292,7 @@ impl World {
             | Event::Page(node, life, ..)
             | Event::Attach(node, life, _)
             | Event::Expire(node, life, ..)
+            | Event::Heartbeat(node, life, _)
             | Event::Result(node, life, ..) => (*node, Some(*life)),
             Event::Request(_, node) => (*node, None),
             _ => return Some(event),

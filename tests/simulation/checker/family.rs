@@ -226,6 +226,7 @@ fn children(evidence: &Evidence<'_>, found: &mut Found) {
         for seen in &case.facts {
             let Fact::ChildEnded {
                 place,
+                round,
                 outcome: ChildOutcome::Completed { .. },
                 ..
             } = seen.fact
@@ -233,13 +234,9 @@ fn children(evidence: &Evidence<'_>, found: &mut Found) {
                 continue;
             };
             let step = case.definition.step(place.step).id().to_owned();
-            let child = of_step
-                .range(
-                    (case.id, step.clone(), place.item, 0)..=(case.id, step, place.item, u32::MAX),
-                )
-                .next();
+            let child = of_step.get(&(case.id, step, place.item, *round));
             let done = child
-                .and_then(|(_, child)| evidence.cases.get(child))
+                .and_then(|child| evidence.cases.get(child))
                 .is_some_and(|child| {
                     let mut facts = child.facts.iter().filter(|of| of.index < seen.index);
                     facts.any(|of| matches!(of.fact, Fact::Completed { .. }))

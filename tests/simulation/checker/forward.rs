@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use amends_core::fact::{AttemptEnded, Fact};
+use amends_core::fact::{Act, AttemptEnded, Fact, Operated};
 use amends_core::id::Place;
-use amends_core::{OperationKind, Outcome, SagaId, Time};
+use amends_core::{OperationKey, OperationKind, Outcome, SagaId, Time};
 use amends_definitions::{Compensation, RetryPolicy};
 
 use crate::checker::case::{Case, Seen};
@@ -109,7 +109,8 @@ fn attempts(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Found) 
     let (Some(retry_at), Some(policy)) = (ended.retry_at, policy(case, ended)) else {
         return;
     };
-    let within = policy.max_attempts == 0 || ended.attempt < policy.max_attempts;
+    let counted = ended.attempt.saturating_sub(course.uncounted).max(1);
+    let within = policy.max_attempts == 0 || counted < policy.max_attempts;
     found.expect(within, "I10", case.id, || {
         format!("{} is tried beyond its budget", case.name(ended.place))
     });
@@ -120,7 +121,7 @@ fn attempts(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Found) 
             case.name(ended.place)
         )
     });
-    let least = shortest(policy, ended);
+    let least = shortest(policy, ended, counted);
     let due = retry_at >= seen.row.decided_at + least;
     found.expect(due, "I10", case.id, || {
         format!(
@@ -140,8 +141,8 @@ fn policy<'a>(case: &'a Case<'_>, ended: &AttemptEnded) -> Option<&'a RetryPolic
 }
 
 /// The shortest time between this attempt and the next.
-fn shortest(policy: &RetryPolicy, ended: &AttemptEnded) -> Duration {
-    let times = i32::try_from(ended.attempt - 1).unwrap_or(i32::MAX);
+fn shortest(policy: &RetryPolicy, ended: &AttemptEnded, counted: u32) -> Duration {
+    let times = i32::try_from(counted - 1).unwrap_or(i32::MAX);
     let grown = policy.initial_interval.as_secs_f64() * policy.backoff.powi(times);
     let least = grown.min(policy.max_interval.as_secs_f64()) * (1.0 - policy.jitter);
     let asked = ended.outcome.retry_after().unwrap_or_default();
@@ -187,6 +188,8 @@ fn first_result_wins(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mu
         End::Open | End::Spent | End::Refused => true,
         // A late success closes what a person was asked about.
         End::Parked => ended.operation == OperationKind::Compensate,
+        // A person has gone past it, and it may have had its effect.
+        End::Skipped if model.by_hand.contains(&ended.place) => !course.unclear.is_empty(),
         End::NotBegun
         | End::Waiting
         | End::Succeeded
@@ -249,40 +252,90 @@ fn pivot_in_doubt(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut F
     }
 }
 
+/// Place, operation, round, attempt.
+type Attempt = (Place, OperationKind, u32, u32);
+
+/// Which attempts were intended and since when they are due, and which have ended.
+#[derive(Default)]
+struct Intents {
+    due: BTreeMap<Attempt, Time>,
+    ended: BTreeSet<Attempt>,
+}
+
+impl Intents {
+    fn take(&mut self, seen: &Seen<'_>) {
+        match seen.fact {
+            Fact::Scheduled {
+                place,
+                operation,
+                round,
+                ..
+            } => self.one_more((*place, *operation, *round), seen),
+            Fact::Operated(Operated {
+                act:
+                    Act::Retry {
+                        place,
+                        operation,
+                        input: None,
+                    },
+                ..
+            }) => {
+                let first = (*place, *operation, 0, 0);
+                let last = (*place, *operation, u32::MAX, u32::MAX);
+                let round = self.due.range(first..=last).next_back();
+                if let Some(((_, _, round, _), _)) = round {
+                    self.one_more((*place, *operation, *round), seen);
+                }
+            }
+            Fact::AttemptEnded(ended) => {
+                let (place, kind, round) = (ended.place, ended.operation, ended.round);
+                self.ended.insert((place, kind, round, ended.attempt));
+                if let Some(at) = ended.retry_at {
+                    self.due.insert((place, kind, round, ended.attempt + 1), at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The attempt behind the last that was intended in this round is due.
+    fn one_more(
+        &mut self,
+        (place, operation, round): (Place, OperationKind, u32),
+        seen: &Seen<'_>,
+    ) {
+        let of_round = (place, operation, round, 0)..=(place, operation, round, u32::MAX);
+        let last = self.due.range(of_round).next_back();
+        let next = last.map_or(1, |((_, _, _, attempt), _)| attempt + 1);
+        let at = seen.row.decided_at;
+        self.due.insert((place, operation, round, next), at);
+    }
+}
+
 /// I7 and I10, the wire's half: nothing leaves without a durable intent for this very attempt, whose time has come and whose
 /// result is not recorded.
 fn write_ahead(case: &Case<'_>, found: &mut Found) {
     let mut facts = case.facts.iter().peekable();
-    let mut intents: BTreeMap<(Place, OperationKind, u32), Time> = BTreeMap::new();
-    let mut decided: BTreeSet<(Place, OperationKind, u32)> = BTreeSet::new();
+    let mut intents = Intents::default();
     for (index, _, sent) in &case.sent {
         while let Some(seen) = facts.next_if(|seen| seen.index < *index) {
-            match seen.fact {
-                Fact::Scheduled {
-                    place, operation, ..
-                } => {
-                    intents.insert((*place, *operation, 1), seen.row.decided_at);
-                }
-                Fact::AttemptEnded(ended) => {
-                    decided.insert((ended.place, ended.operation, ended.attempt));
-                    if let Some(at) = ended.retry_at {
-                        let next = (ended.place, ended.operation, ended.attempt + 1);
-                        intents.insert(next, at);
-                    }
-                }
-                _ => {}
-            }
+            intents.take(seen);
         }
         let Some(step) = case.step(&sent.key.step) else {
             continue;
         };
         let place = Place::item(step, sent.key.item);
-        let attempt = (place, sent.key.operation, sent.attempt);
+        let (operation, round) = (sent.key.operation, sent.key.round);
+        let attempt = (place, operation, round, sent.attempt);
         let words = || {
-            let operation = sent.key.operation.as_str();
-            format!("{} {operation} #{}", case.name(place), sent.attempt)
+            format!(
+                "{} {} #{}",
+                case.name(place),
+                operation.as_str(),
+                sent.attempt
+            )
         };
-        let due = intents.get(&attempt);
+        let due = intents.due.get(&attempt);
         found.expect(due.is_some(), "I7", case.id, || {
             format!("{} left without a durable intent", words())
         });
@@ -291,11 +344,10 @@ fn write_ahead(case: &Case<'_>, found: &mut Found) {
         found.expect(in_time, "I10", case.id, || {
             format!("{} left before it was due", words())
         });
-        let older = decided
-            .range(
-                (place, sent.key.operation, sent.attempt)..=(place, sent.key.operation, u32::MAX),
-            )
-            .any(|(_, _, ended)| *ended > sent.attempt);
+        let older = intents
+            .ended
+            .range(attempt..=(place, operation, round, u32::MAX))
+            .any(|(_, _, _, ended)| *ended > sent.attempt);
         found.expect(!older || sent.zombie, "I10", case.id, || {
             format!("{} left after a later attempt had ended", words())
         });
@@ -413,10 +465,28 @@ fn acknowledged(evidence: &Evidence<'_>, found: &mut Found) {
             attempt,
             how,
             honest,
+            said: _,
         } = &entry.event
         else {
             continue;
         };
+        let strange = *honest && *how == "unknown";
+        let owner_sent = |key: &OperationKey| {
+            let mut sent = evidence
+                .cases
+                .get(&key.saga)
+                .into_iter()
+                .flat_map(|case| &case.sent);
+            sent.any(|(at, _, sent)| {
+                *at < index && !sent.zombie && (&*sent.key, sent.attempt) == (key, *attempt)
+            })
+        };
+        found.expect(!strange || !owner_sent(key), "I13", key.saga, || {
+            format!(
+                "the result of {} #{attempt}, which was sent, is refused",
+                key.step
+            )
+        });
         let accepted = matches!(*how, "recorded" | "late");
         found.expect(*honest || !accepted, "I45", key.saga, || {
             format!("a forged result of {} was taken: {how}", key.step)

@@ -17,13 +17,16 @@ use crate::world::World;
 #[derive(Clone, Debug, Default)]
 pub struct Course {
     pub end: End,
+    pub round: u32,
     /// The last attempt that is intended.
     pub attempt: u32,
+    /// Attempts before a person had it tried again: they do not count against the budget.
+    pub uncounted: u32,
     pub due_at: Time,
+    /// It had an effect.
+    pub effect: bool,
     /// Attempts that may have had an effect.
     pub unclear: BTreeSet<u32>,
-    /// Accepted successes.
-    pub successes: u32,
     /// A route or a wait lets the saga go on past its failure.
     pub continued: bool,
 }
@@ -60,6 +63,10 @@ pub struct Model {
     pub held_since: Option<Time>,
     /// Where a child may exist.
     pub pinned: BTreeSet<Place>,
+    /// Where a person has said what is so: that it is done, that it was not, or that it does not matter.
+    pub by_hand: BTreeSet<Place>,
+    /// Where a child has completed.
+    completed: BTreeSet<Place>,
     /// Steps under `foreach`, and how many items they have.
     pub items: BTreeMap<StepIndex, u32>,
 }
@@ -124,8 +131,10 @@ impl Model {
         let course = self.course(place, OperationKind::Forward);
         match course.end {
             End::Succeeded | End::Unusable => true,
-            End::Open | End::Refused | End::Spent => !course.unclear.is_empty(),
-            End::NotBegun | End::Waiting | End::Skipped | End::NothingToUndo | End::Parked => false,
+            End::NotBegun | End::Open | End::Refused | End::Spent | End::Skipped => {
+                course.effect || !course.unclear.is_empty()
+            }
+            End::Waiting | End::NothingToUndo | End::Parked => false,
         }
     }
 
@@ -177,7 +186,7 @@ impl Model {
         let course = self.course(place, OperationKind::Forward);
         let emitted = matches!(case.definition.step(place.step).work(), Work::Emit(_))
             && course.end == End::Succeeded;
-        course.attempt > 0 || self.pinned.contains(&place) || emitted
+        course.attempt > 0 || course.effect || self.pinned.contains(&place) || emitted
     }
 
     /// The pivot may have had its effect, and nobody knows.
@@ -223,6 +232,9 @@ impl Model {
                 outcome,
                 ..
             } => {
+                if matches!(outcome, ChildOutcome::Completed { .. }) {
+                    self.completed.insert(*place);
+                }
                 self.at(*place, *operation).end = match outcome {
                     ChildOutcome::Completed { .. } => End::Succeeded,
                     ChildOutcome::Compensated { .. } | ChildOutcome::Refused { .. } => {
@@ -238,28 +250,34 @@ impl Model {
                 self.at(*place, OperationKind::Forward).continued = true;
             }
             Fact::Operated(operated) => {
-                self.ended |= matches!(operated.act, Act::Terminate);
+                self.operated(&operated.act, at);
             }
             Fact::Skipped { step } => {
                 self.at(Place::from(*step), OperationKind::Forward).end = End::Skipped;
             }
             Fact::Scheduled {
-                place, operation, ..
+                place,
+                operation,
+                round,
+                ..
             } => {
                 let course = self.at(*place, *operation);
-                *course = Course {
-                    end: End::Open,
-                    attempt: 1,
-                    due_at: at,
-                    unclear: BTreeSet::from([1]),
-                    ..Course::default()
-                };
+                if course.round != *round {
+                    *course = Course {
+                        round: *round,
+                        ..Course::default()
+                    };
+                }
+                course.again(at);
             }
             Fact::StepFailed {
                 place, operation, ..
             } => {
-                self.at(*place, *operation).end = match operation {
-                    OperationKind::Compensate => End::Parked,
+                let course = self.at(*place, *operation);
+                course.end = match (operation, course.end) {
+                    (OperationKind::Compensate, _) => End::Parked,
+                    // What a child or a signal brought cannot be used.
+                    (_, End::Succeeded) => End::Unusable,
                     _ => End::Refused,
                 };
             }
@@ -312,18 +330,83 @@ impl Model {
         }
     }
 
+    /// What a person does.
+    fn operated(&mut self, act: &Act, at: Time) {
+        match act {
+            Act::Terminate => self.ended = true,
+            Act::Compensate | Act::Pause | Act::Resume => {}
+            Act::Retry {
+                place,
+                operation,
+                input,
+            } => {
+                let child = self.pinned.contains(place);
+                let course = self.at(*place, *operation);
+                course.continued = false;
+                if input.is_some() || course.attempt == 0 || child {
+                    course.end = End::NotBegun;
+                } else {
+                    course.again(at);
+                }
+            }
+            Act::Skip { place } => {
+                let items: Vec<Place> = match place.item {
+                    0 => self.places(place.step).collect(),
+                    _ => vec![*place],
+                };
+                for place in items {
+                    self.by_hand.insert(place);
+                    let course = self.at(place, OperationKind::Forward);
+                    if !course.continued && course.end != End::Succeeded {
+                        course.end = End::Skipped;
+                    }
+                }
+            }
+            Act::Resolve {
+                place, operation, ..
+            } => {
+                self.by_hand.insert(*place);
+                let course = self.at(*place, *operation);
+                match operation {
+                    OperationKind::Compensate if course.end != End::Parked => {}
+                    _ => (course.end, course.effect) = (End::Succeeded, true),
+                }
+                if *operation == OperationKind::Forward && !self.completed.contains(place) {
+                    self.pinned.remove(place);
+                }
+            }
+            Act::ResolveAbsent { place } => {
+                self.by_hand.insert(*place);
+                let undo = self.at(*place, OperationKind::Compensate);
+                if undo.end == End::Parked {
+                    undo.end = End::NothingToUndo;
+                }
+                let course = self.at(*place, OperationKind::Forward);
+                course.unclear.clear();
+                course.effect = false;
+                if !course.continued && !matches!(course.end, End::Succeeded | End::Skipped) {
+                    course.end = End::Refused;
+                }
+            }
+        }
+    }
+
     fn attempt_ended(&mut self, ended: &AttemptEnded, at: Time) {
         if ended.operation == OperationKind::Query {
             self.query_answered(ended);
         }
         let course = self.at(ended.place, ended.operation);
+        if course.end == End::Skipped {
+            // A person has gone past it: what is learned changes what is owed alone.
+            return course.learns(ended);
+        }
         match &ended.outcome {
             Outcome::Succeeded { .. } => {
-                course.successes += 1;
+                course.effect = true;
                 course.end = End::Succeeded;
             }
             Outcome::Unusable { .. } => {
-                course.successes += 1;
+                course.effect = true;
                 course.end = End::Unusable;
             }
             Outcome::NothingToUndo | Outcome::Absent => course.end = End::NothingToUndo,
@@ -362,8 +445,9 @@ impl Model {
     fn query_answered(&mut self, ended: &AttemptEnded) {
         let course = self.at(ended.place, OperationKind::Forward);
         match ended.outcome {
-            Outcome::Succeeded { .. } => course.end = End::Succeeded,
-            Outcome::Unusable { .. } => course.end = End::Unusable,
+            _ if course.end == End::Skipped => course.learns(ended),
+            Outcome::Succeeded { .. } => (course.end, course.effect) = (End::Succeeded, true),
+            Outcome::Unusable { .. } => (course.end, course.effect) = (End::Unusable, true),
             Outcome::Absent => {
                 course.unclear.clear();
                 course.end = End::Refused;
@@ -378,6 +462,33 @@ impl Model {
 }
 
 impl Course {
+    /// One attempt more; those before it do not count.
+    fn again(&mut self, at: Time) {
+        self.uncounted = self.attempt;
+        self.attempt += 1;
+        self.unclear.insert(self.attempt);
+        self.due_at = at;
+        self.end = End::Open;
+    }
+
+    /// Whether there was an effect.
+    fn learns(&mut self, ended: &AttemptEnded) {
+        match &ended.outcome {
+            Outcome::Succeeded { .. } | Outcome::Unusable { .. } => self.effect = true,
+            Outcome::Rejected { .. } | Outcome::Superseded if ended.verdict.is_some() => {
+                self.unclear.clear();
+            }
+            Outcome::Fatal { .. } if ended.verdict.is_some() => {
+                self.unclear.retain(|attempt| *attempt > ended.attempt);
+            }
+            Outcome::Rejected { .. } | Outcome::Fatal { .. } | Outcome::Superseded => {
+                self.unclear.remove(&ended.attempt);
+            }
+            Outcome::Absent => self.unclear.clear(),
+            Outcome::Failed { .. } | Outcome::Unknown { .. } | Outcome::NothingToUndo => {}
+        }
+    }
+
     fn spent(&self) -> End {
         if self.unclear.is_empty() {
             End::Refused

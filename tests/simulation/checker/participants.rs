@@ -25,10 +25,12 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Found) {
 
 /// I29, I30, I31: an effect happens once, is undone once, and behind a barrier never after its compensation.
 fn once(case: &Case<'_>, found: &mut Found) {
-    let mut done: BTreeMap<(&str, u32), (u32, u32, bool)> = BTreeMap::new();
+    let mut done: BTreeMap<(&str, u32, u32), (u32, u32, bool)> = BTreeMap::new();
     for (_, performed) in &case.performed {
         let key = &performed.key;
-        let (does, undoes, compensated) = done.entry((&key.step, key.item)).or_default();
+        let (does, undoes, compensated) = done
+            .entry((&key.step, key.item, performed.forward_round))
+            .or_default();
         let barrier = PARTICIPANTS[performed.participant].1;
         match performed.effect {
             Effect::Done => {
@@ -141,7 +143,11 @@ fn effect_of(
     let reads = matches!(step.compensation(), Compensation::None { .. });
     let excused = !barrier
         && !evidence.world.plan.bounded
-        && (leak_is_said(case, step.id()) || is_hidden(case, step.id()));
+        && (leak_is_said(case, step.id()) || is_hidden(evidence, case, step.id()));
+    // What a person has said of it, nobody else knows better.
+    if model.by_hand.contains(&place) {
+        return;
+    }
     let course = model.course(place, OperationKind::Forward);
     let done = course.end == End::Succeeded && !course.continued;
     let fine = match case.state {
@@ -172,9 +178,28 @@ fn leak_is_said(case: &Case<'_>, step: &str) -> bool {
     })
 }
 
-/// The effect happened in an attempt that never said so.
-fn is_hidden(case: &Case<'_>, step: &str) -> bool {
-    case.performed.iter().any(|(_, performed)| {
-        *performed.key.step == *step && performed.effect == Effect::Done && performed.said.is_none()
+/// The effect happened in an attempt that never said so: its participant died over it, or with the result that no node had
+/// taken yet.
+fn is_hidden(evidence: &Evidence<'_>, case: &Case<'_>, step: &str) -> bool {
+    let done = case
+        .performed
+        .iter()
+        .filter(|(_, performed)| *performed.key.step == *step && performed.effect == Effect::Done);
+    done.into_iter().any(|(index, performed)| {
+        let later = &evidence.entries[*index..];
+        !later.iter().any(|entry| match &entry.event {
+            Event::Acknowledged {
+                key,
+                attempt,
+                said,
+                how,
+                honest: true,
+            } => {
+                (key, *attempt) == (&performed.key, performed.attempt)
+                    && matches!(*said, "succeeded" | "unusable")
+                    && matches!(*how, "recorded" | "late")
+            }
+            _ => false,
+        })
     })
 }
