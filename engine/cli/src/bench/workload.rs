@@ -87,7 +87,7 @@ impl Workload {
                 let head = self.head();
                 format!(
                     "{head}  - {{id: each, foreach: {{in: input.items, as: item, maxParallel: {size}, maxItems: {size}}}, \
-                     call: bench.work, input: {{note: \"${{{{ input.note }}}}\"}}}}\n"
+                     call: bench.work, input: {{note: \"${{{{ input.note }}}}\"}}, compensate: {{none: it has no effect}}}}\n"
                 )
             }
             Self::Forgotten(seconds) => HAPPY.replace(
@@ -184,7 +184,7 @@ impl Workload {
             // A string takes whatever is written to it.
             let _ = writeln!(
                 source,
-                "  - {{id: s{step}, {needs}call: bench.work, input: {{note: \"${{{{ input.note }}}}\"}}}}"
+                "  - {{id: s{step}, {needs}call: bench.work, input: {{note: \"${{{{ input.note }}}}\"}}, compensate: {{none: it has no effect}}}}"
             );
         }
         source
