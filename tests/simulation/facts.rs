@@ -158,7 +158,8 @@ fn by_hand(act: &Act) -> Mark {
             operation: OperationKind::Compensate,
             ..
         } => Mark::CompensationResolvedByHand,
-        Act::Resolve { .. } => Mark::ResolvedByHand,
+        Act::ResolveNotUndone { .. } => Mark::CompensationResolvedByHand,
+        Act::Resolve { .. } | Act::ResolveSaga => Mark::ResolvedByHand,
         Act::ResolveAbsent { .. } => Mark::ResolvedAbsent,
         Act::Compensate => Mark::CompensatedByHand,
         Act::Pause => Mark::HeldBack,

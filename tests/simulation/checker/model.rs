@@ -334,7 +334,12 @@ impl Model {
     fn operated(&mut self, act: &Act, at: Time) {
         match act {
             Act::Terminate => self.ended = true,
-            Act::Compensate | Act::Pause | Act::Resume => {}
+            // The end of a saga is a fact of its own; what was not undone is still owed.
+            Act::Compensate
+            | Act::Pause
+            | Act::Resume
+            | Act::ResolveSaga
+            | Act::ResolveNotUndone { .. } => {}
             Act::Retry {
                 place,
                 operation,
