@@ -125,7 +125,7 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// `AMND`, and the number of [`MIGRATIONS`].
-const STAMP: &str = "PRAGMA application_id = 1095585348; PRAGMA user_version = 3;";
+const STAMP: &str = "PRAGMA application_id = 1095585348; PRAGMA user_version = 4;";
 const APPLICATION_ID: i64 = 0x414D_4E44;
 
 const INITIALISE_META: &str = "INSERT INTO meta (only_row, incarnation, shard_count) VALUES (1, randomblob(16), ?1) \
