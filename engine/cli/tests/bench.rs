@@ -97,8 +97,9 @@ fn all_sagas_are_driven_again_after_a_kill() {
     let line = &report["lines"][0];
     assert!(figure(line, "driven_seconds") > 0.0);
     assert_eq!(figure(line, "commands_beyond_credit"), 0.0, "{line}");
+    // One that is full when it attaches again has to give one credit, and owes it.
     assert!(
-        (1.0..=20.0).contains(&figure(line, "most_in_hand")),
+        (1.0..=21.0).contains(&figure(line, "most_in_hand")),
         "{line}"
     );
 }
