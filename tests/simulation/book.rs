@@ -171,12 +171,13 @@ impl Book {
         };
         while let Some(name) = instance.resend.pop_front() {
             // It may have been reported, or its saga may have ended, meanwhile. And its time runs from its first sending:
-            // what is over by now may have been decided already.
+            // what is over by now may have been decided already, and what is not has what is left.
             if let Some((command, _, first)) = self.sent.get(&name)
                 && self.now.since(*first) < command.timeout
             {
                 let again = Command {
                     resent: true,
+                    timeout: command.timeout - self.now.since(*first),
                     ..Command::clone(command)
                 };
                 outbox.sent.push(name);

@@ -1,5 +1,7 @@
 //! Going back: I17 to I21, I23. `before` is asked of each fact before it is taken in, `after` at the end of the saga.
 
+use std::collections::BTreeMap;
+
 use amends_core::OperationKind;
 use amends_core::Outcome;
 use amends_core::fact::Fact;
@@ -143,18 +145,17 @@ fn settle_time(
     if barrier || known || asked || !world.plan.bounded {
         return;
     }
-    let last = case
-        .sent
-        .iter()
-        .filter(|(index, _, sent)| {
-            *index < seen.decided
-                && *sent.key.step == *step.id()
-                && sent.key.item == place.item
-                && sent.key.operation == OperationKind::Forward
-        })
-        .map(|(_, at, _)| *at)
-        .max();
-    let Some(last) = last else {
+    // What a process sends again has no more time than is left: each attempt counts from its first sending by each.
+    let mut first: BTreeMap<(u32, u32, usize, u32), amends_core::Time> = BTreeMap::new();
+    for (index, at, sent) in &case.sent {
+        let key = &sent.key;
+        let forward = key.operation == OperationKind::Forward;
+        if *index < seen.decided && forward && (&*key.step, key.item) == (step.id(), place.item) {
+            let attempt = (key.round, sent.attempt, sent.node, sent.life);
+            first.entry(attempt).or_insert(*at);
+        }
+    }
+    let Some(last) = first.into_values().max() else {
         return;
     };
     // Clocks of nodes go wrong by the way of a message at most, in a world with bounds.

@@ -352,8 +352,10 @@ impl Book {
             };
             // It may have been reported, or its saga may have ended, meanwhile.
             if let Some(sent) = self.sent.get_mut(&attempt) {
-                // Its time runs from its first sending: what is over by now may have been decided already.
-                if sent.first.elapsed() >= sent.command.timeout {
+                // Its time runs from its first sending: what is over by now may have been decided already, and what is not has
+                // no more than is left of it. It could run after its compensation else.
+                let left = sent.command.timeout.saturating_sub(sent.first.elapsed());
+                if left.is_zero() {
                     continue;
                 }
                 sent.since = Instant::now();
@@ -361,6 +363,7 @@ impl Book {
                 outbox.sent.push(attempt);
                 let command = Command {
                     resent: true,
+                    timeout: left,
                     ..(*sent.command).clone()
                 };
                 outbox

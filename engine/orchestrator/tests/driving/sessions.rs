@@ -66,6 +66,7 @@ async fn what_was_lost_on_the_way_is_sent_again_to_the_same_instance_and_what_is
         .unwrap()
         .clone();
     drop(shop);
+    tokio::time::advance(Duration::from_secs(1)).await;
     let mut back = attachment("shop-1", 10);
     back.in_hand = vec![(held.key.clone(), held.attempt)];
     let mut shop = Participant::attach_as(&node, back);
@@ -74,6 +75,8 @@ async fn what_was_lost_on_the_way_is_sent_again_to_the_same_instance_and_what_is
         (again.key.saga, again.attempt, again.resent),
         (second, 1, true)
     );
+    // Its time runs from its first sending.
+    assert!(again.timeout + Duration::from_secs(1) <= held.timeout);
     assert!(
         tokio::time::timeout(Duration::from_secs(6), shop.command())
             .await
