@@ -29,6 +29,9 @@ mod sagas;
 mod sql;
 mod timestamp;
 
+/// Shards of a new database.
+pub const SHARD_COUNT_DEFAULT: u16 = 256;
+
 /// How to reach a database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresOptions {

@@ -216,7 +216,8 @@ pub(crate) const SWEEP: &str = "SELECT id, CASE WHEN state IN (2, 4, 6) THEN exp
     WHERE shard = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
 /// Retention, in one transaction: nobody else expires sagas of the shard, or takes it, in the meantime.
 pub(crate) const EXPIRY_SESSION: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-    SET LOCAL enable_mergejoin = off";
+    SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
+    SELECT set_config(name, 'off', true) FROM pg_settings WHERE name = 'enable_memoize'";
 pub(crate) const EXPIRY_LOCK: &str = "SELECT shard FROM amends.shards WHERE shard = $1 FOR UPDATE";
 /// Of those given, those whose time has come, and no end above them is provisional.
 pub(crate) const EXPIRED: &str = "SELECT c.id, c.namespace, c.definition, c.key FROM UNNEST($3::uuid[]) AS n (id) \
@@ -234,26 +235,29 @@ WITH RECURSIVE ends AS (
     SELECT j.epoch, j.batch_id FROM ends AS e CROSS JOIN LATERAL (SELECT j.epoch, j.batch_id FROM amends.journal AS j \
         WHERE j.shard = $1 AND j.position = e.epoch - 1 LIMIT 1) AS j
 ), old AS (
-    SELECT n.shard, j.position, j.batch_id IN (SELECT batch_id FROM ends) AS fences
-    FROM UNNEST($7::int2[], $2::uuid[]) AS n (shard, id) CROSS JOIN LATERAL (SELECT position, batch_id \
+    SELECT j.place, j.batch_id IN (SELECT batch_id FROM ends) AS fences
+    FROM UNNEST($7::int2[], $2::uuid[]) AS n (shard, id) CROSS JOIN LATERAL (SELECT ctid AS place, batch_id \
         FROM amends.journal AS j WHERE j.shard = n.shard AND j.saga_id = n.id OFFSET 0) AS j
 ), blanked AS (
-    UPDATE amends.journal AS j SET kind = 3, saga_id = NULL, body = '' FROM old AS o
-    WHERE j.shard = o.shard AND j.position = o.position AND o.fences
+    UPDATE amends.journal AS j SET kind = 3, saga_id = NULL, body = '' FROM old AS o WHERE j.ctid = o.place AND o.fences
 ), deleted AS (
-    DELETE FROM amends.journal AS j USING old AS o
-    WHERE j.shard = o.shard AND j.position = o.position AND NOT o.fences RETURNING j.position
+    DELETE FROM amends.journal AS j USING old AS o WHERE j.ctid = o.place AND NOT o.fences RETURNING j.position
 ), gone AS (
-    DELETE FROM amends.sagas AS s USING UNNEST($7::int2[], $2::uuid[]) AS n (shard, id)
-    WHERE s.shard = n.shard AND s.id = n.id
+    DELETE FROM amends.sagas AS s USING (SELECT t.place FROM UNNEST($7::int2[], $2::uuid[]) AS n (shard, id) \
+        CROSS JOIN LATERAL (SELECT ctid AS place FROM amends.sagas AS t WHERE t.shard = n.shard AND t.id = n.id \
+        OFFSET 0) AS t) AS n
+    WHERE s.ctid = n.place
 ), incidents AS (
-    DELETE FROM amends.incidents AS i USING UNNEST($7::int2[], $2::uuid[]) AS n (shard, id)
-    WHERE i.shard = n.shard AND i.saga_id = n.id
+    DELETE FROM amends.incidents AS i USING (SELECT t.place FROM UNNEST($7::int2[], $2::uuid[]) AS n (shard, id) \
+        CROSS JOIN LATERAL (SELECT ctid AS place FROM amends.incidents AS t WHERE t.shard = n.shard AND t.saga_id = n.id \
+        OFFSET 0) AS t) AS n
+    WHERE i.ctid = n.place
 ), keys AS (
-    DELETE FROM amends.saga_keys AS k USING UNNEST($3::text[], $4::text[], $5::bytea[], $6::uuid[]) \
-        AS n (namespace, definition, key_hash, saga_id)
-    WHERE k.namespace = n.namespace AND k.definition = n.definition AND k.key_hash = n.key_hash \
-        AND k.saga_id = n.saga_id
+    DELETE FROM amends.saga_keys AS k USING (SELECT t.place FROM UNNEST($3::text[], $4::text[], $5::bytea[], $6::uuid[]) \
+        AS n (namespace, definition, key_hash, saga_id) CROSS JOIN LATERAL (SELECT ctid AS place \
+        FROM amends.saga_keys AS t WHERE t.namespace = n.namespace AND t.definition = n.definition \
+        AND t.key_hash = n.key_hash AND t.saga_id = n.saga_id OFFSET 0) AS t) AS n
+    WHERE k.ctid = n.place
 )
 UPDATE amends.shards AS h SET expired_epoch = t.epoch, \
     expired_rows = CASE WHEN h.expired_epoch = t.epoch THEN h.expired_rows ELSE 0 END + t.deleted

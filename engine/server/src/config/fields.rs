@@ -126,8 +126,8 @@ pub const FIELDS: &[Field] = &[
     Field {
         key: "shards",
         kind: "shards, 1 to 4,096",
-        default: "256",
-        meaning: "Units of ownership of a new SQLite file; PostgreSQL gets its number from `amends migrate up`. It is fixed for a database's life: another number than the stored one is refused.",
+        default: "16 for a new file, or those that it has",
+        meaning: "Units of ownership of a SQLite file; PostgreSQL gets its 256 from `amends migrate up`. The number is fixed for a database's life: another than the stored one is refused. More shards cost a file pages in every commit.",
     },
 ];
 
