@@ -16,8 +16,29 @@ pub(crate) const IN_RECOVERY: &str = "SELECT pg_is_in_recovery()";
 pub(crate) const IDENTITY: &str =
     "SELECT incarnation, shard_count, clock_timestamp() FROM amends.meta";
 
-/// A batch: one statement, so one round trip and one outcome. An end gives its turn back: no row of an ended saga is in
-/// the index of turns. This is the shape of batches that have nothing but calls in them; [`APPEND_ALL`] is the other.
+/// A batch: one statement, so one round trip and one outcome. This is the shape of batches that neither begin nor end a saga:
+/// what a statement could do and does not costs a tenth of a millisecond with each small batch.
+pub(crate) const APPEND_ROWS: &str = "\
+INSERT INTO amends.journal (shard, position, epoch, batch_id, saga_id, kind, at, body)
+SELECT n.shard, n.position, n.epoch, $7::uuid, n.saga_id, 1, n.at, n.body
+FROM UNNEST($1::int2[], $2::int8[], $3::int8[], $4::uuid[], $5::timestamptz[], $6::bytea[])
+    AS n (shard, position, epoch, saga_id, at, body)";
+
+/// As [`APPEND_ROWS`], with sagas that begin, without keys.
+pub(crate) const APPEND_STARTS: &str = "\
+WITH inserted AS (
+    INSERT INTO amends.sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at, started_at, \
+        updated_at, ended_at)
+    SELECT * FROM UNNEST($8::int2[], $9::uuid[], $10::text[], $11::text[], $12::int4[], $13::bytea[], $14::text[], \
+        $15::int2[], $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[])
+)
+INSERT INTO amends.journal (shard, position, epoch, batch_id, saga_id, kind, at, body)
+SELECT n.shard, n.position, n.epoch, $7::uuid, n.saga_id, 1, n.at, n.body
+FROM UNNEST($1::int2[], $2::int8[], $3::int8[], $4::uuid[], $5::timestamptz[], $6::bytea[])
+    AS n (shard, position, epoch, saga_id, at, body)";
+
+/// A batch of nothing but calls, with ends and keys. An end gives its turn back: no row of an ended saga is in the index of
+/// turns. [`APPEND_ALL`] has the rest.
 ///
 /// A row that is changed is probed for by its key first, one probe for each, and then reached by its place. Joined by its
 /// key at once, a table that was analysed while it was empty looked so small that the plan kept for it walked the whole
@@ -309,6 +330,8 @@ pub(crate) const ALL: &[&str] = &[
     GREETING,
     IN_RECOVERY,
     IDENTITY,
+    APPEND_ROWS,
+    APPEND_STARTS,
     APPEND,
     APPEND_ALL,
     TAKE_OVER,

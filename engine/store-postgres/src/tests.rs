@@ -138,6 +138,8 @@ async fn a_lane_plans_without_a_scan_on_an_empty_schema() {
     let schemas = empty_schemas(sql::LANE_SESSION).await;
     for (mut connection, probes) in schemas.into_iter().zip([2, 1]) {
         for statement in [
+            sql::APPEND_ROWS,
+            sql::APPEND_STARTS,
             sql::APPEND,
             sql::APPEND_ALL,
             sql::TAKE_OVER,
