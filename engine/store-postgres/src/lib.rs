@@ -149,6 +149,11 @@ impl Store for PostgresStore {
         identity(&self.readers).await
     }
 
+    /// Two keep two cores at work; four were slower than two.
+    fn batches_at_once(&self) -> usize {
+        2
+    }
+
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {
         let lane = PostgresLane::open(self.options.clone(), self.incarnation, self.readers.clone())
             .await?;

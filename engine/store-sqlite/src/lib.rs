@@ -110,6 +110,11 @@ impl Store for SqliteStore {
         })
     }
 
+    /// A file has one writer.
+    fn batches_at_once(&self) -> usize {
+        1
+    }
+
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {
         let mut writer = Writer::new(self.options.clone(), Arc::clone(&self.turns));
         writer

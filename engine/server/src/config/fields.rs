@@ -55,7 +55,7 @@ pub const FIELDS: &[Field] = &[
         key: "lanes",
         kind: "connections, 1 or 2",
         default: "1",
-        meaning: "Committer lanes, each with its own connection and its own shards. Two are worth it above some hundred sagas in flight on PostgreSQL; SQLite has one writer whatever is said here.",
+        meaning: "Committer lanes, each with its own task and its own shards. A lane has two connections to PostgreSQL, of which the second is used while the first is at work and enough waits; with two lanes each has one. SQLite has one writer whatever is said here.",
     },
     Field {
         key: "lease_ms",
