@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use amends_core::journal::SagaState;
 use amends_core::shard::{Input, Output};
-use amends_core::{SagaId, ShardId, Time};
+use amends_core::{OperationKind, SagaId, ShardId, Time};
 
 use crate::book::{Outbox, name_of};
 use crate::clients::Operation;
@@ -297,12 +298,12 @@ impl World {
             Event::Request(_, node) => (*node, None),
             _ => return Some(event),
         };
-        let target = &mut self.nodes[node];
+        let target = &self.nodes[node];
         if life.is_some_and(|life| life != target.life) || target.process == Process::Down {
             return None;
         }
         if target.process == Process::Paused {
-            target.mailbox.push(event);
+            self.nodes[node].mailbox.push(event);
             return None;
         }
         Some(event)
@@ -374,6 +375,7 @@ impl World {
 
     fn route(&mut self, node: usize, output: Output, outbox: &mut Outbox) {
         match output {
+            Output::Send(command) if self.holds_back(&command) => {}
             Output::Send(command) => {
                 let to = participant_of(&command.action).expect("every action is served");
                 self.nodes[node].book.now = self.now;
@@ -419,6 +421,13 @@ impl World {
         }
     }
 
+    /// The planted bug: what a parked saga owes is not sent.
+    fn holds_back(&self, command: &amends_core::shard::Command) -> bool {
+        self.plant == Some(Plant::HoldCompensations)
+            && command.key.operation == OperationKind::Compensate
+            && self.store.state(command.key.saga) == Some(SagaState::Parked)
+    }
+
     /// Answers a client, if one waits.
     fn reply(&mut self, node: usize, token: u64, answer: history::Answer) {
         if let Some(Waiter::Client(operation)) = self.nodes[node].waiters.remove(&token) {
@@ -451,10 +460,12 @@ impl World {
         }
         let forgets = self.plant == Some(Plant::ForgetSent);
         for attempt in outbox.sent.into_iter().filter(|_| !forgets) {
+            self.counts(node, &attempt, false);
             let shard = attempt.saga.shard();
             let message = Message::Input(shard, Input::Sent { attempt });
-            inbox.push_back((target.lane_of(shard), message));
+            inbox.push_back((self.nodes[node].lane_of(shard), message));
         }
+        let target = &self.nodes[node];
         for attempt in outbox.withdrawn {
             let shard = attempt.saga.shard();
             let message = Message::Input(shard, Input::Withdrawn { attempt });
