@@ -303,10 +303,21 @@ impl World {
             return None;
         }
         if target.process == Process::Paused {
+            let event = self.outlived(event);
             self.nodes[node].mailbox.push(event);
             return None;
         }
         Some(event)
+    }
+
+    /// A connection may not outlive a pause: then nobody learns what the store has said.
+    fn outlived(&mut self, event: Event) -> Event {
+        match event {
+            Event::Answered(node, life, purpose, _) if self.dice.chance(500) => {
+                Event::Answered(node, life, purpose, StoreAnswer::Unknown)
+            }
+            event => event,
+        }
     }
 
     /// Hands a message to a lane, and carries out what follows.
