@@ -114,6 +114,14 @@ pub enum Mark {
     ChildCompleted,
     ChildCompensated,
     ChildUndone,
+    ChildRefusedForItsPivot,
+    ChildWithPivotCompleted,
+    ChildWaitedForItsTurn,
+    ItemWithChild,
+    ItemTookSignal,
+    ParkedForItsOutput,
+    AbortedForItsOutput,
+    ExhaustedBehindPivot,
     SignalAccepted,
     SignalRepeated,
     SignalConsumed,
@@ -158,7 +166,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of their declaration.
-    pub const ALL: [Self; 144] = [
+    pub const ALL: [Self; 152] = [
         Self::StoreSlow,
         Self::StoreAgain,
         Self::StoreUnavailable,
@@ -263,6 +271,14 @@ impl Mark {
         Self::ChildCompleted,
         Self::ChildCompensated,
         Self::ChildUndone,
+        Self::ChildRefusedForItsPivot,
+        Self::ChildWithPivotCompleted,
+        Self::ChildWaitedForItsTurn,
+        Self::ItemWithChild,
+        Self::ItemTookSignal,
+        Self::ParkedForItsOutput,
+        Self::AbortedForItsOutput,
+        Self::ExhaustedBehindPivot,
         Self::SignalAccepted,
         Self::SignalRepeated,
         Self::SignalConsumed,

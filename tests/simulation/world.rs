@@ -14,7 +14,7 @@ use crate::book::{Outbox, name_of};
 use crate::clients::Operation;
 use crate::committer::Answer as StoreAnswer;
 use crate::dice::Dice;
-use crate::generator::{BRANCH, Document, LEAF, PARTICIPANTS, document};
+use crate::generator::{BRANCH, Document, LAST, LEAF, PARTICIPANTS, document};
 use crate::history::{self, Event as Happened, History};
 use crate::lane::{Around, Ask, Message};
 use crate::marks::{Mark, Marks};
@@ -140,8 +140,7 @@ impl World {
         let mut documents: Vec<Document> = (0..dice.between(1, 3))
             .map(|number| document(&mut dice, &format!("made-{number}")))
             .collect();
-        documents.push(document(&mut dice, BRANCH));
-        documents.push(document(&mut dice, LEAF));
+        documents.extend([BRANCH, LEAF, LAST].map(|name| document(&mut dice, name)));
         let mut store = Database::new((plan.store.poison > 0).then_some(POISON), plant);
         for document in &documents {
             store.define(&crate::planted::definition(&document.definition, plant));
