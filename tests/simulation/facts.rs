@@ -187,8 +187,9 @@ fn by_hand(act: &Act) -> Mark {
             operation: OperationKind::Compensate,
             ..
         } => Mark::CompensationResolvedByHand,
-        Act::ResolveNotUndone { .. } => Mark::CompensationResolvedByHand,
-        Act::Resolve { .. } | Act::ResolveSaga => Mark::ResolvedByHand,
+        Act::ResolveNotUndone { .. } => Mark::ResolvedNotUndone,
+        Act::Resolve { .. } => Mark::ResolvedByHand,
+        Act::ResolveSaga => Mark::SagaResolvedByHand,
         Act::ResolveAbsent { .. } => Mark::ResolvedAbsent,
         Act::Compensate => Mark::CompensatedByHand,
         Act::Pause => Mark::HeldBack,

@@ -143,6 +143,9 @@ pub enum Wish {
     Retry(Spot, Option<String>),
     Skip(Spot),
     Resolve(Spot, String),
+    /// The saga as a whole, with this output.
+    ResolveSaga(String),
+    /// Of a compensation: that it undid nothing.
     ResolveAbsent(Spot),
 }
 

@@ -159,6 +159,8 @@ pub enum Mark {
     ResolvedByHand,
     CompensationResolvedByHand,
     ResolvedAbsent,
+    ResolvedNotUndone,
+    SagaResolvedByHand,
     CompensatedByHand,
     Resumed,
     SentAheadOfClock,
@@ -166,7 +168,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of their declaration.
-    pub const ALL: [Self; 152] = [
+    pub const ALL: [Self; 154] = [
         Self::StoreSlow,
         Self::StoreAgain,
         Self::StoreUnavailable,
@@ -316,6 +318,8 @@ impl Mark {
         Self::ResolvedByHand,
         Self::CompensationResolvedByHand,
         Self::ResolvedAbsent,
+        Self::ResolvedNotUndone,
+        Self::SagaResolvedByHand,
         Self::CompensatedByHand,
         Self::Resumed,
         Self::SentAheadOfClock,
