@@ -39,8 +39,9 @@ pub(crate) const HISTORY_PAGE_ROWS: usize = 2_000;
 pub(crate) const KEY_BYTES_MAX: usize = 512;
 /// How old the answer to "which revision is the newest" may be.
 pub(crate) const NEWEST_AGE_MAX: Duration = Duration::from_secs(1);
-/// Consecutive unkeyed starts that go to one shard, so that a burst makes few and long runs of rows.
-pub(crate) const STARTS_IN_A_ROW: usize = 16;
+/// Inputs that have to be ready for a batch beside one that is being written. With fewer, one after the other is faster: on two
+/// cores and PostgreSQL, two connections wrote 0.86 of what one did with 64 sagas in flight, and 1.2 with 512.
+pub(crate) const BESIDE_INPUTS_MIN: usize = 64;
 /// How long a client should wait before it tries a refused start again.
 pub(crate) const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The first wait after the store failed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use amends_core::{Incarnation, ShardId};
-use amends_store::{NodeLease, Store};
+use amends_store::{NodeLease, STARTS_IN_A_ROW, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,7 +14,6 @@ use crate::clock::Clock;
 use crate::definitions::Definitions;
 use crate::dispatch::Registry;
 use crate::lane::Lanes;
-use crate::limits::STARTS_IN_A_ROW;
 use crate::loading::Loads;
 use crate::refusal::{Kind, Refusal};
 use crate::retention::Expiries;

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::definitions::Definitions;
 use crate::dispatch::Registry;
 use crate::error::Error;
-use crate::lane::{Committer, LaneTask, Lanes};
+use crate::lane::{Committer, LaneTask, Lanes, Way};
 use crate::limits::{ERRANDS_AT_ONCE_MAX, TAKEOVER_TRIES_MAX};
 use crate::loading::Loads;
 use crate::node::{Node, OpenShards};
@@ -133,12 +133,14 @@ async fn start_lanes(
 ) -> Result<(), StoreError> {
     let mut ready = Vec::new();
     for lane in 0..inboxes.len() {
-        let mut connection = node.store.open_lane().await?;
-        let taken = take_over(node, &mut *connection, node.lanes.shards_of(lane)).await?;
-        ready.push((connection, taken));
+        let mut connections = Vec::new();
+        for _ in 0..(node.store.batches_at_once() / inboxes.len()).max(1) {
+            connections.push(node.store.open_lane().await?);
+        }
+        let taken = take_over(node, &mut *connections[0], node.lanes.shards_of(lane)).await?;
+        ready.push((connections, taken));
     }
-    for (lane, (inbox, (connection, taken))) in inboxes.into_iter().zip(ready).enumerate() {
-        let (batches, queue) = mpsc::unbounded_channel();
+    for (lane, (inbox, (connections, taken))) in inboxes.into_iter().zip(ready).enumerate() {
         let shards: Vec<ShardId> = taken.iter().map(|(shard, _)| *shard).collect();
         let machines = taken
             .into_iter()
@@ -148,17 +150,21 @@ async fn start_lanes(
                 machine
             })
             .collect();
-        let task = LaneTask::new(lane, node.clone(), inbox, batches, machines);
-        node.tasks.spawn(task.run());
-        node.tasks.spawn(
-            Committer {
+        let mut ways = Vec::new();
+        for (way, connection) in connections.into_iter().enumerate() {
+            let (batches, queue) = mpsc::unbounded_channel();
+            let committer = Committer {
                 lane,
+                way,
                 node: node.clone(),
                 connection,
                 batches: queue,
-            }
-            .run(),
-        );
+            };
+            node.tasks.spawn(committer.run());
+            ways.push(Way::new(batches));
+        }
+        let task = LaneTask::new(lane, node.clone(), inbox, ways, machines);
+        node.tasks.spawn(task.run());
         node.tasks.spawn(loading::recover(node.clone(), shards));
     }
     Ok(())

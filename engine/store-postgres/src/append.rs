@@ -1,5 +1,5 @@
-//! A batch's parameters: one array for each column. Most batches have nothing but calls in them, and their statement binds
-//! no array that would be empty, or hold nothing but NULL.
+//! A batch's statement, and its parameters: one array for each column. A statement has no more parts than its batch: a part
+//! without rows costs as well.
 
 use amends_core::OperationKind;
 use amends_core::journal::{
@@ -20,9 +20,8 @@ pub(crate) fn append_query(batch: &Batch) -> Query<'_> {
     let inserts: Vec<&SagaInsert> = batch.shards.iter().flat_map(|b| &b.inserts).collect();
     let updates: Vec<&SagaUpdate> = batch.shards.iter().flat_map(|b| &b.updates).collect();
     let keys: Vec<&KeyInsert> = batch.shards.iter().flat_map(|b| &b.keys).collect();
-    let plain = is_plain(batch);
-    let statement = if plain { sql::APPEND } else { sql::APPEND_ALL };
-    let query = sqlx::query(statement)
+    let shape = Shape::of(batch);
+    let query = sqlx::query(shape.statement())
         .bind(column(&rows, |(b, _)| shard_number(b.shard)))
         .bind(column(&rows, |(_, row)| signed(row.position)))
         .bind(column(&rows, |(b, _)| signed(b.epoch)))
@@ -30,10 +29,15 @@ pub(crate) fn append_query(batch: &Batch) -> Query<'_> {
         .bind(column(&rows, |(_, row)| Timestamp(row.at)))
         .bind(column(&rows, |(_, row)| record::encode(&row.facts)))
         .bind(batch.id);
+    if shape == Shape::Rows {
+        return query;
+    }
     let query = bind_inserts(query, &inserts);
-    let query = bind_updates(query, &updates);
-    let query = bind_keys(query, &keys);
-    if plain {
+    if shape == Shape::Starts {
+        return query;
+    }
+    let query = bind_keys(bind_updates(query, &updates), &keys);
+    if shape == Shape::Calls {
         return query;
     }
     let query = bind_turns(query, &inserts);
@@ -42,16 +46,47 @@ pub(crate) fn append_query(batch: &Batch) -> Query<'_> {
     bind_closed(bind_opened(query, &opened), &closed)
 }
 
-/// Nothing that [`sql::APPEND`] leaves out is in it.
-fn is_plain(batch: &Batch) -> bool {
-    let plain = |insert: &SagaInsert| {
-        insert.turn.is_none() && insert.parent.is_none() && insert.expires_at.is_none()
-    };
-    batch.shards.iter().all(|b| {
-        b.incidents_opened.is_empty()
-            && b.incidents_closed.is_empty()
-            && b.inserts.iter().all(plain)
-    })
+/// What is in a batch; each shape has what those before it have, and its statement their parameters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Journal rows.
+    Rows,
+    /// And sagas that begin.
+    Starts,
+    /// And sagas that change, and keys.
+    Calls,
+    /// And turns, parents, sagas that end as they begin, and incidents.
+    All,
+}
+
+impl Shape {
+    /// The smallest that has all of it.
+    fn of(batch: &Batch) -> Self {
+        let plain = |insert: &SagaInsert| {
+            insert.turn.is_none() && insert.parent.is_none() && insert.expires_at.is_none()
+        };
+        let all = |holds: fn(&ShardBatch) -> bool| batch.shards.iter().all(holds);
+        if !all(|b| b.incidents_opened.is_empty() && b.incidents_closed.is_empty())
+            || !batch.shards.iter().all(|b| b.inserts.iter().all(plain))
+        {
+            Self::All
+        } else if !all(|b| b.updates.is_empty() && b.keys.is_empty()) {
+            Self::Calls
+        } else if !all(|b| b.inserts.is_empty()) {
+            Self::Starts
+        } else {
+            Self::Rows
+        }
+    }
+
+    fn statement(self) -> &'static str {
+        match self {
+            Self::Rows => sql::APPEND_ROWS,
+            Self::Starts => sql::APPEND_STARTS,
+            Self::Calls => sql::APPEND,
+            Self::All => sql::APPEND_ALL,
+        }
+    }
 }
 
 fn bind_inserts<'q>(query: Query<'q>, sagas: &[&'q SagaInsert]) -> Query<'q> {

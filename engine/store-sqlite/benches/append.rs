@@ -1,6 +1,6 @@
 //! What a batch costs SQLite: rate, CPU of this process, and bytes written to the file and its log, each for one saga of
 //! four transitions. `cargo bench -p amends-store-sqlite --bench append`; `AMENDS_BENCH_ROUNDS` says how often (3), and
-//! `AMENDS_BENCH_SAGAS` how many sagas a run has (10,000).
+//! `AMENDS_BENCH_SAGAS` how many sagas a run has (10,000). Another number of shards is measured beside the default.
 //!
 //! Deliberately not here: the engine, expressions and gRPC (`amends bench`).
 
@@ -11,17 +11,23 @@ use amends_store::Store as _;
 use amends_store::conformance::Load;
 use amends_store_sqlite::{SHARD_COUNT_DEFAULT, SqliteStore};
 
+/// As many as a PostgreSQL database has.
+const SHARDS_MANY: u16 = 256;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let rounds: usize = number("AMENDS_BENCH_ROUNDS", 3)?;
     let sagas: u64 = number("AMENDS_BENCH_SAGAS", 10_000)?;
-    println!("in flight    sagas/s   us/saga   B/saga");
-    for in_flight in [64, 512, 1_024] {
+    println!("shards in flight    sagas/s   us/saga   B/saga");
+    for (in_flight, shards) in [64, 512, 1_024]
+        .into_iter()
+        .flat_map(|it| [SHARD_COUNT_DEFAULT, SHARDS_MANY].map(|shards| (it, shards)))
+    {
         let mut runs = Vec::new();
         for _ in 0..rounds {
-            runs.push(measure(in_flight, sagas).await?);
+            runs.push(measure(in_flight, shards, sagas).await?);
         }
         let median = |value: fn(&Run) -> f64| {
             let mut values: Vec<f64> = runs.iter().map(value).collect();
@@ -29,7 +35,7 @@ async fn main() -> Result<(), Failure> {
             values.get(values.len() / 2).copied().unwrap_or_default()
         };
         println!(
-            "{in_flight:>9} {:>10.0} {:>9.1} {:>8.0}",
+            "{shards:>6} {in_flight:>9} {:>10.0} {:>9.1} {:>8.0}",
             median(|run| run.sagas as f64 / run.elapsed.as_secs_f64()),
             median(|run| run.cpu.as_secs_f64() * 1e6 / run.sagas as f64),
             median(|run| run.written_bytes as f64 / run.sagas as f64),
@@ -55,12 +61,12 @@ struct Run {
     written_bytes: u64,
 }
 
-async fn measure(in_flight: usize, sagas: u64) -> Result<Run, Failure> {
+async fn measure(in_flight: usize, shards: u16, sagas: u64) -> Result<Run, Failure> {
     // Beside the build, not in a temporary directory: that may be memory.
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR"))?;
     let path = directory.path().join("amends.db");
-    let store = SqliteStore::open(path, SHARD_COUNT_DEFAULT).await?;
-    let mut load = Load::new(SHARD_COUNT_DEFAULT, in_flight);
+    let store = SqliteStore::open(path, Some(shards)).await?;
+    let mut load = Load::new(shards, in_flight);
     let mut lane = store.open_lane().await?;
     lane.take_over(&load.takeovers()).await?;
     let (cpu, written) = (cpu()?, written()?);

@@ -36,8 +36,9 @@ mod schema;
 mod sql;
 mod writer;
 
-/// Shards of a new file, unless another number is asked for.
-pub const SHARD_COUNT_DEFAULT: u16 = 256;
+/// Shards of a new file, unless another number is asked for. A file has one writer and no other node to hand a shard to,
+/// and each shard that a batch touches is a page more of every index.
+pub const SHARD_COUNT_DEFAULT: u16 = 16;
 
 /// A database in a file.
 pub struct SqliteStore {
@@ -49,13 +50,14 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens a file, which is made or brought to this binary's schema if need be.
+    /// Opens a file, which is made or brought to this binary's schema if need be. Without a number of shards it has those
+    /// that it has, and a new one [`SHARD_COUNT_DEFAULT`].
     ///
     /// # Errors
     /// [`Error::Schema`] if the file is no database, belongs to another application, has a newer schema or another number of shards;
     /// [`Error::Unavailable`] if it cannot be opened or written.
-    pub async fn open(path: impl AsRef<Path>, shard_count: u16) -> Result<Self, Error> {
-        if !(1..=SHARDS_MAX).contains(&shard_count) {
+    pub async fn open(path: impl AsRef<Path>, shard_count: Option<u16>) -> Result<Self, Error> {
+        if let Some(shard_count) = shard_count.filter(|it| !(1..=SHARDS_MAX).contains(it)) {
             return Err(Error::Schema(format!(
                 "a database has 1 to {SHARDS_MAX} shards, not {shard_count}"
             )));
@@ -106,6 +108,11 @@ impl Store for SqliteStore {
             shard_count: get(&row, 1)?,
             now: Time::from_micros(get(&row, 2)?),
         })
+    }
+
+    /// A file has one writer.
+    fn batches_at_once(&self) -> usize {
+        1
     }
 
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {

@@ -4,11 +4,12 @@ use amends_store::Error;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
+use crate::SHARD_COUNT_DEFAULT;
 use crate::rows::{get, unavailable};
 use crate::writer::Writer;
 
 /// Makes the file this application's, or refuses it.
-pub(crate) async fn prepare(writer: &mut Writer, shard_count: u16) -> Result<(), Error> {
+pub(crate) async fn prepare(writer: &mut Writer, shard_count: Option<u16>) -> Result<(), Error> {
     // Begun before it is looked at, so that two processes that make the file at once make one database.
     let mut writing = writer
         .begin()
@@ -33,7 +34,10 @@ pub(crate) async fn inspect(options: SqliteConnectOptions) -> Result<(), Error> 
     version(&mut connection).await.map(|_| ())
 }
 
-async fn prepare_in(connection: &mut SqliteConnection, shard_count: u16) -> Result<(), Error> {
+async fn prepare_in(
+    connection: &mut SqliteConnection,
+    shard_count: Option<u16>,
+) -> Result<(), Error> {
     let version = version(connection).await?;
     let known = known();
     for (sql, number) in MIGRATIONS
@@ -80,18 +84,18 @@ fn known() -> i64 {
 }
 
 /// The shard count is chosen once.
-async fn shards(connection: &mut SqliteConnection, shard_count: u16) -> Result<(), Error> {
+async fn shards(connection: &mut SqliteConnection, shard_count: Option<u16>) -> Result<(), Error> {
     for sql in [INITIALISE_META, INITIALISE_SHARDS] {
-        let query = sqlx::query(sql).bind(shard_count);
+        let query = sqlx::query(sql).bind(shard_count.unwrap_or(SHARD_COUNT_DEFAULT));
         query
             .execute(&mut *connection)
             .await
             .map_err(unavailable("initialising the file"))?;
     }
     let stored: i64 = pragma(connection, "SELECT shard_count FROM meta").await?;
-    if stored == i64::from(shard_count) {
+    let Some(shard_count) = shard_count.filter(|asked| i64::from(*asked) != stored) else {
         return Ok(());
-    }
+    };
     Err(Error::Schema(format!(
         "this SQLite file was initialised with {stored} shards, not {shard_count}: the number cannot be changed"
     )))

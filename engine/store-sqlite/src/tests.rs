@@ -31,7 +31,7 @@ impl File {
     }
 
     async fn store(&self) -> SqliteStore {
-        SqliteStore::open(&self.path, SHARDS).await.unwrap()
+        SqliteStore::open(&self.path, Some(SHARDS)).await.unwrap()
     }
 
     async fn connect(&self) -> SqliteConnection {
@@ -40,7 +40,7 @@ impl File {
     }
 
     async fn refusal(&self, shards: u16) -> String {
-        match SqliteStore::open(&self.path, shards).await {
+        match SqliteStore::open(&self.path, Some(shards)).await {
             Err(Error::Schema(message)) => message,
             Err(other) => panic!("another refusal: {other:?}"),
             Ok(_) => panic!("it was opened"),
@@ -355,9 +355,19 @@ async fn another_number_of_shards_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_has_the_shards_that_it_was_made_with() {
+    for (made_with, has) in [(Some(256), 256), (None, SHARD_COUNT_DEFAULT)] {
+        let file = File::new();
+        drop(SqliteStore::open(&file.path, made_with).await.unwrap());
+        let store = SqliteStore::open(&file.path, None).await.unwrap();
+        assert_eq!(store.identity().await.unwrap().shard_count, has);
+    }
+}
+
+#[tokio::test]
 async fn a_directory_that_is_not_there_is_said() {
     let directory = tempfile::tempdir().unwrap();
-    let opened = SqliteStore::open(directory.path().join("no/such.db"), SHARDS).await;
+    let opened = SqliteStore::open(directory.path().join("no/such.db"), None).await;
     assert!(matches!(opened.err(), Some(Error::Unavailable { .. })));
 }
 

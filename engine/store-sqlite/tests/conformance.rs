@@ -32,7 +32,11 @@ struct File {
 impl Database for File {
     async fn open(&self) -> Result<Arc<dyn Store>, Cause> {
         Ok(Arc::new(
-            SqliteStore::open(self.directory.path().join("amends.db"), self.shard_count).await?,
+            SqliteStore::open(
+                self.directory.path().join("amends.db"),
+                Some(self.shard_count),
+            )
+            .await?,
         ))
     }
 

@@ -45,12 +45,19 @@ pub use saga::{
 pub use seam::{Definitions, Incidents, Leases, Sagas};
 pub use tail::Tail;
 
+/// Consecutive starts without a key that go to one shard, so that a burst makes few and long runs of rows. Here because
+/// whoever measures what a store takes has to spread its rows as a server does.
+pub const STARTS_IN_A_ROW: usize = 16;
+
 /// A database that sagas live in. Cheap to share; every method can fail. What it can do is grouped by what it is about,
 /// so that each group can be read at once: [`Leases`], [`Sagas`], [`Incidents`], [`Definitions`].
 #[async_trait]
 pub trait Store: Leases + Sagas + Incidents + Definitions {
     /// What the database says of itself. Its schema was checked when the store was opened.
     async fn identity(&self) -> Result<Identity, Error>;
+
+    /// How many batches it writes at the same time, at most: one where writers wait for each other.
+    fn batches_at_once(&self) -> usize;
 
     /// Opens a committer's own connection. A node has one or two.
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error>;

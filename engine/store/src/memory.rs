@@ -117,6 +117,10 @@ impl Store for MemoryStore {
         })
     }
 
+    fn batches_at_once(&self) -> usize {
+        2
+    }
+
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {
         Ok(Box::new(MemoryLane {
             store: self.clone(),

@@ -60,7 +60,7 @@ pub async fn rows(bed: &mut Bed, clients: u32, length: Duration) -> Result<Measu
     let script = bed.directory().join("row.sql");
     std::fs::write(&script, TRANSACTION).map_err(|error| broken(error.to_string()))?;
     let output = Command::new(program)
-        .args(["--no-vacuum", "--protocol", "prepared", "--jobs", "2"])
+        .arg("--no-vacuum")
         .args(["--client", &clients.to_string()])
         .args(["--time", &length.as_secs().max(1).to_string()])
         .arg("--file")

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use amends_definitions::DefinitionHash;
 use amends_server::amends_core::Time;
-use amends_server::amends_store::Store;
+use amends_server::amends_store::{STARTS_IN_A_ROW, Store};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -20,6 +20,8 @@ use crate::failure::Failure;
 
 /// How many transitions a three-step saga has.
 pub const TRANSITIONS: u8 = 4;
+/// From so many sagas in flight on a server has enough for two batches at once.
+const BESIDE_FROM: u32 = 128;
 /// The lease has to outlast the writing.
 const LEASE_BEYOND: Duration = Duration::from_secs(120);
 
@@ -28,12 +30,26 @@ const LEASE_BEYOND: Duration = Duration::from_secs(120);
 pub struct Plan {
     /// Sagas under way at once.
     pub in_flight: u32,
-    /// Connections.
+    /// Committer lanes of a server.
     pub lanes: u16,
     /// No more sagas than so many.
     pub sagas: Option<u64>,
     /// For how long.
     pub length: Duration,
+}
+
+impl Plan {
+    /// As many as a server uses: beside one that is at work another, if the store writes two batches at once, and if there
+    /// is enough for both.
+    fn connections(&self, at_once: usize) -> u16 {
+        let at_once = u16::try_from(at_once).unwrap_or(u16::MAX);
+        let beside = if self.in_flight < BESIDE_FROM {
+            1
+        } else {
+            (at_once / self.lanes.max(1)).max(1)
+        };
+        self.lanes.max(1) * beside
+    }
 }
 
 /// Writes into a database.
@@ -69,7 +85,8 @@ impl Floor {
         let now = identity.map_err(|error| journals::broken(&error))?.now;
         let at = Instant::now();
         let lease = plan.length.saturating_add(LEASE_BEYOND);
-        let mut journals = Journals::hold(store, plan.lanes, lease, now).await?;
+        let connections = plan.connections(store.batches_at_once());
+        let mut journals = Journals::hold(store, connections, lease, now).await?;
         Ok(Self {
             writers: journals.take_writers(),
             journals,
@@ -131,7 +148,11 @@ impl Lane {
     async fn write(&self, writer: &mut Writer) -> Result<Recorder, Failure> {
         let mut recorder = Recorder::new();
         let mut flights: Vec<Flight> = Vec::new();
-        let mut shards = writer.shards().to_vec().into_iter().cycle();
+        // A few sagas in a row go to one shard, as with a server.
+        let shards = writer.shards().to_vec().into_iter();
+        let mut shards = shards
+            .flat_map(|shard| std::iter::repeat_n(shard, STARTS_IN_A_ROW))
+            .cycle();
         // A quarter begins with each of the first commits, so that every batch holds every kind of transition, as a server's does.
         let quarter = self.in_flight.div_ceil(usize::from(TRANSITIONS));
         loop {

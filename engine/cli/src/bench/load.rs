@@ -32,6 +32,7 @@ pub enum Part {
 
 impl Part {
     async fn measure(&self, bed: &mut Bed) -> Result<Sample, Failure> {
+        bed.settle().await?;
         match self {
             Self::Engine(leg) => {
                 say(format!("{}: {}", leg.workload.name(), variant(bed, leg)));

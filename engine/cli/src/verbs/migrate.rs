@@ -2,6 +2,7 @@
 //! server opens it. Deliberately not here: the migrations (`amends-store-postgres`).
 
 use amends_server::amends_store::Error;
+use amends_server::amends_store_postgres::SHARD_COUNT_DEFAULT;
 use amends_server::amends_store_postgres::migrations::{
     MigrationStatus, SchemaStatus, migrate, migrate_down, status,
 };
@@ -32,11 +33,7 @@ pub async fn run(global: &Global, arguments: &MigrateArguments) -> Result<(), Fa
         .map_err(|error| failed(&url, &error))?;
     let after = match arguments.action {
         MigrateAction::Up => {
-            migrate(
-                &address,
-                before.shard_count.unwrap_or(Config::default().shards),
-            )
-            .await
+            migrate(&address, before.shard_count.unwrap_or(SHARD_COUNT_DEFAULT)).await
         }
         MigrateAction::Down => migrate_down(&address, 0).await,
         MigrateAction::Status => Ok(before.clone()),
@@ -53,7 +50,7 @@ pub async fn run(global: &Global, arguments: &MigrateArguments) -> Result<(), Fa
 pub async fn up(url: &str) -> Result<(), Failure> {
     let shown = DatabaseUrl::new(url);
     let before = status(url).await.map_err(|error| failed(&shown, &error))?;
-    let shards = before.shard_count.unwrap_or(Config::default().shards);
+    let shards = before.shard_count.unwrap_or(SHARD_COUNT_DEFAULT);
     migrate(url, shards)
         .await
         .map_err(|error| failed(&shown, &error))?;

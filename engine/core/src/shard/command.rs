@@ -74,24 +74,26 @@ pub(super) fn attempt_time(saga: &Saga, attempt: Attempt, now: Time) -> Duration
 pub(super) fn withdraw(saga: &Saga, attempt: Attempt) -> Output {
     Output::Withdraw {
         namespace: saga.started().namespace.clone(),
-        attempt: AttemptName {
-            saga: saga.id(),
-            name: OperationName {
-                step: saga
-                    .definition()
-                    .step(attempt.place.step)
-                    .shared_id()
-                    .clone(),
-                item: attempt.place.item,
-                round: attempt.round,
-                operation: attempt.operation,
-            },
-            attempt: attempt.attempt,
-        },
+        attempt: attempt_name(saga, attempt),
         action: saga
             .action(attempt.place.step, attempt.operation)
             .expect("what is in flight calls an action")
             .clone(),
+    }
+}
+
+/// What everybody outside calls an attempt.
+pub(super) fn attempt_name(saga: &Saga, attempt: Attempt) -> AttemptName {
+    let step = saga.definition().step(attempt.place.step);
+    AttemptName {
+        saga: saga.id(),
+        name: OperationName {
+            step: step.shared_id().clone(),
+            item: attempt.place.item,
+            round: attempt.round,
+            operation: attempt.operation,
+        },
+        attempt: attempt.attempt,
     }
 }
 

@@ -21,6 +21,12 @@ pub struct Token(pub u64);
 pub trait Surroundings {
     /// A participant that serves this action offered it as standing behind a barrier.
     fn stands_behind_barrier(&self, namespace: &str, action: &ActionName) -> bool;
+
+    /// Which participant's instance has this attempt, as far as anybody knows: after a restart it may have been sent before.
+    fn ran_by(&self, attempt: &AttemptName) -> Option<String> {
+        let _ = attempt;
+        None
+    }
 }
 
 /// Everything that can happen to a shard, time and commits aside.

@@ -4,7 +4,7 @@ use crate::fact::AttemptEnded;
 use crate::id::{AttemptName, Place, SagaId};
 use crate::outcome::Outcome;
 use crate::saga::Saga;
-use crate::shard::command::{attempt_time, timeouts};
+use crate::shard::command::{attempt_name, attempt_time, timeouts};
 use crate::shard::entry::{Entry, InBatch, Moment, Slot};
 use crate::shard::flight::Attempt;
 use crate::shard::io::{Acknowledged, Output, Report, Token};
@@ -193,6 +193,7 @@ impl Shard {
             return;
         };
         let sent_at = entry.sent_at(attempt);
+        let instance = at.surroundings.ran_by(&attempt_name(&entry.saga, attempt));
         entry.flights.land(attempt);
         let ended = AttemptEnded {
             place: attempt.place,
@@ -204,7 +205,7 @@ impl Shard {
                 message: message.into(),
             },
             verdict: None,
-            instance: None,
+            instance,
             sent_at,
             retry_at: None,
         };

@@ -69,7 +69,7 @@ impl Book {
         let in_flight = instance.sent.len();
         for attempt in instance.sent {
             self.sent.remove(&attempt);
-            outbox.lost.push((instance.name.namespace.clone(), attempt));
+            outbox.lost.push((instance.name.clone(), attempt));
         }
         Some((instance.name, in_flight))
     }
@@ -140,7 +140,7 @@ impl Book {
             } else {
                 instance.sent.remove(&attempt);
                 self.sent.remove(&attempt);
-                outbox.lost.push((instance.name.namespace.clone(), attempt));
+                outbox.lost.push((instance.name.clone(), attempt));
             }
         }
     }

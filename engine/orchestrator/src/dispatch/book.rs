@@ -25,8 +25,8 @@ pub(super) struct Outbox {
     pub(super) sent: Vec<AttemptName>,
     /// Attempts that were never sent.
     pub(super) withdrawn: Vec<AttemptName>,
-    /// Attempts of which nobody will tell: the namespace, and which.
-    pub(super) lost: Vec<(String, AttemptName)>,
+    /// Attempts of which nobody will tell: whose they were, and which.
+    pub(super) lost: Vec<(Name, AttemptName)>,
     /// Sent attempts that no longer matter, by instance.
     pub(super) withdrawals: BTreeMap<InstanceId, Vec<(OperationKey, u32)>>,
 }

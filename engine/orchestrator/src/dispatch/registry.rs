@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Book, Outbox};
+use super::book::{Book, Name, Outbox};
 use super::{
     Acknowledgement, Attachment, Delivery, InstanceId, Session, SessionHandle, attempt_of,
 };
@@ -343,11 +343,11 @@ impl Registry {
             |attempt| attempt.saga.shard(),
             Message::Withdrawn,
         );
-        for (namespace, attempt) in outbox.lost {
+        for (whose, attempt) in outbox.lost {
             let shard = attempt.saga.shard();
             self.lanes.send(
                 shard,
-                Message::ServerOutcome(Box::new(stream_lost(&namespace, attempt))),
+                Message::ServerOutcome(Box::new(stream_lost(&whose, attempt))),
             );
         }
         for (instance, commands) in outbox.commands {
@@ -388,18 +388,24 @@ impl Surroundings for Registry {
             .find(namespace, action)
             .is_some_and(|queue| book.queues.get(queue).stands_behind_barrier())
     }
+
+    fn ran_by(&self, attempt: &AttemptName) -> Option<String> {
+        let book = self.lock();
+        let instance = book.instances.get(&book.sent.get(attempt)?.instance)?;
+        Some(instance.name.instance.clone())
+    }
 }
 
-fn stream_lost(namespace: &str, attempt: AttemptName) -> Report {
+fn stream_lost(whose: &Name, attempt: AttemptName) -> Report {
     Report {
-        namespace: namespace.into(),
+        namespace: whose.namespace.as_str().into(),
         attempt,
         outcome: Outcome::Unknown {
             code: "STREAM_LOST".into(),
             message: "the participant's stream was lost, and it did not return in time".into(),
         },
         verdict: None,
-        instance: None,
+        instance: Some(whose.instance.as_str().into()),
         serves: Vec::new().into(),
     }
 }

@@ -1,36 +1,107 @@
-//! What goes into the next batch: bounded over all shards, fair between them.
+//! What goes into the next batch: bounded over all shards, fair between them. A lane with two committers uses the second
+//! while the first is at work, if enough waits for it to be worth a commit of its own.
 
 use amends_core::journal::ShardBatch;
 use amends_core::shard::BatchLimits;
 use amends_core::{ShardId, Time, limits};
 use amends_store::Batch;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::task::LaneTask;
-use crate::limits::{LANE_BYTES_MAX, LANE_ROWS_MAX};
+use crate::limits::{BESIDE_INPUTS_MIN, LANE_BYTES_MAX, LANE_ROWS_MAX};
 
-impl LaneTask {
-    /// Makes a batch of what is ready, unless one is in flight.
-    pub(super) fn decide(&mut self, now: Time) {
-        if self.in_flight.is_some() || self.ready.is_empty() {
-            return;
+/// The way to a committer, and the shards of the batch that is under way there.
+#[derive(Debug)]
+pub(crate) struct Way {
+    batches: mpsc::UnboundedSender<Batch>,
+    shards: Option<Vec<ShardId>>,
+}
+
+impl Way {
+    pub(crate) fn new(batches: mpsc::UnboundedSender<Batch>) -> Self {
+        Self {
+            batches,
+            shards: None,
         }
-        let batches = match self.ready_suspect(now) {
-            Some(suspect) => self.decide_suspect(suspect, now).into_iter().collect(),
-            None => self.decide_ready(now),
-        };
-        if batches.is_empty() {
-            return;
-        }
-        self.in_flight = Some(batches.iter().map(|batch| batch.shard).collect());
-        // A committer that is gone has stopped with the node.
-        let _ = self.committer.send(Batch {
-            id: Uuid::new_v4(),
-            shards: batches,
-        });
     }
 
-    fn decide_ready(&mut self, now: Time) -> Vec<ShardBatch> {
+    pub(super) fn is_busy(&self) -> bool {
+        self.shards.is_some()
+    }
+
+    /// The shard is in the batch.
+    pub(super) fn carries(&self, id: ShardId) -> bool {
+        self.shards.as_ref().is_some_and(|ids| ids.contains(&id))
+    }
+
+    fn send(&mut self, batch: Batch) {
+        self.shards = Some(batch.shards.iter().map(|batch| batch.shard).collect());
+        // A committer that is gone has stopped with the node.
+        let _ = self.batches.send(batch);
+    }
+
+    /// Its batch is there, and it is free: these shards were in it.
+    pub(super) fn arrived(&mut self) -> Vec<ShardId> {
+        self.shards.take().unwrap_or_default()
+    }
+}
+
+impl LaneTask {
+    /// Makes batches of what is ready, for committers that are free.
+    pub(super) fn decide(&mut self, now: Time) {
+        while let Some(way) = self.free_way() {
+            let batches = match self.ready_suspect(now) {
+                Some(suspect) => self.decide_suspect(suspect, now).into_iter().collect(),
+                None => self.decide_ready(self.share(), now),
+            };
+            // What has nothing to write is not ready any more.
+            if !batches.is_empty() {
+                self.ways[way].send(Batch {
+                    id: Uuid::new_v4(),
+                    shards: batches,
+                });
+            }
+        }
+    }
+
+    /// A committer that has something to do, and is free to do it. Beside one that is at work only if enough is ready: a
+    /// batch costs much the same whatever is in it. While a shard is under suspicion its batches are alone.
+    pub(super) fn free_way(&self) -> Option<usize> {
+        if self.ready.is_empty() {
+            return None;
+        }
+        let free = self.ways.iter().position(|way| !way.is_busy())?;
+        let alone = !self.ways.iter().any(Way::is_busy);
+        let beside = || self.suspects.is_empty() && self.are_queued(BESIDE_INPUTS_MIN);
+        (alone || beside()).then_some(free)
+    }
+
+    /// How many inputs the next batch takes: half of them if the rest is enough for a committer beside.
+    fn share(&self) -> usize {
+        let free = self.ways.iter().filter(|way| !way.is_busy()).count();
+        if free < 2 || !self.suspects.is_empty() || !self.are_queued(2 * BESIDE_INPUTS_MIN) {
+            return usize::MAX;
+        }
+        let queued = self.ready_inputs().sum::<usize>();
+        queued.div_ceil(free)
+    }
+
+    /// At least so many inputs are ready.
+    fn are_queued(&self, inputs: usize) -> bool {
+        let so_far = self.ready_inputs().scan(0, |sum, queued| {
+            *sum += queued;
+            Some(*sum)
+        });
+        so_far.into_iter().any(|sum| sum >= inputs)
+    }
+
+    fn ready_inputs(&self) -> impl Iterator<Item = usize> {
+        let slots = self.ready.iter().filter_map(|id| self.slots.get(id));
+        slots.map(|slot| slot.shard.queued())
+    }
+
+    fn decide_ready(&mut self, share: usize, now: Time) -> Vec<ShardBatch> {
         let turn: Vec<ShardId> = self
             .ready
             .range(self.rotor..)
@@ -39,9 +110,9 @@ impl LaneTask {
             .collect();
         let (mut rows, mut bytes) = (LANE_ROWS_MAX, LANE_BYTES_MAX);
         let mut batches = Vec::new();
-        let mut one_is_in = false;
+        let (mut inputs, mut one_is_in) = (0, false);
         for id in turn {
-            if rows == 0 || bytes == 0 {
+            if rows == 0 || bytes == 0 || inputs >= share {
                 self.rotor = id;
                 break;
             }
@@ -49,6 +120,7 @@ impl LaneTask {
                 continue;
             }
             self.ready.remove(&id);
+            inputs += self.slots.get(&id).map_or(0, |slot| slot.shard.queued());
             let limits = BatchLimits {
                 inputs: usize::MAX,
                 rows: rows.min(limits::BATCH_ROWS_MAX),

@@ -1,4 +1,4 @@
-//! A lane's committer: one connection, one batch at a time, and a definite answer for each.
+//! A committer of a lane: one connection, one batch at a time, and a definite answer for each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,9 +39,11 @@ pub(crate) enum Resolution {
     Lost,
 }
 
-/// Owns a lane's connection.
+/// Owns one of a lane's connections.
 pub(crate) struct Committer {
     pub(crate) lane: usize,
+    /// Which of the lane's.
+    pub(crate) way: usize,
     pub(crate) node: Arc<Node>,
     pub(crate) connection: Box<dyn Lane>,
     pub(crate) batches: mpsc::UnboundedReceiver<Batch>,
@@ -50,7 +52,7 @@ pub(crate) struct Committer {
 impl Committer {
     /// Until the node stops.
     pub(crate) async fn run(mut self) {
-        let stop = self.node.stop.clone();
+        let (way, stop) = (self.way, self.node.stop.clone());
         while let Some(Some(batch)) = stop.run_until_cancelled(self.batches.recv()).await {
             // An append is dropped with the node: its outcome is for the successor to find out.
             let Some(verdict) = stop.run_until_cancelled(self.write(&batch)).await else {
@@ -59,7 +61,7 @@ impl Committer {
             self.node.expiries.note(&batch);
             self.node
                 .lanes
-                .send_to(self.lane, Message::Written(verdict));
+                .send_to(self.lane, Message::Written { way, verdict });
         }
     }
 
@@ -88,15 +90,20 @@ impl Committer {
         };
         if down {
             telemetry::store_back(self.lane);
-            self.node.status.lane_down(self.lane, false);
+            self.node.status.lane_down(self.number(), false);
         }
         verdict
+    }
+
+    /// Its number among all committers of the node.
+    fn number(&self) -> usize {
+        self.way * self.node.lanes.count() + self.lane
     }
 
     fn down(&self, down: &mut bool, error: &AppendError) {
         if !std::mem::replace(down, true) {
             telemetry::store_down(self.lane, error);
-            self.node.status.lane_down(self.lane, true);
+            self.node.status.lane_down(self.number(), true);
         }
     }
 

@@ -70,7 +70,11 @@ pub(crate) enum Message {
     /// A saga that the shard asked for.
     Loaded { saga: SagaId, loaded: LoadedSaga },
     /// What became of the batch in flight.
-    Written(Verdict),
+    Written {
+        /// Which of the lane's committers.
+        way: usize,
+        verdict: Verdict,
+    },
     /// To be answered when nothing waits and nothing is in flight.
     Flush(oneshot::Sender<()>),
 }

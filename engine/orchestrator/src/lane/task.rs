@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use amends_core::shard::{Input, Output, Shard, Token};
 use amends_core::{SagaId, ShardId, Time};
-use amends_store::Batch;
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::Way;
 use super::route::Waiter;
 use super::slot::Slot;
 use super::{Keyed, Message};
@@ -21,7 +21,8 @@ pub(crate) struct LaneTask {
     pub(super) lane: usize,
     pub(super) node: Arc<Node>,
     inbox: mpsc::UnboundedReceiver<Message>,
-    pub(super) committer: mpsc::UnboundedSender<Batch>,
+    /// To each of its committers.
+    pub(super) ways: Vec<Way>,
     pub(super) slots: BTreeMap<ShardId, Slot>,
     /// Shards with something to decide.
     pub(super) ready: BTreeSet<ShardId>,
@@ -33,8 +34,6 @@ pub(crate) struct LaneTask {
     pub(super) one_by_one: BTreeSet<ShardId>,
     /// The shard that comes first in the next batch, so that bounded batches starve nobody.
     pub(super) rotor: ShardId,
-    /// The shards of the batch in flight.
-    pub(super) in_flight: Option<Vec<ShardId>>,
     pub(super) waiters: HashMap<u64, Waiter>,
     next_token: u64,
     /// Keyed starts whose keys have not been looked up yet.
@@ -51,14 +50,14 @@ impl LaneTask {
         lane: usize,
         node: Arc<Node>,
         inbox: mpsc::UnboundedReceiver<Message>,
-        committer: mpsc::UnboundedSender<Batch>,
+        ways: Vec<Way>,
         shards: Vec<Shard>,
     ) -> Self {
         Self {
             lane,
             node,
             inbox,
-            committer,
+            ways,
             slots: shards
                 .into_iter()
                 .map(|shard| (shard.id(), Slot::new(shard)))
@@ -69,7 +68,6 @@ impl LaneTask {
             suspects: BTreeSet::new(),
             one_by_one: BTreeSet::new(),
             rotor: ShardId(0),
-            in_flight: None,
             waiters: HashMap::new(),
             next_token: 0,
             unlooked: Vec::new(),
@@ -85,7 +83,7 @@ impl LaneTask {
         let mut messages = Vec::new();
         let stop = self.node.stop.clone();
         loop {
-            let again = self.in_flight.is_none() && !self.ready.is_empty();
+            let again = self.free_way().is_some();
             let wake = self
                 .wakes
                 .first()
@@ -178,7 +176,7 @@ impl LaneTask {
                 histories,
                 more,
             } => self.recovered(shard, histories, more, now),
-            Message::Written(verdict) => self.written(verdict),
+            Message::Written { way, verdict } => self.written(way, verdict),
             Message::Flush(reply) => self.flushes.push(reply),
         }
     }
@@ -263,9 +261,7 @@ impl LaneTask {
             slot.active = active;
             let ready = slot.is_ready(now);
             // A shard that waits for its turn, its batch or its keys is looked at again then: it needs no timer.
-            let idle = !ready
-                && slot.is_idle(now)
-                && !self.in_flight.as_ref().is_some_and(|ids| ids.contains(&id));
+            let idle = !ready && slot.is_idle(now) && !self.ways.iter().any(|way| way.carries(id));
             let wake = if idle { slot.shard.next_wake() } else { None };
             if slot.wake != wake {
                 if let Some(at) = slot.wake {
@@ -293,7 +289,7 @@ impl LaneTask {
 
     fn answer_flushes(&mut self, now: Time) {
         if self.flushes.is_empty()
-            || self.in_flight.is_some()
+            || self.ways.iter().any(Way::is_busy)
             || self.looking_up
             || !self.unlooked.is_empty()
         {

@@ -1,4 +1,4 @@
-//! What the committer said of the batch in flight, and what it means for each of its shards.
+//! What a committer said of its batch, and what it means for each of the batch's shards.
 
 use amends_core::ShardId;
 
@@ -9,9 +9,9 @@ use crate::status::Failure;
 use crate::telemetry;
 
 impl LaneTask {
-    /// The batch in flight has its verdict.
-    pub(super) fn written(&mut self, verdict: Verdict) {
-        let shards = self.in_flight.take().unwrap_or_default();
+    /// The batch that went this way has its verdict.
+    pub(super) fn written(&mut self, way: usize, verdict: Verdict) {
+        let shards = self.ways[way].arrived();
         self.touched.extend(&shards);
         match verdict {
             Verdict::Committed => shards.iter().for_each(|id| self.committed(*id)),

@@ -42,6 +42,9 @@ pub struct Faults {
     pub refused: AtomicUsize,
     pub broken: Mutex<Option<ShardId>>,
     pub takeovers_held: watch::Sender<bool>,
+    pub appends_held: watch::Sender<bool>,
+    /// Rows of each batch that waits to be written.
+    pub appends: Mutex<Vec<usize>>,
 }
 
 impl Faults {
@@ -94,6 +97,10 @@ impl Lane for FaultyLane {
                 source: "poison".into(),
             });
         }
+        let rows = batch.shards.iter().map(|shard| shard.rows.len()).sum();
+        self.faults.appends.lock().unwrap().push(rows);
+        let mut held = self.faults.appends_held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
         self.lane.append(batch).await
     }
 
@@ -121,6 +128,10 @@ impl Lane for FaultyLane {
 impl Store for World {
     async fn identity(&self) -> Result<Identity, Error> {
         self.memory.identity().await
+    }
+
+    fn batches_at_once(&self) -> usize {
+        self.memory.batches_at_once()
     }
 
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {

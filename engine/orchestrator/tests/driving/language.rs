@@ -352,7 +352,9 @@ async fn heartbeats_keep_an_attempt_alive_and_their_absence_ends_it() {
         "{waited:?}"
     );
     let why = node.explain("default", saga).await.unwrap();
-    assert_eq!(why.attempts[0].code.as_deref(), Some("HEARTBEAT_TIMEOUT"));
+    let first = &why.attempts[0];
+    assert_eq!(first.code.as_deref(), Some("HEARTBEAT_TIMEOUT"));
+    assert_eq!(first.instance.as_deref(), Some("shop-1"));
     assert_eq!(
         shop.answer(&second, succeeded()).await,
         Acknowledged::Recorded

@@ -70,6 +70,45 @@ async fn hundreds_of_sagas_over_two_lanes_all_complete() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_goes_beside_one_that_is_written_if_enough_waits_for_it() {
+    let world = World::new(64);
+    let node = world.node("one").await;
+    world.hold_appends(true);
+    let mut sagas = tokio::task::JoinSet::new();
+    let mut begin = async |count: usize| {
+        for _ in 0..count {
+            let node = node.clone();
+            sagas.spawn(async move { start(&node, "order", "{}").await });
+        }
+        // Time stands still as long as anything can be done.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        world.hold_appends(true).iter().sum::<usize>()
+    };
+    // Sixteen in a row are of one shard, and a shard has one batch at a time: the first brings fifteen more to wait for it.
+    let first = begin(1).await;
+    let (too_few, enough, both_at_work) = (begin(15 + 63).await, begin(1).await, begin(300).await);
+    assert_eq!((first, too_few, enough, both_at_work), (1, 0, 64, 0));
+    world.hold_appends(false);
+    assert_eq!(sagas.join_all().await.len(), 380);
+    assert_eq!(world.sagas().await.len(), 380);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_enough_for_two_batches_is_shared_out() {
+    let world = World::new(64);
+    let node = world.node("one").await;
+    world.hold_appends(true);
+    let mut sagas = tokio::task::JoinSet::new();
+    for _ in 0..320 {
+        let node = node.clone();
+        sagas.spawn(async move { start(&node, "order", "{}").await });
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(world.hold_appends(false), [160, 160]);
+    assert_eq!(sagas.join_all().await.len(), 320);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_pivot_undoes_what_was_done() {
     let world = World::new(4);
     let node = world.node("one").await;

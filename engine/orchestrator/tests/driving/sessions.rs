@@ -115,7 +115,7 @@ async fn attempts_of_an_instance_that_does_not_return_are_unknown_and_made_again
             .bodies
             .concat()
             .iter()
-            .any(|fact| fact.contains("STREAM_LOST")),
+            .any(|fact| fact.contains("STREAM_LOST") && fact.contains("shop-1")),
         "{:?}",
         history.bodies
     );

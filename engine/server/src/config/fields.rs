@@ -55,7 +55,7 @@ pub const FIELDS: &[Field] = &[
         key: "lanes",
         kind: "connections, 1 or 2",
         default: "1",
-        meaning: "Committer lanes, each with its own connection and its own shards. Two are worth it above some hundred sagas in flight on PostgreSQL; SQLite has one writer whatever is said here.",
+        meaning: "Committer lanes, each with its own task and its own shards. A lane has two connections to PostgreSQL, of which the second is used while the first is at work and enough waits; with two lanes each has one. SQLite has one writer whatever is said here.",
     },
     Field {
         key: "lease_ms",
@@ -126,8 +126,8 @@ pub const FIELDS: &[Field] = &[
     Field {
         key: "shards",
         kind: "shards, 1 to 4,096",
-        default: "256",
-        meaning: "Units of ownership of a new SQLite file; PostgreSQL gets its number from `amends migrate up`. It is fixed for a database's life: another number than the stored one is refused.",
+        default: "16 for a new file, or those that it has",
+        meaning: "Units of ownership of a SQLite file; PostgreSQL gets its 256 from `amends migrate up`. The number is fixed for a database's life: another than the stored one is refused. More shards cost a file pages in every commit.",
     },
 ];
 

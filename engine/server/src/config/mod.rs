@@ -42,7 +42,7 @@ pub struct Config {
     pub retention_batch: usize,
     pub retention_interval_ms: u64,
     pub session_lease_ms: u64,
-    pub shards: u16,
+    pub shards: Option<u16>,
 }
 
 /// How log lines look.
@@ -87,7 +87,7 @@ impl Default for Config {
             retention_batch: 1_000,
             retention_interval_ms: 60_000,
             session_lease_ms: 5_000,
-            shards: 256,
+            shards: None,
         }
     }
 }
@@ -146,7 +146,8 @@ impl Config {
         let interval = self.retention_interval_ms;
         within("retention_interval_ms", interval, 0, 86_400_000)?;
         within("session_lease_ms", self.session_lease_ms, 100, 600_000)?;
-        within("shards", self.shards, 1, amends_core::limits::SHARDS_MAX)?;
+        let shards = self.shards.unwrap_or(1);
+        within("shards", shards, 1, amends_core::limits::SHARDS_MAX)?;
         if !self
             .listen
             .rsplit_once(':')

@@ -55,7 +55,7 @@ const WAYS: &[Way] = &[
     },
 ];
 
-const SHARDS: u16 = 256;
+const SHARDS: u16 = amends_store_postgres::SHARD_COUNT_DEFAULT;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use amends_definitions::{Payload, StepIndex};
 use uuid::Uuid;
 
 use super::made::{AT, Writes, batch, payload_of};
-use crate::{Batch, Takeover};
+use crate::{Batch, STARTS_IN_A_ROW, Takeover};
 
 /// Made-up sagas under way: each is four rows, an insert and an update; 300 bytes of input, 200 of each result.
 pub struct Load {
@@ -66,7 +66,7 @@ impl Load {
         let room = (self.in_flight - self.flights.len()).min(quarter);
         self.flights.extend((0..room).map(|_| {
             self.begun += 1;
-            let shard = (self.begun / STARTS_IN_A_ROW) % u64::from(self.shards);
+            let shard = (self.begun / STARTS_IN_A_ROW_U64) % u64::from(self.shards);
             let shard = ShardId(u16::try_from(shard).unwrap_or_default());
             Flight {
                 saga: SagaId::new(at, shard, scattered(self.begun)),
@@ -152,7 +152,6 @@ fn scattered(number: u64) -> u64 {
 
 const EPOCH: u64 = 1;
 const TRANSITIONS: u8 = 4;
-/// As a node spreads starts without a key.
-const STARTS_IN_A_ROW: u64 = 16;
+const STARTS_IN_A_ROW_U64: u64 = STARTS_IN_A_ROW as u64;
 /// The language's default: every end brings its expiry.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
