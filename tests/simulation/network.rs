@@ -471,12 +471,17 @@ impl World {
             Acknowledged::Unreadable => "unreadable",
             Acknowledged::Unavailable => "unavailable",
         };
+        let target = &self.nodes[node];
+        let shard = key.saga.shard();
+        let slot = target.lanes[target.lane_of(shard)].slots.get(&shard);
+        let epoch = slot.map(|slot| slot.shard.epoch());
         self.happened(Happened::Acknowledged {
             key,
             attempt: name.attempt,
             said,
             how: answer,
             honest,
+            epoch,
         });
         if honest && how != Acknowledged::Unavailable {
             let delay = self.hop();

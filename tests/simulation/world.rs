@@ -501,7 +501,9 @@ impl World {
     ) {
         let target = &mut self.nodes[node];
         let shard = command.key.saga.shard();
-        let zombie = self.store.owner(shard) != Some(node);
+        // Who holds the lease may have lost the shard and taken it back since it took it over.
+        let deposed = self.store.epoch(shard) > command.epoch;
+        let zombie = deposed || self.store.owner(shard) != Some(node);
         let key = Arc::new(command.key.clone());
         let sent = history::Sent {
             key: Arc::clone(&key),
