@@ -375,8 +375,7 @@ impl Model {
                 operation,
                 input,
             } => {
-                let child =
-                    self.pinned.contains(place) && *operation == OperationKind::Forward;
+                let child = self.pinned.contains(place) && *operation == OperationKind::Forward;
                 let course = self.at(*place, *operation);
                 course.continued = false;
                 if input.is_some() || course.attempt == 0 || child {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use amends_core::SagaId;
 use amends_core::saga::{Phase, due};
 
 use crate::checker::{Evidence, Found};
@@ -137,12 +138,15 @@ fn wake_sources(evidence: &Evidence<'_>, found: &mut Found) {
 /// I47: after the faults everything comes to rest, within its bound.
 fn at_rest(evidence: &Evidence<'_>, found: &mut Found) {
     let sagas = evidence.world.store.sagas();
-    let mut active = sagas.filter(|saga| !saga.state.is_terminal());
-    let first = active.next().map(|saga| saga.id);
+    let active: Vec<SagaId> = sagas
+        .filter(|saga| !saga.state.is_terminal())
+        .map(|saga| saga.id)
+        .collect();
+    let first = active.first().copied();
     found.expect(evidence.world.rested, "I47", first, || {
         format!(
             "not at rest after the faults: {} sagas are active",
-            active.count() + 1
+            active.len()
         )
     });
 }

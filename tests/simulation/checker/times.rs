@@ -180,7 +180,7 @@ fn timer(model: &Model, case: &Case<'_>, seen: &Seen<'_>) -> Option<Timer> {
         } => not_taken(model, case, (*place, *operation), code),
         // An owner before may have sent it: then it is unknown instead of withdrawn.
         Fact::AttemptEnded(ended) => match &ended.outcome {
-            Outcome::Unknown { code, .. } if ended.instance.is_none() => {
+            Outcome::Unknown { code, .. } => {
                 not_taken(model, case, (ended.place, ended.operation), code)
             }
             _ => None,
@@ -272,7 +272,7 @@ fn overdue_attempts(
         return;
     };
     let silent = code == "HEARTBEAT_TIMEOUT";
-    if ended.instance.is_some() || !(silent || code == "ATTEMPT_TIMEOUT") {
+    if !silent && code != "ATTEMPT_TIMEOUT" {
         return;
     }
     let (place, operation) = (ended.place, ended.operation);
