@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_behind_its_predecessors_is_seen() {
         // It takes a jump back, a death soon after, and a retry in flight: few worlds have it.
-        seen_from(300, Plant::ForgetClocks, &["I13", "I17"]);
+        seen_from(100, Plant::ForgetClocks, &["I13", "I17"]);
     }
 
     #[test]
