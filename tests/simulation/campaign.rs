@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::checker::{Violation, check, story};
+use crate::checker::{Asked, Violation, check, never_asked, story};
 use crate::marks::{Mark, Marks};
 use crate::plant::Plant;
 use crate::world::{BEGINNING, World};
@@ -22,6 +22,7 @@ pub struct Lived {
     pub world: World,
     pub hash: u64,
     pub violations: Vec<Violation>,
+    pub asked: Asked,
 }
 
 /// Lives through the world of a seed.
@@ -29,10 +30,11 @@ pub fn live(seed: u64, plant: Option<Plant>) -> Lived {
     let mut world = World::new(seed, plant);
     world.run();
     crate::facts::mark(&mut world);
-    let violations = check(&world);
+    let checked = check(&world);
     Lived {
         hash: world.history.hash(),
-        violations,
+        violations: checked.violations,
+        asked: checked.asked,
         world,
     }
 }
@@ -46,6 +48,7 @@ struct Sum {
     entries: u64,
     time: Duration,
     marks: Marks,
+    asked: Asked,
     hash: u64,
 }
 
@@ -57,6 +60,9 @@ impl Sum {
         self.entries += u64::try_from(lived.world.history.entries().len()).expect("few");
         self.time += lived.world.now.since(BEGINNING);
         self.marks.add(&lived.world.marks);
+        for (site, times) in &lived.asked {
+            *self.asked.entry(*site).or_default() += times;
+        }
         // Worlds end in any order: the sum of their hashes does not care.
         self.hash = self.hash.wrapping_add(lived.hash);
     }
@@ -98,6 +104,11 @@ fn a_campaign_of_random_worlds_breaks_no_invariant_and_meets_every_mark() {
     assert!(
         missed.is_empty() || wanted < SAGAS,
         "I49: the campaign never met {missed:?}"
+    );
+    let silent = never_asked(&sum.asked);
+    assert!(
+        silent.is_empty() || wanted < SAGAS,
+        "I49: the campaign had nothing to ask of {silent:#?}"
     );
 }
 

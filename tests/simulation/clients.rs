@@ -336,6 +336,10 @@ impl World {
 
     /// A client has waited long enough.
     pub fn impatient(&mut self, operation: u32) {
+        if self.is_dark() {
+            // A day of tries would teach nothing.
+            return self.after(Duration::from_secs(3_600), Event::Impatient(operation));
+        }
         if !self.operations[operation as usize].answered {
             self.try_again(operation);
         }

@@ -22,7 +22,7 @@ impl World {
 
     /// One thing goes wrong.
     pub fn disturb(&mut self) {
-        if self.calm() {
+        if self.calm() || self.is_dark() {
             return;
         }
         let faults = self.plan.node.clone();
@@ -115,10 +115,15 @@ impl World {
         self.after(away + Duration::from_secs(60), Event::Calm);
     }
 
+    /// Everybody is gone, and nobody comes back before it is over.
+    pub fn is_dark(&self) -> bool {
+        let long = self.plan.span > Duration::from_secs(24 * 3_600);
+        long && self.now.since(crate::world::BEGINNING) < self.plan.span
+    }
+
     /// Faults are off, the network heals, whoever is gone comes back.
     pub fn calm_down(&mut self) {
-        let dark = self.plan.span > Duration::from_secs(24 * 3_600);
-        if self.calm() || (dark && self.now.since(crate::world::BEGINNING) < self.plan.span) {
+        if self.calm() || self.is_dark() {
             return;
         }
         self.calm_at = Some(self.now);

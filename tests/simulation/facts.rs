@@ -6,6 +6,7 @@ use amends_core::journal::SagaState;
 use amends_core::{OperationKind, Outcome};
 use amends_definitions::{Sleep, Work};
 
+use crate::generator::LAST;
 use crate::history::Event;
 use crate::marks::{Mark, Marks};
 use crate::world::World;
@@ -21,6 +22,13 @@ pub fn mark(world: &mut World) {
             marks.hit(Mark::FellAsleep);
         }
         if let Event::Committed(row) = &entry.event {
+            let first = row.facts.first();
+            let child = world
+                .store
+                .folded(row.saga)
+                .is_some_and(|saga| saga.parent().is_some());
+            let waited = matches!(first, Some(Fact::TurnGranted)) && child;
+            marks.hit_if(waited, Mark::ChildWaitedForItsTurn);
             for fact in row.facts.iter() {
                 mark_fact(world, row.saga, fact, &mut marks);
             }
@@ -56,7 +64,10 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
             _ => marks.hit(Mark::WithdrawnByAbort),
         },
         Fact::Settling { .. } => marks.hit(Mark::Settled),
-        Fact::SignalConsumed { .. } => marks.hit(Mark::SignalConsumed),
+        Fact::SignalConsumed { place, .. } => {
+            marks.hit(Mark::SignalConsumed);
+            marks.hit_if(place.item > 0, Mark::ItemTookSignal);
+        }
         Fact::SignalUnconsumed { .. } => marks.hit(Mark::SignalUnconsumed),
         Fact::Slept { place } => {
             marks.hit(Mark::Slept);
@@ -72,8 +83,19 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
         Fact::ItemsListed { .. } => marks.hit(Mark::ItemsListed),
         Fact::TurnGranted => marks.hit(Mark::TurnAwaited),
         Fact::ChildEnded {
-            operation, outcome, ..
+            place,
+            operation,
+            outcome,
+            ..
         } => {
+            let definition = world.store.definition_of(saga);
+            let last = definition.is_some_and(|definition| {
+                let work = definition.step(place.step).work();
+                matches!(work, Work::Saga(child) if child.name() == LAST)
+            });
+            let finished = matches!(outcome, ChildOutcome::Completed { .. });
+            marks.hit_if(last && finished, Mark::ChildWithPivotCompleted);
+            marks.hit_if(place.item > 0, Mark::ItemWithChild);
             let nested = world
                 .store
                 .folded(saga)
@@ -88,6 +110,9 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
             marks.hit_if(!undone && compensated, Mark::ChildCompensated);
         }
         Fact::AbortDecided(AbortReason::DeadlineExceeded) => marks.hit(Mark::DeadlineAborts),
+        Fact::AbortDecided(AbortReason::OutputInvalid { .. }) => {
+            marks.hit(Mark::AbortedForItsOutput);
+        }
         Fact::Operated(operated) => marks.hit(by_hand(&operated.act)),
         Fact::Scheduled {
             place,
@@ -102,9 +127,13 @@ fn mark_fact(world: &World, saga: amends_core::SagaId, fact: &Fact, marks: &mut 
         Fact::IncidentOpened(incident) => match incident.reason {
             IncidentReason::PivotInDoubt => marks.hit(Mark::PivotInDoubt),
             IncidentReason::CompensationRefused => marks.hit(Mark::CompensationRefused),
-            IncidentReason::StepRefused
-            | IncidentReason::StepExhausted
-            | IncidentReason::OutputUnusable => marks.hit(Mark::ParkedBehindPivot),
+            IncidentReason::StepRefused | IncidentReason::OutputUnusable => {
+                marks.hit(Mark::ParkedBehindPivot);
+            }
+            IncidentReason::StepExhausted => marks.hit(Mark::ExhaustedBehindPivot),
+            IncidentReason::ExpressionFailed if incident.place.is_none() => {
+                marks.hit(Mark::ParkedForItsOutput);
+            }
             IncidentReason::DeadlineExceeded => marks.hit(Mark::DeadlineParks),
             IncidentReason::RoutedToPark => marks.hit(Mark::RoutedToPark),
             IncidentReason::RecordRefused => marks.hit(Mark::RecordRefused),
@@ -158,8 +187,9 @@ fn by_hand(act: &Act) -> Mark {
             operation: OperationKind::Compensate,
             ..
         } => Mark::CompensationResolvedByHand,
-        Act::ResolveNotUndone { .. } => Mark::CompensationResolvedByHand,
-        Act::Resolve { .. } | Act::ResolveSaga => Mark::ResolvedByHand,
+        Act::ResolveNotUndone { .. } => Mark::ResolvedNotUndone,
+        Act::Resolve { .. } => Mark::ResolvedByHand,
+        Act::ResolveSaga => Mark::SagaResolvedByHand,
         Act::ResolveAbsent { .. } => Mark::ResolvedAbsent,
         Act::Compensate => Mark::CompensatedByHand,
         Act::Pause => Mark::HeldBack,

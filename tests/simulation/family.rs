@@ -2,9 +2,9 @@
 //! back, or gets lost; the asking shard asks again. Follows `engine/orchestrator/src/children.rs`. Deliberately not here: what
 //! parents and children decide (the core).
 
-use amends_core::fact::ChildOutcome;
 use amends_core::shard::{ChildAnswer, ChildRequest, ChildState, ChildWish, Input};
 use amends_core::{SagaId, ShardId};
+use amends_definitions::{Definition, Kind};
 
 use crate::beginning::Beginning;
 use crate::lane::Message;
@@ -21,20 +21,23 @@ impl World {
             .iter()
             .find(|document| document.definition.name() == asked.name);
         let parent = request.parent.clone();
+        let refused = |code: &str, message: &str| ChildState::Refused {
+            code: code.into(),
+            message: message.into(),
+        };
         let state = match document {
-            None => ChildState::Ended(ChildOutcome::Refused {
-                code: "DEFINITION_NOT_FOUND".into(),
-                message: "there is none".into(),
-            }),
+            None => refused("DEFINITION_NOT_FOUND", "there is none"),
             Some(document) => {
                 let definition = crate::planted::definition(&document.definition, self.plant);
                 let hash = definition.hash();
+                let pivot = can_pass_point_of_no_return(&definition);
                 let key = asked.key.clone();
                 match Beginning::check(definition, key, asked.input.clone(), self.plan.shards) {
-                    None => ChildState::Ended(ChildOutcome::Refused {
-                        code: "INPUT_INVALID".into(),
-                        message: "it does not fit".into(),
-                    }),
+                    None => refused("INPUT_INVALID", "it does not fit"),
+                    Some(_) if pivot && !request.may_have_pivot => {
+                        self.marks.hit(Mark::ChildRefusedForItsPivot);
+                        refused("CHILD_HAS_PIVOT", "it could not be undone")
+                    }
                     Some(beginning) => {
                         let shard = beginning.home.unwrap_or_else(|| parent.saga.shard());
                         let (item, round) = (parent.item, parent.round);
@@ -143,4 +146,10 @@ impl World {
             }
         }
     }
+}
+
+/// A saga of it may come to where it cannot be undone.
+fn can_pass_point_of_no_return(definition: &Definition) -> bool {
+    let mut kinds = definition.steps().iter().map(|step| step.kind());
+    kinds.any(|kind| kind != Kind::Compensatable)
 }

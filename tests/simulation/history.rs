@@ -10,7 +10,7 @@ use amends_core::journal::SagaState;
 use amends_core::shard::{
     CancelDisposition, CancelRefusal, OrderRefusal, SignalRefusal, StartAnswer, StartRefusal,
 };
-use amends_core::{OperationKey, OperationKind, SagaId, Time};
+use amends_core::{AttemptName, OperationKey, OperationKind, SagaId, Time};
 
 /// What happened, and when on the world's own clock.
 #[derive(Clone, Debug, Hash)]
@@ -39,6 +39,10 @@ pub enum Event {
         epoch: u64,
         node: usize,
         life: u32,
+        /// Since when, by the node's own clock.
+        node_time: Time,
+        /// It is new there; else it took anew what it had.
+        opened: bool,
     },
     /// J: a row is durable.
     Committed(Committed),
@@ -51,14 +55,16 @@ pub enum Event {
     },
     /// A key has a saga.
     KeyRow { key: String, saga: SagaId },
-    /// A node decided a batch, and hands it to the store.
-    Decided { batch: u64 },
+    /// A node decided a batch, at this time by its own clock, and hands it to the store.
+    Decided { batch: u64, node_time: Time },
     /// A node learned that its batch is durable: so many rows of this shard.
     Settled { batch: u64, shard: u16, rows: usize },
     /// A node's own idea of a saga after a commit, beside the fold of the journal.
     Compared { saga: SagaId, same: bool },
     /// W: a command left for a participant.
     Sent(Sent),
+    /// A node counts the time of an attempt from now.
+    Counted(Counted),
     /// P: a participant carried a command out.
     Performed(Performed),
     /// P: a participant took a command in hand.
@@ -88,6 +94,8 @@ pub enum Event {
         said: &'static str,
         how: &'static str,
         honest: bool,
+        /// The epoch of who answered; none if it did not have the shard.
+        epoch: Option<u64>,
     },
     /// A node or participant came, went, or something was done to it.
     Fault {
@@ -137,6 +145,9 @@ pub enum Wish {
     Retry(Spot, Option<String>),
     Skip(Spot),
     Resolve(Spot, String),
+    /// The saga as a whole, with this output.
+    ResolveSaga(String),
+    /// Of a compensation: that it undid nothing.
     ResolveAbsent(Spot),
 }
 
@@ -202,6 +213,18 @@ pub struct Sent {
     pub input: Vec<u8>,
     /// It left from a node whose lease was over.
     pub zombie: bool,
+}
+
+/// Why a node counts anew how long an attempt takes, or how long its participant is silent.
+#[derive(Clone, Debug, Hash)]
+pub struct Counted {
+    pub attempt: AttemptName,
+    pub node: usize,
+    pub life: u32,
+    /// What the node took for the time.
+    pub node_time: Time,
+    /// A heartbeat reached it; else the attempt left, or its participant said that it has it in hand.
+    pub beat: bool,
 }
 
 /// What a command came to at a participant.

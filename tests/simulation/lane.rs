@@ -313,6 +313,8 @@ impl Lane {
             epoch,
             node: around.node,
             life: around.life,
+            node_time: around.now,
+            opened: true,
         };
         around.history.record(around.world, event);
         let mut machine = Shard::new(shard, INCARNATION, epoch);
@@ -374,7 +376,10 @@ impl Lane {
             return;
         }
         let id = around.fresh();
-        let event = Event::Decided { batch: id };
+        let event = Event::Decided {
+            batch: id,
+            node_time: around.now,
+        };
         around.history.record(around.world, event);
         let batch = Batch {
             id,
@@ -430,7 +435,8 @@ impl Lane {
         around: &mut Around<'_>,
     ) -> Option<amends_core::journal::ShardBatch> {
         let slot = self.slots.get_mut(&id)?;
-        let mut batch = slot.shard.prepare(around.now, limits, around.known)?;
+        let now = crate::planted::time(around.now, around.plant);
+        let mut batch = slot.shard.prepare(now, limits, around.known)?;
         match around.plant {
             Some(Plant::ReleaseBeforeCommit) => slot.shard.committed(),
             Some(plant) => crate::planted::rewrite(&mut batch, plant),
@@ -481,6 +487,8 @@ impl Lane {
                                 epoch,
                                 node: around.node,
                                 life: around.life,
+                                node_time: around.now,
+                                opened: false,
                             };
                             around.history.record(around.world, event);
                             around.raised.push((id, epoch));

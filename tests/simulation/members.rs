@@ -14,7 +14,7 @@ use crate::world::{Event, World};
 impl World {
     /// A node's process starts.
     pub fn boot(&mut self, node: usize) {
-        if self.nodes[node].process != Process::Down {
+        if self.nodes[node].process != Process::Down || self.is_dark() {
             return;
         }
         let (lanes, credit) = (self.plan.lanes, self.nodes[node].book.credit);

@@ -9,7 +9,7 @@ use amends_core::shard::{Acknowledged, Command, Input, Report};
 use amends_core::{OperationKey, Outcome, Time};
 
 use crate::book::Outbox;
-use crate::history::{Effect, Event as Happened, Performed};
+use crate::history::{Counted, Effect, Event as Happened, Performed};
 use crate::lane::Message;
 use crate::marks::Mark;
 use crate::node::{Process, Waiter};
@@ -200,9 +200,23 @@ impl World {
     pub fn heartbeat(&mut self, node: usize, attempt: AttemptName) {
         self.marks.hit(Mark::HeartbeatHeard);
         let shard = attempt.saga.shard();
+        self.counts(node, &attempt, true);
         let lane = self.nodes[node].lane_of(shard);
         let input = Input::Heartbeat { attempt };
         self.tell(node, lane, Message::Input(shard, input));
+    }
+
+    /// What a node takes for a sign of life of an attempt is on record.
+    pub fn counts(&mut self, node: usize, attempt: &AttemptName, beat: bool) {
+        let target = &mut self.nodes[node];
+        let counted = Counted {
+            attempt: attempt.clone(),
+            node,
+            life: target.life,
+            node_time: target.clock.now(self.now),
+            beat,
+        };
+        self.happened(Happened::Counted(counted));
     }
 
     /// It works still: it says so, unless its network or its mood is against it.
@@ -457,12 +471,17 @@ impl World {
             Acknowledged::Unreadable => "unreadable",
             Acknowledged::Unavailable => "unavailable",
         };
+        let target = &self.nodes[node];
+        let shard = key.saga.shard();
+        let slot = target.lanes[target.lane_of(shard)].slots.get(&shard);
+        let epoch = slot.map(|slot| slot.shard.epoch());
         self.happened(Happened::Acknowledged {
             key,
             attempt: name.attempt,
             said,
             how: answer,
             honest,
+            epoch,
         });
         if honest && how != Acknowledged::Unavailable {
             let delay = self.hop();

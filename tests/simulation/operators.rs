@@ -3,6 +3,7 @@
 
 use amends_core::OperationKind;
 use amends_core::SagaId;
+use amends_core::fact::IncidentReason;
 use amends_core::journal::SagaState;
 use amends_core::shard::{Order, Target, Verb};
 use amends_definitions::Payload;
@@ -10,6 +11,9 @@ use amends_definitions::Payload;
 use crate::clients::NAMESPACE;
 use crate::history::{Spot, Wish};
 use crate::world::World;
+
+/// An output that a person gives.
+const BY_HAND: &str = "{\"status\":\"by hand\",\"count\":1}";
 
 impl World {
     /// Somebody looks at the sagas, and does something about one of them.
@@ -46,6 +50,8 @@ impl World {
             Wish::Pause,
             Wish::Resume,
             Wish::Resume,
+            // Mostly of a saga that has no such question.
+            Wish::ResolveSaga(BY_HAND.into()),
         ];
         self.dice.pick(&wishes).expect("there are some").clone()
     }
@@ -53,6 +59,13 @@ impl World {
     /// What concerns a step: one that a person was asked about, or now and then any.
     fn mend(&mut self, saga: SagaId) -> Option<Wish> {
         let folded = self.store.folded(saga)?;
+        let without_output = folded.incidents().iter().any(|open| {
+            let about = (open.incident.place, open.incident.reason);
+            about == (None, IncidentReason::ExpressionFailed)
+        });
+        if without_output && self.dice.chance(700) {
+            return Some(Wish::ResolveSaga(BY_HAND.into()));
+        }
         let asked: Vec<(amends_core::id::Place, OperationKind)> = folded
             .incidents()
             .iter()
@@ -81,6 +94,8 @@ impl World {
         let (place, operation) = *self.dice.pick(if wrong { &places } else { &asked })?;
         let at = asked.iter().position(|asked| *asked == (place, operation));
         let doubt = at.is_some_and(|at| doubt[at]);
+        let unclear = operation == OperationKind::Compensate
+            && !folded.place(place).compensation.unclear.is_empty();
         let spot = Spot {
             step: definition.step(place.step).id().to_owned(),
             item: place.item,
@@ -90,6 +105,10 @@ impl World {
         let input = format!("{{\"id\":\"by hand\",\"count\":{number}}}");
         let output = format!("{{\"count\":{number},\"status\":\"by hand\"}}");
         if doubt && self.dice.chance(500) {
+            return Some(Wish::ResolveAbsent(spot));
+        }
+        // What it says of it is not always so; and then another input is safe all the same, behind a barrier.
+        if unclear && self.dice.chance(400) {
             return Some(Wish::ResolveAbsent(spot));
         }
         Some(match self.dice.below(10) {
@@ -130,6 +149,9 @@ pub fn order(saga: SagaId, wish: &Wish) -> Order {
             },
             Wish::Resolve(spot, output) => Verb::Resolve {
                 target: target(spot),
+                output: payload(output),
+            },
+            Wish::ResolveSaga(output) => Verb::ResolveSaga {
                 output: payload(output),
             },
             Wish::ResolveAbsent(spot) => Verb::ResolveAbsent {

@@ -42,6 +42,14 @@ pub enum Plant {
     ForgetEpochs,
     /// The state of a saga's row is not updated.
     ForgetSagaRow,
+    /// Sleeps are shorter than the definition says: the shard is handed one that says so.
+    SleepShort,
+    /// Shards are told a time that has not come.
+    HurryClock,
+    /// An operation has one attempt less than its policy grants.
+    GiveUpEarly,
+    /// The dispatcher holds back the compensations of a saga that is parked.
+    HoldCompensations,
     /// A result of an undone saga's step is answered and forgotten before it is recorded, when the lane is busy.
     ShedResults,
 }

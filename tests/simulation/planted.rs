@@ -1,7 +1,9 @@
 //! How planted bugs change what the pump hands on, and the test that the checker sees each of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use amends_core::Time;
 use amends_core::fact::Fact;
 use amends_core::journal::ShardBatch;
 use amends_definitions::{Definition, from_normal_form, to_normal_form};
@@ -17,9 +19,24 @@ pub fn definition(definition: &Arc<Definition>, plant: Option<Plant>) -> Arc<Def
         Some(Plant::RetryTooEarly) => to_normal_form(definition)
             .replace("\"initialInterval\":\"1s\"", "\"initialInterval\":\"10ms\"")
             .replace("\"initialInterval\":\"2s\"", "\"initialInterval\":\"10ms\""),
+        Some(Plant::SleepShort) => {
+            to_normal_form(definition).replace("\"sleep\":\"3m\"", "\"sleep\":\"20s\"")
+        }
+        Some(Plant::GiveUpEarly) => to_normal_form(definition)
+            .replace("\"maxAttempts\":2", "\"maxAttempts\":1")
+            .replace("\"maxAttempts\":3", "\"maxAttempts\":2")
+            .replace("\"maxAttempts\":4", "\"maxAttempts\":3"),
         _ => return Arc::clone(definition),
     };
     Arc::new(from_normal_form(changed.as_bytes()).expect("it is still a definition"))
+}
+
+/// The time as a pump with this bug tells it to a shard.
+pub fn time(now: Time, plant: Option<Plant>) -> Time {
+    match plant {
+        Some(Plant::HurryClock) => now + Duration::from_secs(10),
+        _ => now,
+    }
 }
 
 /// The batch as a pump with this bug hands it to the store.
@@ -137,7 +154,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_behind_its_predecessors_is_seen() {
         // It takes a jump back, a death soon after, and a retry in flight: few worlds have it.
-        seen_from(300, Plant::ForgetClocks, &["I13", "I17"]);
+        seen_from(100, Plant::ForgetClocks, &["I13", "I17"]);
     }
 
     #[test]
@@ -173,6 +190,26 @@ mod tests {
     #[test]
     fn a_row_that_does_not_follow_its_saga_is_seen() {
         seen(Plant::ForgetSagaRow, &["I3"]);
+    }
+
+    #[test]
+    fn a_sleep_that_is_over_early_is_seen() {
+        seen(Plant::SleepShort, &["I37"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_of_the_time_is_seen() {
+        seen(Plant::HurryClock, &["I37"]);
+    }
+
+    #[test]
+    fn a_budget_that_is_not_spent_is_seen() {
+        seen(Plant::GiveUpEarly, &["I11"]);
+    }
+
+    #[test]
+    fn compensations_that_wait_for_a_person_are_seen() {
+        seen(Plant::HoldCompensations, &["I24"]);
     }
 
     #[test]

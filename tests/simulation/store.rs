@@ -315,6 +315,12 @@ impl Database {
         rows.next_back().map_or(0, |((_, position), _)| *position)
     }
 
+    /// The newest epoch of a shard.
+    pub fn epoch(&self, shard: ShardId) -> u64 {
+        let tail = self.author(shard, self.tail(shard));
+        tail.map_or(0, |(epoch, _)| epoch)
+    }
+
     /// Epoch and batch of the row at a position.
     pub fn author(&self, shard: ShardId, position: u64) -> Option<(u64, u64)> {
         let row = self.journal.get(&(shard, position))?;

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use amends_core::journal::SagaState;
 use amends_core::shard::{Input, Output};
-use amends_core::{SagaId, ShardId, Time};
+use amends_core::{OperationKind, SagaId, ShardId, Time};
 
 use crate::book::{Outbox, name_of};
 use crate::clients::Operation;
 use crate::committer::Answer as StoreAnswer;
 use crate::dice::Dice;
-use crate::generator::{BRANCH, Document, LEAF, PARTICIPANTS, document};
+use crate::generator::{BRANCH, Document, LAST, LEAF, PARTICIPANTS, document};
 use crate::history::{self, Event as Happened, History};
 use crate::lane::{Around, Ask, Message};
 use crate::marks::{Mark, Marks};
@@ -139,8 +140,7 @@ impl World {
         let mut documents: Vec<Document> = (0..dice.between(1, 3))
             .map(|number| document(&mut dice, &format!("made-{number}")))
             .collect();
-        documents.push(document(&mut dice, BRANCH));
-        documents.push(document(&mut dice, LEAF));
+        documents.extend([BRANCH, LEAF, LAST].map(|name| document(&mut dice, name)));
         let mut store = Database::new((plan.store.poison > 0).then_some(POISON), plant);
         for document in &documents {
             store.define(&crate::planted::definition(&document.definition, plant));
@@ -297,15 +297,26 @@ impl World {
             Event::Request(_, node) => (*node, None),
             _ => return Some(event),
         };
-        let target = &mut self.nodes[node];
+        let target = &self.nodes[node];
         if life.is_some_and(|life| life != target.life) || target.process == Process::Down {
             return None;
         }
         if target.process == Process::Paused {
-            target.mailbox.push(event);
+            let event = self.outlived(event);
+            self.nodes[node].mailbox.push(event);
             return None;
         }
         Some(event)
+    }
+
+    /// A connection may not outlive a pause: then nobody learns what the store has said.
+    fn outlived(&mut self, event: Event) -> Event {
+        match event {
+            Event::Answered(node, life, purpose, _) if self.dice.chance(500) => {
+                Event::Answered(node, life, purpose, StoreAnswer::Unknown)
+            }
+            event => event,
+        }
     }
 
     /// Hands a message to a lane, and carries out what follows.
@@ -374,6 +385,7 @@ impl World {
 
     fn route(&mut self, node: usize, output: Output, outbox: &mut Outbox) {
         match output {
+            Output::Send(command) if self.holds_back(&command) => {}
             Output::Send(command) => {
                 let to = participant_of(&command.action).expect("every action is served");
                 self.nodes[node].book.now = self.now;
@@ -419,6 +431,13 @@ impl World {
         }
     }
 
+    /// The planted bug: what a parked saga owes is not sent.
+    fn holds_back(&self, command: &amends_core::shard::Command) -> bool {
+        self.plant == Some(Plant::HoldCompensations)
+            && command.key.operation == OperationKind::Compensate
+            && self.store.state(command.key.saga) == Some(SagaState::Parked)
+    }
+
     /// Answers a client, if one waits.
     fn reply(&mut self, node: usize, token: u64, answer: history::Answer) {
         if let Some(Waiter::Client(operation)) = self.nodes[node].waiters.remove(&token) {
@@ -451,10 +470,12 @@ impl World {
         }
         let forgets = self.plant == Some(Plant::ForgetSent);
         for attempt in outbox.sent.into_iter().filter(|_| !forgets) {
+            self.counts(node, &attempt, false);
             let shard = attempt.saga.shard();
             let message = Message::Input(shard, Input::Sent { attempt });
-            inbox.push_back((target.lane_of(shard), message));
+            inbox.push_back((self.nodes[node].lane_of(shard), message));
         }
+        let target = &self.nodes[node];
         for attempt in outbox.withdrawn {
             let shard = attempt.saga.shard();
             let message = Message::Input(shard, Input::Withdrawn { attempt });
@@ -480,7 +501,9 @@ impl World {
     ) {
         let target = &mut self.nodes[node];
         let shard = command.key.saga.shard();
-        let zombie = self.store.owner(shard) != Some(node);
+        // Who holds the lease may have lost the shard and taken it back since it took it over.
+        let deposed = self.store.epoch(shard) > command.epoch;
+        let zombie = deposed || self.store.owner(shard) != Some(node);
         let key = Arc::new(command.key.clone());
         let sent = history::Sent {
             key: Arc::clone(&key),

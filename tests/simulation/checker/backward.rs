@@ -1,4 +1,5 @@
-//! Going back: I17 to I21, I23. `before` is asked of each fact before it is taken in, `after` at the end of the saga.
+//! Going back: I17 to I21, I23, I24. `before` is asked of each fact before it is taken in, `between` behind each row, `after`
+//! at the end of the saga.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use amends_core::OperationKind;
 use amends_core::Outcome;
 use amends_core::fact::Fact;
 use amends_core::id::Place;
-use amends_definitions::{Compensation, CompensationOrder};
+use amends_definitions::{Compensation, CompensationOrder, StepIndex};
 
 use crate::checker::Found;
 use crate::checker::case::{Case, Seen};
@@ -31,8 +32,74 @@ pub fn before(model: &Model, case: &Case<'_>, seen: &Seen<'_>, world: &World, fo
     refused_is_said(case, seen, found);
 }
 
-/// I17, I23 at the end: a compensated saga owes nothing; one that owes something has not ended.
+/// I24, in the journal: whatever else the saga meets - a cancel, a deadline, an incident of another step - each row behind the
+/// abort has begun what is owed and has nothing before it, or a person was asked about that very compensation.
+pub fn between(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Found) {
+    if model.aborted_at.is_none() || model.ended || model.record_refused {
+        return;
+    }
+    for place in owed_with_nothing_before(model, case) {
+        let begun = model.course(place, OperationKind::Compensate).end != End::NotBegun
+            || model
+                .course(place, OperationKind::Compensate)
+                .until
+                .is_some()
+            || model.course(place, OperationKind::Query).end == End::Open
+            || no_room(model, case, place);
+        found.expect(begun, "I24", case.id, || {
+            format!(
+                "nothing stands before the compensation of {}, and it is not begun with {}",
+                case.name(place),
+                seen.fact.kind()
+            )
+        });
+    }
+}
+
+/// What is owed, in its turn, and no incident of its own is open: one place after the other.
+fn owed_with_nothing_before(model: &Model, case: &Case<'_>) -> Vec<Place> {
+    let reverse = case.definition.compensation().order == CompensationOrder::Reverse;
+    let blocks = |step: &StepIndex| model.owes(case, *step) || model.is_open(*step);
+    let definition = &case.definition;
+    let free = definition
+        .step_indices()
+        .filter(|step| !reverse || !definition.graph().descendants(*step).iter().any(blocks));
+    let places = free.flat_map(|step| model.places(step));
+    let owed = places.filter(|place| {
+        let open = model.course(*place, OperationKind::Forward).end == End::Open;
+        let asked = (Some(*place), Some(OperationKind::Compensate));
+        model.owes_at(case, *place) && !open && !model.incidents.contains(&asked)
+    });
+    owed.collect()
+}
+
+/// As many items of its step are being undone as may be at a time.
+fn no_room(model: &Model, case: &Case<'_>, place: Place) -> bool {
+    let foreach = case.definition.step(place.step).foreach();
+    foreach.is_some_and(|foreach| {
+        let under_way = model.places(place.step).filter(|place| {
+            let open = |kind| model.course(*place, kind).end == End::Open;
+            open(OperationKind::Compensate) || open(OperationKind::Query)
+        });
+        under_way.count() >= foreach.max_parallel() as usize
+    })
+}
+
+/// I24, in the end: nothing that could be undone was left lying, for whatever reason.
+fn none_left_lying(model: &Model, case: &Case<'_>, found: &mut Found) {
+    if model.aborted_at.is_none() || model.ended || model.record_refused {
+        return;
+    }
+    let left = owed_with_nothing_before(model, case);
+    found.expect(left.is_empty(), "I24", case.id, || {
+        let left: Vec<String> = left.iter().map(|place| case.name(*place)).collect();
+        format!("{left:?} are owed, nothing stands before them, and nobody undoes them")
+    });
+}
+
+/// I17, I23, I24 at the end: a compensated saga owes nothing; one that owes something has not ended, and works on it.
 pub fn after(model: &Model, case: &Case<'_>, found: &mut Found) {
+    none_left_lying(model, case, found);
     let owes: Vec<&str> = case
         .definition
         .step_indices()

@@ -11,7 +11,7 @@ use amends_core::journal::SagaState;
 use amends_core::{SagaId, Time};
 use amends_definitions::{Definition, StepIndex};
 
-use crate::history::{Committed, Event, Performed, Sent};
+use crate::history::{Committed, Counted, Event, Performed, Sent};
 use crate::world::World;
 
 /// A fact, and where it stands.
@@ -37,6 +37,7 @@ pub struct Case<'a> {
     pub facts: Vec<Seen<'a>>,
     /// Places in the history, times on the world's clock.
     pub sent: Vec<(usize, Time, &'a Sent)>,
+    pub counted: Vec<(usize, &'a Counted)>,
     pub performed: Vec<(usize, &'a Performed)>,
 }
 
@@ -81,7 +82,7 @@ pub fn cases(world: &World) -> BTreeMap<SagaId, Case<'_>> {
     let mut decided: BTreeMap<u64, usize> = BTreeMap::new();
     for (index, entry) in world.history.entries().iter().enumerate() {
         match &entry.event {
-            Event::Decided { batch } => {
+            Event::Decided { batch, .. } => {
                 decided.insert(*batch, index);
             }
             Event::Committed(row) => {
@@ -102,6 +103,11 @@ pub fn cases(world: &World) -> BTreeMap<SagaId, Case<'_>> {
             Event::Sent(sent) => {
                 if let Some(case) = cases.get_mut(&sent.key.saga) {
                     case.sent.push((index, entry.at, sent));
+                }
+            }
+            Event::Counted(counted) => {
+                if let Some(case) = cases.get_mut(&counted.attempt.saga) {
+                    case.counted.push((index, counted));
                 }
             }
             Event::Performed(performed) => {
@@ -131,6 +137,7 @@ fn case_of<'a, 'b>(
             state: world.store.state(row.saga).unwrap_or(SagaState::Running),
             facts: Vec::new(),
             sent: Vec::new(),
+            counted: Vec::new(),
             performed: Vec::new(),
         });
     }

@@ -201,8 +201,11 @@ fn children(evidence: &Evidence<'_>, found: &mut Found) {
         found.expect(first == case.id, "I28", case.id, || {
             format!("{} of {} has two children", parent.step, parent.saga)
         });
-        let Some(above) = evidence.cases.get(&parent.saga) else {
-            found.expect(false, "I28", case.id, || "it has no parent".to_owned());
+        let above = evidence.cases.get(&parent.saga);
+        found.expect(above.is_some(), "I28", case.id, || {
+            "it has no parent".to_owned()
+        });
+        let Some(above) = above else {
             continue;
         };
         let fits = match above.state {

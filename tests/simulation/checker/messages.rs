@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use amends_core::SagaId;
-use amends_core::fact::{AbortReason, Fact};
+use amends_core::fact::{AbortReason, Act, Fact};
 use amends_core::shard::{CancelDisposition, CancelRefusal};
 
 use crate::checker::case::{Case, Seen};
@@ -61,9 +61,11 @@ fn cancel(
         Ok(CancelDisposition::Pending) => {
             before(&|seen| matches!(seen.fact, Fact::CancelPending { .. }))
         }
-        Err(CancelRefusal::Ended { .. }) => {
-            before(&|seen| matches!(seen.fact, Fact::Completed { .. } | Fact::Compensated))
-        }
+        Err(CancelRefusal::Ended { .. }) => before(&|seen| match seen.fact {
+            Fact::Completed { .. } | Fact::Compensated => true,
+            Fact::Operated(operated) => operated.act == Act::Terminate,
+            _ => false,
+        }),
         Err(CancelRefusal::BehindPointOfNoReturn) => {
             Model::until(case, index).past_point_of_no_return(case)
         }

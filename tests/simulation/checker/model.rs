@@ -10,8 +10,7 @@ use amends_core::{OperationKind, Outcome, Time};
 use amends_definitions::{Compensation, Kind, StepIndex, Work};
 
 use crate::checker::case::{Case, Seen};
-use crate::checker::{Found, backward, forward};
-use crate::world::World;
+use crate::checker::{Evidence, Found, backward, forward, times};
 
 /// What one operation came to so far.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +21,12 @@ pub struct Course {
     pub attempt: u32,
     /// Attempts before a person had it tried again: they do not count against the budget.
     pub uncounted: u32,
+    /// When the first attempt that counts was scheduled.
+    pub first_at: Time,
     pub due_at: Time,
+    /// Of a wait, a sleep and a settle time: since when, and until when.
+    pub since: Time,
+    pub until: Option<Time>,
     /// It had an effect.
     pub effect: bool,
     /// Attempts that may have had an effect.
@@ -59,8 +63,15 @@ pub struct Model {
     pub ended: bool,
     pub incidents: Vec<(Option<Place>, Option<OperationKind>)>,
     pub cancel_pending: bool,
+    /// When it began, and when the last row before this fact was decided.
+    pub begun_at: Time,
+    pub decided_at: Time,
     /// Since when forward work is held back: what was not due by then never began.
     pub held_since: Option<Time>,
+    /// When it was last let go on.
+    pub resumed_at: Time,
+    /// The store refused something of it: its own timers rest until somebody looks.
+    pub record_refused: bool,
     /// Where a child may exist.
     pub pinned: BTreeSet<Place>,
     /// Where a person has said what is so: that it is done, that it was not, or that it does not matter.
@@ -72,12 +83,18 @@ pub struct Model {
 }
 
 /// Reads a saga from its first fact to its last.
-pub fn walk(case: &Case<'_>, world: &World, found: &mut Found) {
+pub fn walk(case: &Case<'_>, evidence: &Evidence<'_>, found: &mut Found) {
     let mut model = Model::default();
-    for seen in &case.facts {
+    let mut facts = case.facts.iter().peekable();
+    while let Some(seen) = facts.next() {
         forward::before(&model, case, seen, found);
-        backward::before(&model, case, seen, world, found);
+        backward::before(&model, case, seen, evidence.world, found);
+        times::before(&model, case, seen, evidence, found);
         model.take(seen);
+        let last_of_row = facts.peek().is_none_or(|next| next.index != seen.index);
+        if last_of_row {
+            backward::between(&model, case, seen, found);
+        }
     }
     backward::after(&model, case, found);
 }
@@ -207,13 +224,18 @@ impl Model {
     )]
     fn take(&mut self, seen: &Seen<'_>) {
         let at = seen.row.decided_at;
+        self.decided_at = self.decided_at.max(at);
         match seen.fact {
+            Fact::Started(_) => self.begun_at = at,
             Fact::ItemsListed { step, keys, .. } => {
                 let items = u32::try_from(keys.len()).expect("bounded");
                 self.items.insert(*step, items);
             }
-            Fact::SignalAwaited { place, .. } | Fact::Sleeping { place, .. } => {
-                self.at(*place, OperationKind::Forward).end = End::Waiting;
+            Fact::SignalAwaited { place, until } => self.waits(*place, *until, at),
+            Fact::Sleeping { place, until } => self.waits(*place, Some(*until), at),
+            Fact::Settling { place, until } => {
+                let course = self.at(*place, OperationKind::Compensate);
+                (course.since, course.until) = (at, Some(*until));
             }
             Fact::ChildRequested(request) => {
                 self.at(request.place, OperationKind::Forward).end = End::Waiting;
@@ -313,6 +335,7 @@ impl Model {
                 if holds {
                     self.held_since.get_or_insert(at);
                 }
+                self.record_refused |= incident.reason == IncidentReason::RecordRefused;
                 self.incidents.push((incident.place, incident.operation));
             }
             Fact::SignalReceived(_) => {}
@@ -320,6 +343,7 @@ impl Model {
                 let aborts = |fact: &Fact| matches!(fact, Fact::AbortDecided(_));
                 if place.is_none() && !seen.row.facts.iter().any(aborts) {
                     self.held_since = None;
+                    self.resumed_at = at;
                 }
                 self.incidents.retain(|open| *open != (*place, *operation));
             }
@@ -328,6 +352,12 @@ impl Model {
             Fact::Completed { .. } | Fact::Compensated => self.ended = true,
             _ => {}
         }
+    }
+
+    fn waits(&mut self, place: Place, until: Option<Time>, at: Time) {
+        let course = self.at(place, OperationKind::Forward);
+        course.end = End::Waiting;
+        (course.since, course.until) = (at, until);
     }
 
     /// What a person does.
@@ -345,7 +375,7 @@ impl Model {
                 operation,
                 input,
             } => {
-                let child = self.pinned.contains(place);
+                let child = self.pinned.contains(place) && *operation == OperationKind::Forward;
                 let course = self.at(*place, *operation);
                 course.continued = false;
                 if input.is_some() || course.attempt == 0 || child {
@@ -472,6 +502,7 @@ impl Course {
         self.uncounted = self.attempt;
         self.attempt += 1;
         self.unclear.insert(self.attempt);
+        self.first_at = at;
         self.due_at = at;
         self.end = End::Open;
     }

@@ -67,6 +67,7 @@ fn one_owner(evidence: &Evidence<'_>, found: &mut Found) {
                 epoch,
                 node,
                 life,
+                ..
             } => {
                 let own = records.get(&(*shard, *epoch)) == Some(&(*node, *life));
                 found.expect(own, "I36", None, || {
@@ -136,18 +137,13 @@ fn wake_sources(evidence: &Evidence<'_>, found: &mut Found) {
 
 /// I47: after the faults everything comes to rest, within its bound.
 fn at_rest(evidence: &Evidence<'_>, found: &mut Found) {
-    if evidence.world.rested {
-        return;
-    }
-    let active: Vec<SagaId> = evidence
-        .world
-        .store
-        .sagas()
+    let sagas = evidence.world.store.sagas();
+    let active: Vec<SagaId> = sagas
         .filter(|saga| !saga.state.is_terminal())
         .map(|saga| saga.id)
         .collect();
     let first = active.first().copied();
-    found.expect(false, "I47", first, || {
+    found.expect(evidence.world.rested, "I47", first, || {
         format!(
             "not at rest after the faults: {} sagas are active",
             active.len()

@@ -194,6 +194,7 @@ fn is_hidden(evidence: &Evidence<'_>, case: &Case<'_>, step: &str) -> bool {
                 said,
                 how,
                 honest: true,
+                ..
             } => {
                 (key, *attempt) == (&performed.key, performed.attempt)
                     && matches!(*said, "succeeded" | "unusable")
