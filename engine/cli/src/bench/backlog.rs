@@ -100,6 +100,7 @@ async fn filled(bed: &mut Bed, stored: u64, active: u64) -> Result<Filled, Failu
         let plan = floor::Plan {
             in_flight: FILLED_AT_ONCE,
             lanes: bed.lanes(),
+            alone: false,
             sagas: Some(stored),
             length: FILL_WITHIN,
         };

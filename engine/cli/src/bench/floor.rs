@@ -32,6 +32,8 @@ pub struct Plan {
     pub in_flight: u32,
     /// Committer lanes of a server.
     pub lanes: u16,
+    /// Over one connection a lane, also where a server would use two.
+    pub alone: bool,
     /// No more sagas than so many.
     pub sagas: Option<u64>,
     /// For how long.
@@ -39,11 +41,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What it is called in a report.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        if self.alone {
+            "the floor over one connection"
+        } else {
+            "the floor"
+        }
+    }
+
     /// As many as a server uses: beside one that is at work another, if the store writes two batches at once, and if there
     /// is enough for both.
     fn connections(&self, at_once: usize) -> u16 {
         let at_once = u16::try_from(at_once).unwrap_or(u16::MAX);
-        let beside = if self.in_flight < BESIDE_FROM {
+        let beside = if self.alone || self.in_flight < BESIDE_FROM {
             1
         } else {
             (at_once / self.lanes.max(1)).max(1)
@@ -214,6 +226,7 @@ mod tests {
         Plan {
             in_flight: 8,
             lanes,
+            alone: false,
             sagas: Some(sagas),
             length: Duration::from_secs(60),
         }

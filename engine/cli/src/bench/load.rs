@@ -82,6 +82,7 @@ pub fn floor_of(bed: &Bed, leg: &Leg) -> floor::Plan {
     floor::Plan {
         in_flight: leg.pace.number(),
         lanes: bed.lanes(),
+        alone: false,
         sagas: leg.sagas,
         length: leg.length,
     }
@@ -175,9 +176,9 @@ pub fn told(bed: &Bed, part: &Part, samples: &[Sample], what: &str, report: &mut
             format!("{place}, {}", leg.starts.name()),
         ),
         Part::Floor(plan) => (
-            format!("{place}, {} in flight, the floor", plan.in_flight),
+            format!("{place}, {} in flight, {}", plan.in_flight, plan.name()),
             plan.in_flight,
-            format!("{place}, the floor"),
+            format!("{place}, {}", plan.name()),
         ),
         Part::Rows(clients, _) => (
             format!("pgbench, {clients} clients, a row each"),

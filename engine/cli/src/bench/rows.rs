@@ -260,6 +260,7 @@ mod tests {
         let plan = floor::Plan {
             in_flight: 1,
             lanes: 1,
+            alone: false,
             sagas: Some(1),
             length: Duration::from_secs(60),
         };

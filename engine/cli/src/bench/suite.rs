@@ -27,6 +27,7 @@ const TURNS: f64 = 4.0;
 /// The rounds of one store, each part by name.
 struct Rounds {
     floor_many: Vec<Sample>,
+    floor_alone: Vec<Sample>,
     floor_some: Vec<Sample>,
     many: Vec<Sample>,
     some: Vec<Sample>,
@@ -76,19 +77,21 @@ async fn measure(
             length,
         })
     };
-    let floor = |in_flight: u32| {
+    let floor = |in_flight: u32, alone: bool| {
         Part::Floor(super::floor::Plan {
             in_flight,
             lanes: bed.lanes(),
+            alone,
             sagas: None,
             length,
         })
     };
     let streamed = Starts::BEST;
     let mut parts = vec![
-        floor(MANY),
+        floor(MANY, false),
+        floor(MANY, true),
         engine(Workload::Happy, MANY, streamed),
-        floor(SOME),
+        floor(SOME, false),
         engine(Workload::Happy, SOME, streamed),
         engine(Workload::Happy, MANY, Starts::Unary),
         engine(Workload::Failing, MANY, streamed),
@@ -117,6 +120,7 @@ async fn measure(
     let mut next = || samples.next().unwrap_or_default();
     Ok(Rounds {
         floor_many: next(),
+        floor_alone: next(),
         many: next(),
         floor_some: next(),
         some: next(),
@@ -140,6 +144,13 @@ impl Rounds {
             ratios(&self.many, &self.floor_many, rate),
             Wanted::AtLeast(0.70),
         );
+        if store == BenchStore::Postgres {
+            bound(
+                "the same, of the floor over one connection",
+                ratios(&self.many, &self.floor_alone, rate),
+                Wanted::AtLeast(0.70),
+            );
+        }
         bound(
             "the same at 64",
             ratios(&self.some, &self.floor_some, rate),
