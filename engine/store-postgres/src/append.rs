@@ -6,7 +6,10 @@ use amends_core::journal::{
     IncidentInsert, IncidentName, JournalRow, KeyInsert, SagaInsert, SagaUpdate, ShardBatch, Turn,
 };
 use amends_store::{Batch, record};
+use sqlx::Arguments as _;
+use sqlx::postgres::PgArguments;
 
+use crate::body::Body;
 use crate::lane::{Query, shard_number};
 use crate::timestamp::Timestamp;
 use crate::{revision_number, signed, sql};
@@ -21,13 +24,19 @@ pub(crate) fn append_query(batch: &Batch) -> Query<'_> {
     let updates: Vec<&SagaUpdate> = batch.shards.iter().flat_map(|b| &b.updates).collect();
     let keys: Vec<&KeyInsert> = batch.shards.iter().flat_map(|b| &b.keys).collect();
     let shape = Shape::of(batch);
-    let query = sqlx::query(shape.statement())
+    let mut arguments = PgArguments::default();
+    let bodies: usize = (rows.iter())
+        .map(|(_, row)| record::encoded_bytes(&row.facts) + ROW_BYTES)
+        .sum();
+    let sagas = (inserts.len() + updates.len() + keys.len()) * SAGA_BYTES;
+    arguments.reserve(PARAMETERS, bodies + sagas);
+    let query = sqlx::query_with(shape.statement(), arguments)
         .bind(column(&rows, |(b, _)| shard_number(b.shard)))
         .bind(column(&rows, |(_, row)| signed(row.position)))
         .bind(column(&rows, |(b, _)| signed(b.epoch)))
         .bind(column(&rows, |(_, row)| row.saga.as_uuid()))
         .bind(column(&rows, |(_, row)| Timestamp(row.at)))
-        .bind(column(&rows, |(_, row)| record::encode(&row.facts)))
+        .bind(column(&rows, |(_, row)| Body(&row.facts)))
         .bind(batch.id);
     if shape == Shape::Rows {
         return query;
@@ -45,6 +54,12 @@ pub(crate) fn append_query(batch: &Batch) -> Query<'_> {
     let closed: Vec<_> = (batch.shards.iter().flat_map(|b| &b.incidents_closed)).collect();
     bind_closed(bind_opened(query, &opened), &closed)
 }
+
+/// What a row takes beside its body, and what takes a saga that begins, changes or has a key, about: room that is asked for at once.
+const ROW_BYTES: usize = 80;
+const SAGA_BYTES: usize = 200;
+/// Of the statement that has the most.
+const PARAMETERS: usize = 54;
 
 /// What is in a batch; each shape has what those before it have, and its statement their parameters.
 #[derive(Clone, Copy, PartialEq, Eq)]

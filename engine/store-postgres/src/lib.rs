@@ -17,6 +17,7 @@ use crate::failure::unavailable;
 use crate::lane::PostgresLane;
 
 mod append;
+mod body;
 mod definitions;
 mod expiry;
 mod failure;

@@ -36,7 +36,20 @@ pub const VERSION: u32 = 2;
 /// The body of a journal row.
 #[must_use]
 pub fn encode(facts: &[Fact]) -> Vec<u8> {
-    write::body(facts)
+    let mut out = Vec::with_capacity(encoded_bytes(facts));
+    encode_into(&mut out, facts);
+    out
+}
+
+/// As [`encode`], behind what stands there already.
+pub fn encode_into(out: &mut Vec<u8>, facts: &[Fact]) {
+    write::body(out, facts);
+}
+
+/// How long the body of a journal row is, about: room to ask for at once.
+#[must_use]
+pub fn encoded_bytes(facts: &[Fact]) -> usize {
+    write::body_bytes(facts)
 }
 
 /// The body of a takeover record.

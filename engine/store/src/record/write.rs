@@ -14,18 +14,21 @@ use super::{COMPENSATED, COMPLETED, REFUSED, TERMINATED, VERSION};
 /// What a fact takes beside its payloads, about: room that is asked for at once.
 const FACT_BYTES: usize = 128;
 
-pub(super) fn body(facts: &[Fact]) -> Vec<u8> {
+/// How long a body is, about.
+pub(super) fn body_bytes(facts: &[Fact]) -> usize {
     let payloads: usize = facts.iter().map(payload_bytes).sum();
-    let mut out = Vec::with_capacity(payloads + (facts.len() + 1) * FACT_BYTES);
+    payloads + (facts.len() + 1) * FACT_BYTES
+}
+
+pub(super) fn body(out: &mut Vec<u8>, facts: &[Fact]) {
     write!(out, "{{\"v\":{VERSION},\"facts\":[").expect("writing to memory cannot fail");
     for (index, each) in facts.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        fact(&mut out, each);
+        fact(out, each);
     }
     out.extend_from_slice(b"]}");
-    out
 }
 
 pub(super) fn takeover(node: &str) -> Vec<u8> {
