@@ -4,9 +4,9 @@ use crate::fact::AttemptEnded;
 use crate::id::{AttemptName, Place, SagaId};
 use crate::outcome::Outcome;
 use crate::saga::Saga;
-use crate::shard::command::{attempt_name, attempt_time, timeouts};
+use crate::shard::command::{attempt_name, attempt_time, timeouts, withdraw};
 use crate::shard::entry::{Entry, InBatch, Moment, Slot};
-use crate::shard::flight::Attempt;
+use crate::shard::flight::{Attempt, Flight};
 use crate::shard::io::{Acknowledged, Output, Report, Token};
 use crate::shard::machine::Shard;
 use crate::time::Time;
@@ -29,6 +29,11 @@ impl Shard {
                 Ok(attempt) => {
                     let ended = ended(report, attempt, entry.leaves_at(attempt, at.now));
                     let unsent = entry.unsent_successor(attempt);
+                    // What was handed out and is not known to have left may come to the dispatcher after its result did.
+                    let waits = |flight: &Flight| flight.sent_at.is_none();
+                    if entry.flights.get(attempt).is_some_and(waits) {
+                        batch.outputs.push(withdraw(&entry.saga, attempt));
+                    }
                     let acknowledged = self.on_saga(saga, batch, at, |decision| {
                         let acknowledged = decision.outcome(ended);
                         if let Some(unsent) = unsent {

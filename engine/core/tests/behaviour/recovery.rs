@@ -5,7 +5,7 @@ use std::time::Duration;
 use amends_core::journal::SagaState;
 
 use crate::forward::ORDER;
-use crate::pump::{Pump, definition, failed, rejected, succeeded};
+use crate::pump::{Pump, attempt_of, definition, failed, rejected, succeeded};
 
 #[test]
 fn after_a_crash_the_same_attempt_is_sent_again() {
@@ -29,6 +29,19 @@ fn after_a_crash_the_same_attempt_is_sent_again() {
         ["charge:forward:1"],
         "a result counts whatever its epoch"
     );
+}
+
+#[test]
+fn a_result_takes_back_what_waits_to_be_sent_again() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    let before = pump.send("reserve");
+    pump.crash();
+    assert_eq!(pump.out(), ["reserve:forward:1"]);
+    // It was told before the command was there to be taken out of the queue: nobody but the shard knows of both.
+    pump.reply(&before, rejected("NO"), None);
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+    assert_eq!(pump.withdrawals, [attempt_of(&before)]);
 }
 
 #[test]
