@@ -53,7 +53,7 @@ impl LaneTask {
         while let Some(way) = self.free_way() {
             let batches = match self.ready_suspect(now) {
                 Some(suspect) => self.decide_suspect(suspect, now).into_iter().collect(),
-                None => self.decide_ready(self.share(), now),
+                None => self.decide_ready(now),
             };
             // What has nothing to write is not ready any more.
             if !batches.is_empty() {
@@ -77,31 +77,17 @@ impl LaneTask {
         (alone || beside()).then_some(free)
     }
 
-    /// How many inputs the next batch takes: half of them if the rest is enough for a committer beside.
-    fn share(&self) -> usize {
-        let free = self.ways.iter().filter(|way| !way.is_busy()).count();
-        if free < 2 || !self.suspects.is_empty() || !self.are_queued(2 * BESIDE_INPUTS_MIN) {
-            return usize::MAX;
-        }
-        let queued = self.ready_inputs().sum::<usize>();
-        queued.div_ceil(free)
-    }
-
     /// At least so many inputs are ready.
     fn are_queued(&self, inputs: usize) -> bool {
-        let so_far = self.ready_inputs().scan(0, |sum, queued| {
-            *sum += queued;
+        let slots = self.ready.iter().filter_map(|id| self.slots.get(id));
+        let mut so_far = slots.scan(0, |sum, slot| {
+            *sum += slot.shard.queued();
             Some(*sum)
         });
-        so_far.into_iter().any(|sum| sum >= inputs)
+        so_far.any(|sum| sum >= inputs)
     }
 
-    fn ready_inputs(&self) -> impl Iterator<Item = usize> {
-        let slots = self.ready.iter().filter_map(|id| self.slots.get(id));
-        slots.map(|slot| slot.shard.queued())
-    }
-
-    fn decide_ready(&mut self, share: usize, now: Time) -> Vec<ShardBatch> {
+    fn decide_ready(&mut self, now: Time) -> Vec<ShardBatch> {
         let turn: Vec<ShardId> = self
             .ready
             .range(self.rotor..)
@@ -110,9 +96,9 @@ impl LaneTask {
             .collect();
         let (mut rows, mut bytes) = (LANE_ROWS_MAX, LANE_BYTES_MAX);
         let mut batches = Vec::new();
-        let (mut inputs, mut one_is_in) = (0, false);
+        let mut one_is_in = false;
         for id in turn {
-            if rows == 0 || bytes == 0 || inputs >= share {
+            if rows == 0 || bytes == 0 {
                 self.rotor = id;
                 break;
             }
@@ -120,7 +106,6 @@ impl LaneTask {
                 continue;
             }
             self.ready.remove(&id);
-            inputs += self.slots.get(&id).map_or(0, |slot| slot.shard.queued());
             let limits = BatchLimits {
                 inputs: usize::MAX,
                 rows: rows.min(limits::BATCH_ROWS_MAX),

@@ -94,21 +94,6 @@ async fn a_batch_goes_beside_one_that_is_written_if_enough_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_enough_for_two_batches_is_shared_out() {
-    let world = World::new(64);
-    let node = world.node("one").await;
-    world.hold_appends(true);
-    let mut sagas = tokio::task::JoinSet::new();
-    for _ in 0..320 {
-        let node = node.clone();
-        sagas.spawn(async move { start(&node, "order", "{}").await });
-    }
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(world.hold_appends(false), [160, 160]);
-    assert_eq!(sagas.join_all().await.len(), 320);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_rejected_pivot_undoes_what_was_done() {
     let world = World::new(4);
     let node = world.node("one").await;
