@@ -156,7 +156,7 @@ async fn b45_another_number_of_shards_than_the_stored_one_is_refused() {
     running.await.unwrap().unwrap();
     let error = refused(
         start(Config {
-            shards: 16,
+            shards: Some(16),
             ..config(directory.path())
         })
         .await,
