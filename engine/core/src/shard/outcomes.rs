@@ -255,7 +255,9 @@ fn resolve(saga: &Saga, report: &Report) -> Result<Attempt, Acknowledged> {
     let action = saga
         .action(attempt.place.step, attempt.operation)
         .ok_or(Acknowledged::UnknownOperation)?;
-    if report.instance.is_some() && !report.serves.contains(action) {
+    // Unknown is the server's own word, of whomever had the attempt.
+    let own = report.instance.is_none() || matches!(report.outcome, Outcome::Unknown { .. });
+    if !own && !report.serves.contains(action) {
         return Err(Acknowledged::NotServed);
     }
     Ok(attempt)
