@@ -33,12 +33,15 @@ fn mappings(criterion: &mut Criterion) {
 fn input_of(definition: &Definition, step: &str, payload: &Payload) -> Payload {
     let step = definition.steps().iter().find(|each| each.id() == step);
     let call = step.and_then(|step| step.call()).expect("a call");
-    let mut scope = Scope::of_input(payload);
-    scope.steps.push(StepScope {
+    let steps = [StepScope {
         id: "copied",
         status: "succeeded",
         output: Some(payload),
-    });
+    }];
+    let scope = Scope {
+        steps: &steps,
+        ..Scope::of_input(payload)
+    };
     let input = call.input().expect("a mapping").evaluate(&scope);
     input.expect("a value")
 }

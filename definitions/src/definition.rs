@@ -100,6 +100,8 @@ pub struct Definition {
     pub(crate) output: Option<Mapping>,
     pub(crate) compensation: CompensationPolicy,
     pub(crate) steps: Vec<Step>,
+    /// Sorted by their ids.
+    pub(crate) by_id: Box<[StepIndex]>,
     pub(crate) graph: Graph,
     pub(crate) hash: DefinitionHash,
 }
@@ -206,8 +208,9 @@ impl Definition {
     /// Finds a step by its id.
     #[must_use]
     pub fn step_index(&self, id: &str) -> Option<StepIndex> {
-        let at = self.steps.iter().position(|step| *step.id == *id)?;
-        u16::try_from(at).ok().map(StepIndex)
+        let id_of = |index: &StepIndex| &*self.step(*index).id;
+        let at = self.by_id.binary_search_by(|index| id_of(index).cmp(id));
+        at.ok().map(|at| self.by_id[at])
     }
 
     /// The step that is the pivot.

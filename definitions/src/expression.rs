@@ -28,7 +28,7 @@ use crate::json::{self, Reader};
 use crate::limits::{KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX};
 use crate::payload::Payload;
 use pattern::Pattern;
-use reference::{Projection, Reference};
+use reference::{Projection, Reference, Wanted};
 use value::{NoJson, Scalar};
 
 /// A compiled expression.
@@ -229,9 +229,8 @@ impl Expression {
         let Some(reference) = self.references.first() else {
             return Err(self.failed("nothing is referred to"));
         };
-        let bytes = reference::bytes_of(scope, &reference.root, |id| {
-            reference.fields.first().is_some_and(|first| first == id)
-        });
+        let first = reference.fields.first().map(String::as_str);
+        let bytes = reference::bytes_of(scope, &reference.root, Wanted::First(first));
         charge::debit_scan(bytes).map_err(|_| self.cost_exceeded())?;
         reference
             .look_up(scope)
@@ -247,7 +246,7 @@ impl Expression {
     ) -> Result<(), EvaluationError> {
         let mut context = Context::with_env(charge::ENV.clone());
         for (root, wanted) in &rewritten.roots {
-            let bytes = reference::bytes_of(scope, root, |id| wanted.field(id).is_some());
+            let bytes = reference::bytes_of(scope, root, Wanted::Parts(wanted));
             charge::debit_scan(bytes).map_err(|_| self.cost_exceeded())?;
             let value = reference::root_value(scope, root, wanted).map_err(|error| {
                 if charge::exhausted() {
@@ -374,19 +373,19 @@ impl Mapping {
     }
 }
 
-/// What an expression may see. Only what it refers to is parsed.
-#[derive(Clone, Debug)]
+/// What an expression may see. Only what it refers to is looked up, written out and parsed.
+#[derive(Clone)]
 pub struct Scope<'a> {
     /// Root `input`.
     pub input: &'a Payload,
     /// Root `saga`: its id.
-    pub saga_id: &'a str,
+    pub saga_id: &'a dyn std::fmt::Display,
     /// Root `saga`: its key.
     pub saga_key: Option<&'a str>,
     /// Root `saga`: its start, RFC 3339.
-    pub saga_started_at: &'a str,
-    /// Root `steps`: one entry per step of the definition, in document order. Empty where no step exists yet (`key`).
-    pub steps: Vec<StepScope<'a>>,
+    pub saga_started_at: &'a dyn std::fmt::Display,
+    /// Root `steps`. Empty where no step exists yet (`key`).
+    pub steps: &'a dyn Steps,
     /// Root `self`, in a compensation.
     pub itself: Option<SelfScope<'a>>,
     /// Root `signals`: of each declared signal the latest payload, if one came. Sorted by id.
@@ -403,15 +402,39 @@ impl<'a> Scope<'a> {
     pub fn of_input(input: &'a Payload) -> Self {
         Self {
             input,
-            saga_id: "",
+            saga_id: &"",
             saga_key: None,
-            saga_started_at: "",
-            steps: Vec::new(),
+            saga_started_at: &"",
+            steps: &[],
             itself: None,
             signals: Vec::new(),
             item: None,
             error: None,
         }
+    }
+}
+
+/// The steps that expressions may see, looked at when one is referred to: a saga may have many.
+pub trait Steps {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Where one stands in document order, from 0; none if there is no such step.
+    fn find(&self, id: &str) -> Option<usize>;
+    /// The one that stands there; below [`Steps::count`].
+    fn at(&self, nth: usize) -> StepScope<'_>;
+}
+
+impl<const COUNT: usize> Steps for [StepScope<'_>; COUNT] {
+    fn count(&self) -> usize {
+        COUNT
+    }
+
+    fn find(&self, id: &str) -> Option<usize> {
+        self.iter().position(|step| step.id == id)
+    }
+
+    fn at(&self, nth: usize) -> StepScope<'_> {
+        self[nth].clone()
     }
 }
 

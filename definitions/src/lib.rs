@@ -43,7 +43,7 @@ pub use definition::{
 };
 #[cfg(feature = "document")]
 pub use diagnostic::{Diagnostic, Severity, render};
-pub use expression::{EvaluationError, Expression, Mapping, Scope, SelfScope, StepScope};
+pub use expression::{EvaluationError, Expression, Mapping, Scope, SelfScope, StepScope, Steps};
 #[cfg(feature = "document")]
 pub use language::language_schema;
 #[cfg(feature = "document")]

@@ -9,7 +9,7 @@ use super::shapes::Shapes;
 use super::{references, retries, timeouts};
 use crate::definition::{
     ActionName, Call, ChildSaga, Compensation, CompensationCall, Definition, DefinitionHash, Emit,
-    Fail, Foreach, Kind, Route, Signal, Sleep, Step, Then, Wait, Work,
+    Fail, Foreach, Kind, Route, Signal, Sleep, Step, StepIndex, Then, Wait, Work,
 };
 use crate::diagnostic::Report;
 use crate::document::draft::{
@@ -18,7 +18,7 @@ use crate::document::draft::{
 use crate::document::fields::Spanned;
 use crate::document::node::Node;
 use crate::expression::sort::Sort;
-use crate::graph::Graph;
+use crate::graph::{Graph, index};
 use crate::limits::{ITEMS_MAX, ITEMS_PARALLEL_DEFAULT, RETENTION_DEFAULT};
 use crate::{Expression, Mapping, Schema};
 
@@ -60,6 +60,9 @@ pub(super) fn assemble(
     let signals: BTreeMap<String, Signal> = signals
         .map(|(signal, schema)| (signal.id.value.clone(), Signal { schema }))
         .collect();
+    let steps = steps.into_iter().collect::<Option<Vec<Step>>>()?;
+    let mut by_id: Box<[StepIndex]> = (0..steps.len()).map(index).collect();
+    by_id.sort_by_key(|index| &steps[index.index()].id);
     Some(Definition {
         name: draft.name.as_ref()?.value.clone(),
         version: draft.version.clone(),
@@ -74,7 +77,8 @@ pub(super) fn assemble(
         input_schema: schemas.input,
         output: output?,
         compensation: draft.compensation.clone(),
-        steps: steps.into_iter().collect::<Option<_>>()?,
+        steps,
+        by_id,
         graph: graph?,
         hash: DefinitionHash([0; 32]),
     })

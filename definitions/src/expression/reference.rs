@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::value::{self, Value};
-use super::{Scope, SelfScope, StepScope};
+use super::{Scope, SelfScope, StepScope, Steps};
 use crate::json::{self, Fault, Reader};
 
 /// The roots that every expression of the language may name: no variable hides one.
@@ -50,7 +50,7 @@ impl Reference {
                 let (id, fields) = fields
                     .split_first()
                     .ok_or("`steps` needs the id of a step")?;
-                let step = step(scope, id)?;
+                let step = &step(scope, id)?;
                 match fields {
                     [first, rest @ ..] if first == "output" => {
                         let output = step.output.ok_or_else(|| no_output(step))?;
@@ -145,13 +145,14 @@ pub(super) fn root_value<'v>(
     match root {
         "input" => read(scope.input.text(), Some(wanted)),
         "saga" => Ok(value::map([
-            ("id", value::string(scope.saga_id)),
+            ("id", value::text(scope.saga_id.to_string())),
             ("key", optional(scope.saga_key)),
-            ("startedAt", value::string(scope.saga_started_at)),
+            ("startedAt", value::text(scope.saga_started_at.to_string())),
         ])),
         "steps" => {
             let mut steps = Vec::new();
-            for step in &scope.steps {
+            for nth in Wanted::Parts(wanted).steps(scope.steps) {
+                let step = scope.steps.at(nth);
                 let Some(wanted) = wanted.field(step.id) else {
                     continue;
                 };
@@ -197,17 +198,48 @@ fn error_value<'v>((code, message): (&'v str, &'v str)) -> Value<'v> {
     ])
 }
 
+/// Which fields of a root are referred to.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'p> {
+    /// This one.
+    First(Option<&'p str>),
+    /// Those with a part that is.
+    Parts(&'p Projection),
+}
+
+impl Wanted<'_> {
+    fn has(self, name: &str) -> bool {
+        match self {
+            Self::First(first) => first == Some(name),
+            Self::Parts(parts) => parts.field(name).is_some(),
+        }
+    }
+
+    /// Where the steps among them stand, in document order.
+    fn steps(self, steps: &dyn Steps) -> Vec<usize> {
+        match self {
+            Self::First(first) => first.and_then(|id| steps.find(id)).into_iter().collect(),
+            Self::Parts(Projection::Whole) => (0..steps.count()).collect(),
+            Self::Parts(Projection::Presence) => Vec::new(),
+            Self::Parts(Projection::Fields(fields)) => {
+                let found = fields.keys().filter_map(|id| steps.find(id));
+                let mut found: Vec<usize> = found.collect();
+                found.sort_unstable();
+                found
+            }
+        }
+    }
+}
+
 /// The payload bytes that looking for parts of a root goes through. Of the steps, only the wanted ones are looked at.
-pub(super) fn bytes_of(scope: &Scope<'_>, root: &str, wanted: impl Fn(&str) -> bool) -> usize {
+pub(super) fn bytes_of(scope: &Scope<'_>, root: &str, wanted: Wanted<'_>) -> usize {
     let len = |payload: Option<&crate::Payload>| payload.map_or(0, |some| some.as_bytes().len());
     match root {
         "input" => len(Some(scope.input)),
-        "steps" => scope
-            .steps
-            .iter()
-            .filter(|step| wanted(step.id))
-            .map(|step| len(step.output))
-            .sum(),
+        "steps" => {
+            let steps = wanted.steps(scope.steps).into_iter();
+            steps.map(|nth| len(scope.steps.at(nth).output)).sum()
+        }
         "self" => {
             let itself = scope.itself.as_ref();
             itself.map_or(0, |itself| len(Some(itself.input)) + len(itself.output))
@@ -215,7 +247,7 @@ pub(super) fn bytes_of(scope: &Scope<'_>, root: &str, wanted: impl Fn(&str) -> b
         "signals" => scope
             .signals
             .iter()
-            .filter(|(id, _)| wanted(id))
+            .filter(|(id, _)| wanted.has(id))
             .map(|(_, payload)| len(*payload))
             .sum(),
         "saga" | "error" => 0,
@@ -244,11 +276,9 @@ fn item<'s>(scope: &Scope<'s>, root: &str) -> Result<&'s crate::Payload, String>
     }
 }
 
-fn step<'a, 's>(scope: &'a Scope<'s>, id: &str) -> Result<&'a StepScope<'s>, String> {
-    let mut steps = scope.steps.iter();
-    steps
-        .find(|step| step.id == id)
-        .ok_or_else(|| format!("there is no step `{id}`"))
+fn step<'s>(scope: &Scope<'s>, id: &str) -> Result<StepScope<'s>, String> {
+    let step = scope.steps.find(id).map(|nth| scope.steps.at(nth));
+    step.ok_or_else(|| format!("there is no step `{id}`"))
 }
 
 fn no_output(step: &StepScope<'_>) -> String {
@@ -298,14 +328,14 @@ fn kind(first: Option<u8>) -> &'static str {
 
 fn saga_json(scope: &Scope<'_>) -> String {
     let mut out = String::from("{\"id\":");
-    json::write_string(&mut out, scope.saga_id);
+    json::write_string(&mut out, &scope.saga_id.to_string());
     out.push_str(",\"key\":");
     match scope.saga_key {
         Some(key) => json::write_string(&mut out, key),
         None => out.push_str("null"),
     }
     out.push_str(",\"startedAt\":");
-    json::write_string(&mut out, scope.saga_started_at);
+    json::write_string(&mut out, &scope.saga_started_at.to_string());
     out.push('}');
     out
 }

@@ -21,21 +21,17 @@ fn payload(json: &str) -> Payload {
     Payload::check(Bytes::copy_from_slice(json.as_bytes())).expect("a payload")
 }
 
-fn scope<'a>(input: &'a Payload, output: Option<&'a Payload>) -> Scope<'a> {
+fn scope(input: &Payload) -> Scope<'_> {
     Scope {
         input,
-        saga_id: "0191",
+        saga_id: &"0191",
         saga_key: Some("key-1"),
-        saga_started_at: "2026-01-02T03:04:05Z",
-        steps: vec![
+        saga_started_at: &"2026-01-02T03:04:05Z",
+        steps: &[
             StepScope {
                 id: "first",
-                status: if output.is_some() {
-                    "succeeded"
-                } else {
-                    "skipped"
-                },
-                output,
+                status: "skipped",
+                output: None,
             },
             StepScope {
                 id: "tested",
@@ -65,8 +61,24 @@ fn evaluate(
         .call()
         .and_then(Call::input)
         .expect("an input");
+    let steps = [
+        StepScope {
+            id: "first",
+            status: output.as_ref().map_or("skipped", |_| "succeeded"),
+            output: output.as_ref(),
+        },
+        StepScope {
+            id: "tested",
+            status: "waiting",
+            output: None,
+        },
+    ];
+    let scope = Scope {
+        steps: &steps,
+        ..scope(&input)
+    };
     mapping
-        .evaluate(&scope(&input, output.as_ref()))
+        .evaluate(&scope)
         .map(|payload| payload.text().to_owned())
 }
 
@@ -224,7 +236,7 @@ fn a_mapping_keeps_constants_and_fills_in_values() {
         .call()
         .and_then(Call::input)
         .expect("an input");
-    let value = mapping.evaluate(&scope(&input, None)).expect("a value");
+    let value = mapping.evaluate(&scope(&input)).expect("a value");
     assert_eq!(
         value.text(),
         r#"{"a":"n=1 1.0 true ${{ x }}","empty":{},"z":[1,1.5,"2",null,true,12345678901234567890123]}"#
@@ -234,9 +246,7 @@ fn a_mapping_keeps_constants_and_fills_in_values() {
         r#"{"n": [1], "d": 1, "b": 1}"#,
     ] {
         let input = payload(wrong);
-        let error = mapping
-            .evaluate(&scope(&input, None))
-            .expect_err("not text");
+        let error = mapping.evaluate(&scope(&input)).expect_err("not text");
         assert_eq!(error.code, "EXPRESSION_FAILED");
     }
 }
@@ -254,7 +264,7 @@ fn a_condition_is_a_bool_and_a_key_is_a_string_or_an_integer() {
     let key = |input: &str| {
         let input = payload(input);
         let key = by_key.key().expect("a key");
-        key.evaluate_key(&scope(&input, None))
+        key.evaluate_key(&scope(&input))
             .map_err(|error| error.message)
     };
     assert_eq!(key(r#"{"key": "order-\u00e9"}"#), Ok("order-é".to_owned()));
@@ -283,7 +293,7 @@ fn a_condition_is_a_bool_and_a_key_is_a_string_or_an_integer() {
         let definition = definition(when);
         let input = payload(input);
         let when = definition.steps()[1].when().expect("a condition");
-        when.evaluate_bool(&scope(&input, None))
+        when.evaluate_bool(&scope(&input))
             .map_err(|error| error.message)
     };
     assert_eq!(when("input.yes", r#"{"yes": true}"#), Ok(true));
@@ -306,7 +316,7 @@ fn a_compensation_sees_its_step() {
         panic!("a call");
     };
     let (input, action_input, output) = (payload("{}"), payload("{\"n\":1}"), payload("{\"r\":2}"));
-    let mut scope = scope(&input, None);
+    let mut scope = scope(&input);
     scope.itself = Some(SelfScope {
         input: &action_input,
         output: Some(&output),
@@ -378,9 +388,9 @@ fn what_is_too_large_is_refused() {
         .expect("an input");
     let nested = |depth: usize| payload(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
     let fits = nested(PAYLOAD_DEPTH_MAX - 3);
-    assert!(mapping.evaluate(&scope(&fits, None)).is_ok());
+    assert!(mapping.evaluate(&scope(&fits)).is_ok());
     let deep = nested(PAYLOAD_DEPTH_MAX - 2);
-    let error = mapping.evaluate(&scope(&deep, None)).expect_err("too deep");
+    let error = mapping.evaluate(&scope(&deep)).expect_err("too deep");
     assert_eq!(error.code, "PAYLOAD_TOO_LARGE");
 }
 
@@ -469,7 +479,7 @@ fn the_deepest_sources_neither_overflow_the_stack_nor_panic() {
     let run = thread.spawn(move || {
         let input = payload(r#"{"a":[1,2]}"#);
         for expression in compiled {
-            let scope = scope(&input, None);
+            let scope = scope(&input);
             let _value_or_error = expression.evaluate(&scope);
         }
     });

@@ -63,6 +63,11 @@ pub(super) fn string<'v>(text: &'v str) -> Value<'v> {
     Box::new(CelString::from(text))
 }
 
+/// As [`string`], of a text of its own.
+pub(super) fn text(text: String) -> Value<'static> {
+    Box::new(CelString::from(text))
+}
+
 /// Why a value of CEL has no JSON.
 pub(super) enum NoJson {
     /// It is not a kind of value that JSON has.

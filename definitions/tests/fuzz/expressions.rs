@@ -156,22 +156,23 @@ fn definition(source: &str) -> Option<Definition> {
 }
 
 fn evaluate(definition: &Definition, input: &Payload, source: &str) {
+    let steps = [
+        StepScope {
+            id: "first",
+            status: "succeeded",
+            output: Some(input),
+        },
+        StepScope {
+            id: "tested",
+            status: "waiting",
+            output: None,
+        },
+    ];
     let mut scope = Scope {
-        saga_id: "019aa578-c07b-8abc-bfff-ffffffffffff",
+        saga_id: &"019aa578-c07b-8abc-bfff-ffffffffffff",
         saga_key: Some("secret-key"),
-        saga_started_at: "2026-01-02T03:04:05Z",
-        steps: vec![
-            StepScope {
-                id: "first",
-                status: "succeeded",
-                output: Some(input),
-            },
-            StepScope {
-                id: "tested",
-                status: "waiting",
-                output: None,
-            },
-        ],
+        saga_started_at: &"2026-01-02T03:04:05Z",
+        steps: &steps,
         ..Scope::of_input(input)
     };
     let tested = &definition.steps()[1];

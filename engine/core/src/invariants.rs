@@ -14,6 +14,7 @@ use crate::saga::{Operation, Phase, PlaceStatus, Saga, due};
 /// # Errors
 /// The first invariant that does not hold, by number and in words.
 pub fn check(saga: &Saga) -> Result<(), String> {
+    check_marks(saga)?;
     check_end(saga)?;
     for step in saga.definition.step_indices() {
         check_needs(saga, step)?;
@@ -36,6 +37,22 @@ fn id(saga: &Saga, place: Place) -> String {
         0 => step.to_owned(),
         item => format!("{step}[{item}]"),
     }
+}
+
+/// What is passed by unlooked at is what a look would pass by.
+fn check_marks(saga: &Saga) -> Result<(), String> {
+    let items = |step: StepIndex| {
+        let items = saga.steps[step.index()].items.as_ref()?;
+        items.places.first_stale()
+    };
+    let stale = saga
+        .definition
+        .step_indices()
+        .find_map(|step| Some(format!("item {} of {}", items(step)? + 1, step.index())));
+    let stale = stale.or_else(|| saga.steps.first_stale().map(|at| format!("step {at}")));
+    stale.map_or(Ok(()), |stale| {
+        Err(format!("the mark of {stale} is not what it is"))
+    })
 }
 
 fn check_end(saga: &Saga) -> Result<(), String> {
@@ -88,7 +105,7 @@ fn check_needs(saga: &Saga, step: StepIndex) -> Result<(), String> {
         || status
             .items
             .iter()
-            .any(|items| items.places.iter().any(|place| begun(place)));
+            .any(|items| items.places.iter().any(begun));
     if !any_begun {
         return Ok(());
     }

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 
 use crate::limits::SUBSCRIPTIONS_SWEEP_MIN;
 use crate::starter::Listener;
-use crate::telemetry;
 
 /// Listeners by saga.
 #[derive(Debug, Default)]
@@ -131,17 +130,6 @@ impl Table {
             for listener in listeners {
                 listener.settled(saga, state, settled.clone());
             }
-        }
-    }
-}
-
-impl Change {
-    /// Says what a parked saga is parked for.
-    pub(crate) fn log_incidents(&self) {
-        if self.state == SagaState::Parked
-            && let Some(parked) = &self.settled
-        {
-            telemetry::incidents(self.saga, parked);
         }
     }
 }

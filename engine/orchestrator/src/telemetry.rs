@@ -159,8 +159,10 @@ pub(crate) fn session_expired(
     );
 }
 
-pub(crate) fn incidents(id: SagaId, saga: &Saga) {
-    for open in saga.incidents() {
+/// Says what a saga is parked for. What was said when it had had so many incidents is not said again.
+pub(crate) fn parked(id: SagaId, saga: &Saga, incidents_before: u32) {
+    let new = saga.incidents().iter();
+    for open in new.filter(|open| open.number > incidents_before) {
         let step = open
             .incident
             .place

@@ -26,7 +26,7 @@ pub(crate) fn digest(world: &World) -> Hash128 {
     if !saga.terminal() {
         out.payload(Some(&saga.started().input));
     }
-    for (step, status) in saga.definition().step_indices().zip(saga.steps()) {
+    for (step, status) in saga.definition().step_indices().zip(saga.steps().iter()) {
         out.byte(u8::try_from(step.index() % 251).unwrap_or(0));
         if status.items.is_none() {
             out.place_status(world, Place::from(step), &status.itself);
@@ -118,9 +118,8 @@ fn future(world: &World) -> Vec<Time> {
         };
         times.extend(time.filter(|time| *time > world.now));
     };
-    for status in world.saga.steps() {
-        let items = status.items.iter().flat_map(|items| &items.places);
-        let items = items.map(|place| &**place);
+    for status in world.saga.steps().iter() {
+        let items = status.items.iter().flat_map(|items| items.places.iter());
         for place in std::iter::once(&status.itself).chain(items) {
             add(&place.forward);
             add(&place.compensation);

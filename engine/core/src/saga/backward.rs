@@ -4,19 +4,20 @@
 //! compensation has had it. Independent ones run in parallel, ties by the order in which the actions were scheduled,
 //! the latest first (I20). Items of one step are independent, and at most so many of them are undone at a time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amends_definitions::{Compensation, CompensationOrder, Payload, StepIndex};
+use amends_definitions::{Compensation, Payload, StepIndex};
 
 use crate::fact::{AttemptEnded, Fact, IncidentReason};
 use crate::id::Place;
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::Decision;
 use crate::saga::due::park_at;
+use crate::saga::mark::Mark;
 use crate::saga::place::{Phase, PlaceStatus};
 use crate::saga::retry::{Question, next_due};
 use crate::saga::scope::{View, own_output, with_scope};
+use crate::saga::state::Found;
 use crate::shard::io::Acknowledged;
 
 impl Decision<'_> {
@@ -25,26 +26,35 @@ impl Decision<'_> {
         if self.saga.end.is_some() || self.saga.abort.is_none() {
             return;
         }
-        let blocked = self.blocked_steps();
-        let mut ready: Vec<Place> = self
-            .saga
-            .places()
-            .filter(|place| !blocked[place.step.index()] && self.may_compensate(*place))
-            .collect();
-        ready.sort_by_key(|place| std::cmp::Reverse(self.saga.place(*place).forward.order));
-        let mut rooms = BTreeMap::new();
-        for place in ready {
-            let room = rooms
-                .entry(place.step)
-                .or_insert_with(|| self.room_to_undo(place.step));
-            if *room > 0 {
+        let blocked = self.saga.blocked_steps();
+        let mut next: Vec<(Place, u32)> = Vec::new();
+        let mut rooms = vec![0; self.saga.steps.len()];
+        for step in self.saga.steps_marked(Mark::UNDOABLE) {
+            if blocked[step.index()] {
+                continue;
+            }
+            let room = self.room_to_undo(step);
+            if room > 0 {
+                rooms[step.index()] = room;
+                let owed = self.saga.marked_of(step, Mark::UNDOABLE);
+                owed.for_each(|found| next.push((found.place, found.order)));
+            }
+        }
+        next.sort_by_key(|(_, order)| std::cmp::Reverse(*order));
+        for (place, _) in next {
+            // What is begun at one place changes nothing at the others.
+            let room = &mut rooms[place.step.index()];
+            if *room > 0 && self.may_compensate(place) {
                 self.begin_compensation(place);
                 *room -= usize::from(takes_room(self.saga.place(place)));
             }
         }
-        let unfinished = self.saga.places().any(|place| {
-            self.saga.place(place).forward.is_open() || self.saga.owes_compensation(place)
-        });
+        let unfinished =
+            self.saga
+                .marked(Mark::OPEN.and(Mark::OWES))
+                .any(|Found { place, status, .. }| {
+                    status.forward.is_open() || self.saga.owes_compensation(place)
+                });
         if !unfinished {
             self.say_unconsumed();
             self.record(Fact::Compensated);
@@ -55,7 +65,8 @@ impl Decision<'_> {
     pub(super) fn park_late_compensations(&mut self) {
         let late: Vec<Place> = self
             .saga
-            .places()
+            .marked(Mark::UNDOING)
+            .map(|found| found.place)
             .filter(|place| park_at(self.saga, *place).is_some_and(|at| at <= self.now))
             .collect();
         for place in late {
@@ -156,38 +167,12 @@ impl Decision<'_> {
         true
     }
 
-    /// Of each step, whether one behind it is under way, or still has to be undone. Once for all places: what is behind a
-    /// step that is blocked itself blocks all that the step would.
-    fn blocked_steps(&self) -> Vec<bool> {
-        let definition = &self.saga.definition;
-        let mut blocked = vec![false; self.saga.steps.len()];
-        if definition.compensation().order == CompensationOrder::Parallel {
-            return blocked;
-        }
-        let mut steps: Vec<StepIndex> = definition.step_indices().collect();
-        steps.reverse();
-        for later in steps {
-            let blocks = !blocked[later.index()]
-                && (self.saga.is_step_open(later) || self.saga.owes_for_step(later));
-            if blocks {
-                for step in definition.graph().ancestors(later) {
-                    blocked[step.index()] = true;
-                }
-            }
-        }
-        blocked
-    }
-
     /// As many items are undone at a time as may be done at a time: how many more of this step.
     fn room_to_undo(&self, step: StepIndex) -> usize {
         let Some(foreach) = self.saga.definition.step(step).foreach() else {
             return usize::MAX;
         };
-        let under_way = self
-            .saga
-            .places_of(step)
-            .filter(|place| takes_room(self.saga.place(*place)))
-            .count();
+        let under_way = self.saga.marked_of(step, Mark::UNDOING).count();
         let max = usize::try_from(foreach.max_parallel()).unwrap_or(usize::MAX);
         max.saturating_sub(under_way)
     }

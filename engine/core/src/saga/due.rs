@@ -1,12 +1,13 @@
 //! What should now be in flight, derived from state alone. So recovery is replay followed by this question.
 
-use amends_definitions::{Compensation, CompensationOrder, Kind};
+use amends_definitions::{Compensation, Kind};
 
 use crate::fact::Parent;
 use crate::id::Place;
 use crate::outcome::OperationKind;
-use crate::saga::place::{ChildStatus, Operation, Phase, PinnedChild};
-use crate::saga::state::Saga;
+use crate::saga::mark::Mark;
+use crate::saga::place::{ChildStatus, Operation, Phase, PinnedChild, PlaceStatus};
+use crate::saga::state::{Found, Saga};
 use crate::shard::io::{ChildRequest, ChildStart, ChildWish, Want};
 use crate::time::Time;
 
@@ -36,6 +37,8 @@ pub struct DueCommand {
     pub attempt: u32,
     /// Since when.
     pub due_at: Time,
+    /// The operation's place in the order of scheduling within the saga.
+    pub order: u32,
 }
 
 /// What has to be asked of a child.
@@ -60,10 +63,11 @@ pub fn due(saga: &Saga, now: Time) -> Due {
     if saga.end.is_some() {
         return due;
     }
-    for place in saga.places() {
-        let status = saga.place(place);
-        ask_forward(&mut due, saga, place, &status.forward, now);
-        ask_backward(&mut due, saga, place, &status.compensation, now);
+    let held = saga.held_since();
+    saga.marked(Mark::ASKS).for_each(|found| {
+        let Found { place, status, .. } = found;
+        ask_forward(&mut due, saga, found, held, now);
+        ask_backward(&mut due, saga, found, now);
         if let Some(query) = &status.query
             && let Phase::Scheduled { due_at } = query.phase
         {
@@ -72,7 +76,7 @@ pub fn due(saga: &Saga, now: Time) -> Due {
                 due.wake(at);
             }
         }
-    }
+    });
     if saga.abort.is_none()
         && !saga.deadline_passed
         && let Some(deadline) = saga.deadline_at()
@@ -82,23 +86,24 @@ pub fn due(saga: &Saga, now: Time) -> Due {
     if due.commands.is_empty() && due.awaited.is_empty() && due.children.is_empty() {
         // Something else was decided between the end of its settle time and its timer: it is looked at once more, or a saga
         // that leaves memory in between would leave it behind.
-        let settled = saga
-            .places()
-            .filter_map(|place| settled_in_its_turn(saga, place, now));
+        let blocked = std::cell::OnceCell::new();
+        let settled = saga.marked(Mark::ASKS).filter_map(|found| {
+            let at = settled_at(saga, found, now)?;
+            let blocked = blocked.get_or_init(|| saga.blocked_steps());
+            (!blocked[found.place.step.index()]).then_some(at)
+        });
         let settled: Option<Time> = settled.min();
         if let Some(at) = settled {
             due.wake(at);
         }
     }
     // In the order of their scheduling: of compensations the latest action's comes first.
-    due.commands
-        .sort_by_key(|command| saga.operation(command.place, command.operation).order);
+    due.commands.sort_by_key(|command| command.order);
     due
 }
 
-/// When a compensation settled that nothing holds up any more.
-fn settled_in_its_turn(saga: &Saga, place: Place, now: Time) -> Option<Time> {
-    let status = saga.place(place);
+/// When a compensation settled that is owed and waits for nothing of its own place.
+fn settled_at(saga: &Saga, Found { place, status, .. }: Found<'_>, now: Time) -> Option<Time> {
     let Phase::Settling { until } = status.compensation.phase else {
         return None;
     };
@@ -106,16 +111,7 @@ fn settled_in_its_turn(saga: &Saga, place: Place, now: Time) -> Option<Time> {
         && status.forward.is_over()
         && !status.query_is_open()
         && saga.owes_compensation(place);
-    let definition = &saga.definition;
-    let turn = match definition.compensation().order {
-        CompensationOrder::Parallel => true,
-        CompensationOrder::Reverse => definition
-            .graph()
-            .descendants(place.step)
-            .iter()
-            .all(|later| !saga.is_step_open(*later) && !saga.owes_for_step(*later)),
-    };
-    (owed && turn).then_some(until)
+    owed.then_some(until)
 }
 
 /// When a compensation that is still open parks, taken up by a participant or not: at `parkAfter`, or when the time of all
@@ -143,7 +139,9 @@ pub(super) fn query_given_up_at(saga: &Saga, place: Place) -> Option<Time> {
     Some(first_at + saga.definition.compensation().park_after)
 }
 
-fn ask_forward(due: &mut Due, saga: &Saga, place: Place, forward: &Operation, now: Time) {
+fn ask_forward(due: &mut Due, saga: &Saga, found: Found<'_>, held: Option<Time>, now: Time) {
+    let place = found.place;
+    let PlaceStatus { forward, child, .. } = found.status;
     match forward.phase {
         Phase::Scheduled { due_at } if saga.abort.is_some() => {
             if due_at <= now {
@@ -156,24 +154,24 @@ fn ask_forward(due: &mut Due, saga: &Saga, place: Place, forward: &Operation, no
         }
         Phase::Scheduled { due_at } => {
             // What was not due yet when the saga was held back waits until it is resumed.
-            if saga.held_since().is_none_or(|held| due_at <= held) {
+            if held.is_none_or(|held| due_at <= held) {
                 ask(due, place, OperationKind::Forward, forward, due_at, now);
             }
         }
         Phase::Awaiting { until: Some(until) } | Phase::Sleeping { until } => {
-            if saga.held_since().is_none() {
+            if held.is_none() {
                 due.wake(until);
             }
         }
         // One that has no revision yet has not begun.
-        Phase::ChildRequested if saga.held_since().is_some() => {}
+        Phase::ChildRequested if held.is_some() => {}
         Phase::ChildRequested => {
-            if let Some(child) = &saga.place(place).child {
+            if let Some(child) = child {
                 due.children.push(resolve(saga, place, child));
             }
         }
         Phase::ChildUnderWay => {
-            if let Some(child) = &saga.place(place).child
+            if let Some(child) = child
                 && let Some(pinned) = &child.pinned
             {
                 due.children
@@ -195,10 +193,16 @@ fn ask_forward(due: &mut Due, saga: &Saga, place: Place, forward: &Operation, no
     }
 }
 
-fn ask_backward(due: &mut Due, saga: &Saga, place: Place, compensation: &Operation, now: Time) {
+fn ask_backward(due: &mut Due, saga: &Saga, found: Found<'_>, now: Time) {
+    let place = found.place;
+    let PlaceStatus {
+        compensation,
+        child,
+        ..
+    } = found.status;
     match compensation.phase {
         Phase::Scheduled { due_at } => {
-            if let Some(child) = &saga.place(place).child {
+            if let Some(child) = child {
                 if let (Some(pinned), Some(abort)) = (&child.pinned, &saga.abort) {
                     let want = Want::Undo {
                         code: abort.reason.code().to_owned(),
@@ -263,6 +267,7 @@ fn command(place: Place, operation: OperationKind, status: &Operation, due_at: T
         round: status.round,
         attempt: status.attempt,
         due_at,
+        order: status.order,
     }
 }
 
@@ -307,7 +312,7 @@ fn wish(
 fn parent(saga: &Saga, place: Place, child: &ChildStatus) -> Parent {
     Parent {
         saga: saga.id,
-        step: saga.definition.step(place.step).id().into(),
+        step: saga.definition.step(place.step).shared_id().clone(),
         item: place.item,
         round: child.requested.round,
         depth: saga.depth() + 1,

@@ -8,18 +8,20 @@ mod waiting;
 
 use std::sync::Arc;
 
-use amends_definitions::{Definition, Payload};
+use amends_definitions::{Definition, Payload, StepIndex};
 
 use crate::fact::{AbortReason, Act, AttemptEnded, Fact, Incident, Operated, Started};
 use crate::id::{Place, SagaId};
 use crate::outcome::{OperationKind, Outcome};
+use crate::saga::mark::Mark;
+use crate::saga::marked::Marked;
 use crate::saga::place::{Operation, Phase, PlaceStatus};
 use crate::saga::state::{Abort, CancelRequest, End, OpenIncident, Saga};
 use crate::time::Time;
 
 /// The state after the first fact.
 pub(crate) fn begin(id: SagaId, definition: Arc<Definition>, started: Started, at: Time) -> Saga {
-    let steps = std::iter::repeat_n(Arc::default(), definition.steps().len()).collect();
+    let steps = Marked::new(definition.steps().len());
     let mut saga = Saga {
         id,
         payload_bytes: payload_bytes(&started.input),
@@ -100,8 +102,37 @@ pub(crate) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
         Fact::Compensated => ended(saga, End::Compensated, at),
     }
     if let Some(place) = fact.place() {
+        // By hand a step is skipped with its items.
+        let whole = matches!(fact, Fact::Operated(_)) && place.item == 0;
+        renew(saga, place.step, (!whole).then_some(place.item));
         attempt::settle_listed(saga, place.step);
     }
+}
+
+/// Renews the marks of a step, and of this item of it, or of all.
+fn renew(saga: &mut Saga, step: StepIndex, item: Option<u32>) {
+    let items = saga.steps.get(step.index());
+    let items = items.and_then(|status| status.items.as_ref());
+    let count = items.map_or(0, |items| items.places.len());
+    let renewed = match item {
+        None => 0..count,
+        Some(item) => match usize::try_from(item) {
+            Ok(item) if (1..=count).contains(&item) => item - 1..item,
+            Ok(_) | Err(_) => 0..0,
+        },
+    };
+    // Looked at first: what is as it was must not make a copy of the others.
+    let stale = items.is_some_and(|items| renewed.clone().any(|at| items.places.is_stale(at)));
+    if stale
+        && let Some(status) = saga.steps.get_mut(step.index())
+        && let Some(items) = &mut status.items
+    {
+        let places = &mut Arc::make_mut(items).places;
+        for at in renewed {
+            places.renew(at);
+        }
+    }
+    saga.steps.renew(step.index());
 }
 
 fn ended(saga: &mut Saga, end: End, at: Time) {
@@ -122,13 +153,26 @@ fn aborted(saga: &mut Saga, reason: &AbortReason, at: Time) {
         saga.ended_at = None;
     }
     let last_due = held_since.map_or(at, |held| held.min(at));
-    for step in saga.steps.iter_mut().map(Arc::make_mut) {
-        attempt::abandon(&mut step.itself, last_due);
-        if let Some(items) = &mut step.items {
-            for place in &mut Arc::make_mut(items).places {
-                attempt::abandon(Arc::make_mut(place), last_due);
+    for step in saga.definition.step_indices() {
+        // What is not under way is not copied.
+        if !saga.steps.mark(step.index()).has(Mark::OPEN) {
+            continue;
+        }
+        let Some(status) = saga.steps.get_mut(step.index()) else {
+            continue;
+        };
+        attempt::abandon(&mut status.itself, last_due);
+        if let Some(items) = &mut status.items {
+            let places = &mut Arc::make_mut(items).places;
+            for at in 0..places.len() {
+                if places.mark(at).has(Mark::OPEN)
+                    && let Some(place) = places.get_mut(at)
+                {
+                    attempt::abandon(place, last_due);
+                }
             }
         }
+        renew(saga, step, None);
     }
 }
 
@@ -149,7 +193,7 @@ fn incident_opened(saga: &mut Saga, incident: &Incident, at: Time) {
     saga.incidents_opened = saga.incidents_opened.saturating_add(1);
     saga.incidents.push(OpenIncident {
         number: saga.incidents_opened,
-        incident: incident.clone(),
+        incident: Arc::new(incident.clone()),
         opened_at: at,
     });
 }
@@ -192,7 +236,7 @@ fn operated_on(saga: &mut Saga, operated: &Operated, at: Time) {
 
 /// A place; none if it does not exist.
 fn place_mut(saga: &mut Saga, place: Place) -> Option<&mut PlaceStatus> {
-    let step = Arc::make_mut(saga.steps.get_mut(place.step.index())?);
+    let step = saga.steps.get_mut(place.step.index())?;
     match place.item.checked_sub(1) {
         None => Some(&mut step.itself),
         Some(at) => {
@@ -200,7 +244,7 @@ fn place_mut(saga: &mut Saga, place: Place) -> Option<&mut PlaceStatus> {
             let items = step.items.as_mut()?;
             // Looked at first: what does not exist must not make a copy of the others.
             items.places.get(at)?;
-            Arc::make_mut(items).places.get_mut(at).map(Arc::make_mut)
+            Arc::make_mut(items).places.get_mut(at)
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::fact::{AbortReason, AttemptEnded, Fact, IncidentReason};
 use crate::id::Place;
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::Decision;
+use crate::saga::mark::Mark;
 use crate::saga::place::Phase;
 use crate::saga::retry::{Question, next_due};
 use crate::saga::scope::{View, with_scope};
@@ -169,11 +170,11 @@ impl Decision<'_> {
     }
 
     pub(super) fn all_let_go_on(&self) -> bool {
-        self.saga.steps.iter().all(|step| step.lets_go_on())
+        self.saga.steps.all_have(Mark::DONE)
     }
 
     pub(super) fn needs_are_done(&self, step: StepIndex) -> bool {
-        let done = |need: &StepIndex| self.saga.steps[need.index()].lets_go_on();
+        let done = |need: &StepIndex| self.saga.steps.mark(need.index()).has(Mark::DONE);
         self.saga.definition.graph().needs(step).iter().all(done)
     }
 

@@ -5,7 +5,7 @@ use amends_definitions::{EvaluationError, Foreach, Payload, StepIndex};
 use crate::fact::Fact;
 use crate::id::Place;
 use crate::saga::decide::Decision;
-use crate::saga::place::Phase;
+use crate::saga::mark::Mark;
 use crate::saga::scope::{View, with_scope};
 
 impl Decision<'_> {
@@ -22,33 +22,36 @@ impl Decision<'_> {
 
     /// Begins the next items of a step, in their order, as long as there is room.
     pub(super) fn begin_items(&mut self, step: StepIndex) {
-        let room = self
-            .saga
-            .definition
-            .step(step)
-            .foreach()
-            .map_or(1, Foreach::max_parallel);
-        let under_way = self
-            .saga
-            .places_of(step)
-            .filter(|place| self.saga.place(*place).forward.is_open())
-            .count();
+        let foreach = self.saga.definition.step(step).foreach();
+        let Some(room) = foreach.map(Foreach::max_parallel) else {
+            return;
+        };
+        let items = &self.saga.steps[step.index()].items;
+        let under_way = items
+            .as_ref()
+            .map_or(0, |items| items.places.count(Mark::OPEN));
         let mut room = usize::try_from(room)
             .unwrap_or(usize::MAX)
             .saturating_sub(under_way);
-        for place in self.saga.places_of(step) {
-            if room == 0 || !self.may_go_forward() {
-                return;
-            }
-            if self.saga.place(place).forward.phase != Phase::Waiting {
-                continue;
-            }
+        let mut from = 0;
+        while room > 0
+            && self.may_go_forward()
+            && let Some(at) = self.next_item(step, from)
+        {
             if self.stops_at_full_history() {
                 return;
             }
+            from = at + 1;
+            let place = Place::item(step, u32::try_from(from).unwrap_or(u32::MAX));
             self.begin_place(place);
             room -= usize::from(self.saga.place(place).forward.is_open());
         }
+    }
+
+    /// The next item, from here on, that is not begun.
+    fn next_item(&self, step: StepIndex, from: usize) -> Option<usize> {
+        let items = self.saga.steps[step.index()].items.as_ref()?;
+        items.places.next(Mark::WAITING, from)
     }
 
     /// The list and each item's key, unique.

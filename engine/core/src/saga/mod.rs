@@ -1,6 +1,7 @@
 //! One saga: `decide` (facts from an input), `evolve` (state from a fact, the only way it changes), `due` (what should now
 //! be in flight, derived from state). Recovery is the fold of the facts followed by the same question.
 
+pub mod marked;
 pub mod place;
 pub mod signals;
 pub mod standing;
@@ -14,6 +15,7 @@ mod deadline;
 mod forward;
 mod items;
 mod late;
+mod mark;
 mod operating;
 mod queries;
 mod retry;
@@ -26,6 +28,7 @@ mod evolve;
 pub mod replay;
 
 pub use due::{Due, DueChild, DueCommand, due};
+pub use marked::Marked;
 pub use place::{
     ChildStatus, Failure, Items, Operation, Phase, PinnedChild, PlaceStatus, StepStatus,
 };

@@ -7,6 +7,7 @@ use amends_definitions::{DefinitionHash, Payload};
 
 use crate::fact::{ChildOutcome, ChildRequested};
 use crate::id::SagaId;
+use crate::saga::marked::Marked;
 use crate::time::Time;
 
 /// A step: itself, and under `foreach` its items.
@@ -25,8 +26,8 @@ pub struct Items {
     pub values: Arc<[Payload]>,
     /// Their keys.
     pub keys: Arc<[String]>,
-    /// Their places, shared with copies of the saga until they change.
-    pub places: Vec<Arc<PlaceStatus>>,
+    /// Their places.
+    pub places: Marked<PlaceStatus>,
 }
 
 /// The operations at one place.
@@ -180,7 +181,7 @@ impl StepStatus {
             None => Some(&self.itself),
             Some(at) => {
                 let places = &self.items.as_ref()?.places;
-                places.get(usize::try_from(at).ok()?).map(|place| &**place)
+                places.get(usize::try_from(at).ok()?)
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::limits::QUERY_ATTEMPTS_MAX;
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::decide::Decision;
 use crate::saga::due::query_given_up_at;
+use crate::saga::mark::Mark;
 use crate::saga::place::Phase;
 use crate::saga::retry::{Question, next_due};
 use crate::shard::io::Acknowledged;
@@ -102,7 +103,8 @@ impl Decision<'_> {
     pub(super) fn give_up_late_queries(&mut self) {
         let late: Vec<Place> = self
             .saga
-            .places()
+            .marked(Mark::UNDOING)
+            .map(|found| found.place)
             .filter(|place| query_given_up_at(self.saga, *place).is_some_and(|at| at <= self.now))
             .collect();
         for place in late {

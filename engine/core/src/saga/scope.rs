@@ -1,6 +1,6 @@
 //! What a saga's expressions may see.
 
-use amends_definitions::{Payload, Scope, SelfScope, StepScope};
+use amends_definitions::{Payload, Scope, SelfScope, StepIndex, StepScope, Steps};
 
 use crate::id::Place;
 use crate::saga::place::Phase;
@@ -29,27 +29,14 @@ impl View<'_> {
 
 /// Runs `with` on what an expression may see.
 pub(super) fn with_scope<T>(saga: &Saga, view: View<'_>, with: impl FnOnce(&Scope<'_>) -> T) -> T {
-    let id = saga.id.to_string();
-    let started_at = saga.started_at.to_string();
-    let steps = saga
-        .definition
-        .steps()
-        .iter()
-        .zip(&saga.steps)
-        .map(|(step, status)| StepScope {
-            id: step.id(),
-            status: status_word(status.itself.forward.phase),
-            output: status.itself.forward.output.as_ref(),
-        })
-        .collect();
     let signals = saga.definition.signals().keys();
     let null = Payload::null();
     with(&Scope {
         input: &saga.started.input,
-        saga_id: &id,
+        saga_id: &saga.id,
         saga_key: saga.started.key.as_deref(),
-        saga_started_at: &started_at,
-        steps,
+        saga_started_at: &saga.started_at,
+        steps: &StepsOf(saga),
         itself: view
             .place
             .filter(|_| view.itself)
@@ -66,6 +53,27 @@ pub(super) fn with_scope<T>(saga: &Saga, view: View<'_>, with: impl FnOnce(&Scop
         }),
         error: view.error,
     })
+}
+
+struct StepsOf<'a>(&'a Saga);
+
+impl Steps for StepsOf<'_> {
+    fn count(&self) -> usize {
+        self.0.steps.len()
+    }
+
+    fn find(&self, id: &str) -> Option<usize> {
+        self.0.definition.step_index(id).map(StepIndex::index)
+    }
+
+    fn at(&self, nth: usize) -> StepScope<'_> {
+        let forward = &self.0.steps[nth].itself.forward;
+        StepScope {
+            id: self.0.definition.steps()[nth].id(),
+            status: status_word(forward.phase),
+            output: forward.output.as_ref(),
+        }
+    }
 }
 
 /// The action's output, as its compensation sees it: what a route put in its place is none.

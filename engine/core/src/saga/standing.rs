@@ -1,11 +1,14 @@
 //! What follows from a saga's state without being recorded: may it abort, does it hold, what does it owe.
 
-use amends_definitions::{ActionName, Call, Compensation, Kind, StepIndex, Work};
+use amends_definitions::{
+    ActionName, Call, Compensation, CompensationOrder, Kind, StepIndex, Work,
+};
 
 use crate::fact::ChildOutcome;
 use crate::id::Place;
 use crate::outcome::OperationKind;
-use crate::saga::place::{Phase, StepStatus};
+use crate::saga::mark::Mark;
+use crate::saga::place::Phase;
 use crate::saga::state::{OpenIncident, Saga};
 use crate::time::Time;
 
@@ -25,12 +28,10 @@ impl Saga {
                 let forward = &self.place(pivot).forward;
                 forward.lets_go_on() || forward.effect
             }
+            // Something of it has left the saga: a command, a wish for a child, an event.
             None => self
-                .definition
-                .steps()
-                .iter()
-                .zip(&self.steps)
-                .any(|(step, status)| step.kind() == Kind::Retriable && has_left(status)),
+                .steps_marked(Mark::LEFT)
+                .any(|step| self.definition.step(step).kind() == Kind::Retriable),
         }
     }
 
@@ -152,26 +153,38 @@ impl Saga {
             .map_or(0, |parent| parent.depth)
     }
 
+    /// Of each step, whether one behind it is under way, or still has to be undone. Once for all: what is behind a step that
+    /// is blocked itself blocks all that the step would.
+    pub(crate) fn blocked_steps(&self) -> Vec<bool> {
+        let definition = &self.definition;
+        let mut blocked = vec![false; self.steps.len()];
+        if definition.compensation().order == CompensationOrder::Parallel {
+            return blocked;
+        }
+        let later: Vec<StepIndex> = self.steps_marked(Mark::OPEN.and(Mark::OWES)).collect();
+        for later in later.into_iter().rev() {
+            let blocks =
+                !blocked[later.index()] && (self.is_step_open(later) || self.owes_for_step(later));
+            if blocks {
+                for step in definition.graph().ancestors(later) {
+                    blocked[step.index()] = true;
+                }
+            }
+        }
+        blocked
+    }
+
     /// A place of the step is under way, forward.
     pub(crate) fn is_step_open(&self, step: StepIndex) -> bool {
-        self.places_of(step)
-            .any(|place| is_in_flight(self.place(place).forward.phase))
+        self.marked_of(step, Mark::OPEN)
+            .any(|found| is_in_flight(found.status.forward.phase))
     }
 
     /// A place of the step still has to be undone.
     pub(crate) fn owes_for_step(&self, step: StepIndex) -> bool {
-        self.places_of(step)
-            .any(|place| self.owes_compensation(place))
+        self.marked_of(step, Mark::OWES)
+            .any(|found| self.owes_compensation(found.place))
     }
-}
-
-/// Something of the step has left the saga: a command, a wish for a child, an event.
-fn has_left(status: &StepStatus) -> bool {
-    let items = status.items.iter().flat_map(|items| &items.places);
-    let items = items.map(|place| &**place);
-    std::iter::once(&status.itself)
-        .chain(items)
-        .any(|place| place.forward.attempt > 0 || place.forward.effect)
 }
 
 /// An action in this phase may have its effect at any time.

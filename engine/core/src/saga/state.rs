@@ -9,6 +9,8 @@ use crate::fact::{AbortReason, ChildOutcome, Incident, IncidentReason, Parent, S
 use crate::id::{Place, SagaId};
 use crate::journal::SagaState;
 use crate::outcome::OperationKind;
+use crate::saga::mark::Mark;
+use crate::saga::marked::Marked;
 use crate::saga::place::{NEVER_BEGUN, Operation, PlaceStatus, StepStatus};
 use crate::saga::signals::Signals;
 use crate::shard::io::ChildState;
@@ -29,8 +31,7 @@ pub struct Saga {
     pub(crate) incidents: Vec<OpenIncident>,
     /// How many incidents it has ever had.
     pub(crate) incidents_opened: u32,
-    /// Shared with copies of the saga until they change.
-    pub(crate) steps: Vec<Arc<StepStatus>>,
+    pub(crate) steps: Marked<StepStatus>,
     /// The last place in the order of scheduling that was given away.
     pub(crate) last_order: u32,
     pub(crate) turn_granted: bool,
@@ -39,6 +40,15 @@ pub struct Saga {
     pub(crate) signals: Option<Arc<Signals>>,
     pub(crate) facts: u32,
     pub(crate) payload_bytes: u64,
+}
+
+/// A place that was found by its mark.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub place: Place,
+    /// The place of its action in the order of scheduling.
+    pub order: u32,
+    pub status: &'a PlaceStatus,
 }
 
 /// How a saga ended.
@@ -75,8 +85,8 @@ pub struct CancelRequest {
 pub struct OpenIncident {
     /// Its number within the saga, from 1 in the order of opening.
     pub number: u32,
-    /// What.
-    pub incident: Incident,
+    /// What. Shared with copies of the saga.
+    pub incident: Arc<Incident>,
     /// Since when.
     pub opened_at: Time,
 }
@@ -183,7 +193,7 @@ impl Saga {
 
     /// Its steps, in the definition's order.
     #[must_use]
-    pub fn steps(&self) -> &[Arc<StepStatus>] {
+    pub fn steps(&self) -> &Marked<StepStatus> {
         &self.steps
     }
 
@@ -300,6 +310,44 @@ impl Saga {
         self.definition
             .step_indices()
             .flat_map(|step| self.places_of(step))
+    }
+
+    /// The places that may have one of these marks, in the definition's order. Whether they have what is looked for is for
+    /// the caller to see.
+    pub(crate) fn marked(&self, mark: Mark) -> impl Iterator<Item = Found<'_>> {
+        self.steps_marked(mark)
+            .flat_map(move |step| self.marked_of(step, mark))
+    }
+
+    /// The steps that may have one of these marks, or of whose items one may, in the definition's order.
+    pub(crate) fn steps_marked(&self, mark: Mark) -> impl Iterator<Item = StepIndex> + '_ {
+        let steps = self.steps.with(mark);
+        steps.filter_map(|(at, ..)| Some(StepIndex(u16::try_from(at).ok()?)))
+    }
+
+    /// As [`Saga::marked`], of one step.
+    pub(crate) fn marked_of(&self, step: StepIndex, mark: Mark) -> impl Iterator<Item = Found<'_>> {
+        let foreach = self.definition.step(step).foreach().is_some();
+        let status = self.steps.get(step.index());
+        let status = status.filter(|_| self.steps.mark(step.index()).has(mark));
+        let itself = status.filter(|_| !foreach).map(|status| Found {
+            place: step.into(),
+            order: status.itself.forward.order,
+            status: &status.itself,
+        });
+        let items = status.and_then(|status| status.items.as_ref());
+        let items = items.filter(|_| foreach).into_iter();
+        let items = items.flat_map(move |items| items.places.with(mark));
+        let items = items.filter_map(move |(at, order, status)| {
+            let item = u32::try_from(at + 1).ok()?;
+            let place = Place { step, item };
+            Some(Found {
+                place,
+                order,
+                status,
+            })
+        });
+        itself.into_iter().chain(items)
     }
 
     /// The item that expressions of a place see; none outside `foreach`.

@@ -1,12 +1,13 @@
 //! What waits without a participant: for a signal, for a time.
 
-use amends_definitions::{EvaluationError, Sleep, Then, Wait, Work};
+use amends_definitions::{EvaluationError, Sleep, StepIndex, Then, Wait, Work};
 
 use crate::fact::{Fact, IncidentReason, SignalReceived};
 use crate::id::Place;
 use crate::limits::SIGNALS_PENDING_MAX;
 use crate::outcome::OperationKind;
 use crate::saga::decide::Decision;
+use crate::saga::mark::Mark;
 use crate::saga::place::Phase;
 use crate::saga::scope::{View, with_scope};
 use crate::shard::io::{Signal, SignalRefusal};
@@ -102,8 +103,8 @@ impl Decision<'_> {
         }
         let over: Vec<Place> = self
             .saga
-            .places()
-            .filter(|place| match self.saga.place(*place).forward.phase {
+            .marked(Mark::ASKS)
+            .filter(|found| match found.status.forward.phase {
                 Phase::Awaiting { until: Some(until) } | Phase::Sleeping { until } => {
                     until <= self.now
                 }
@@ -123,6 +124,7 @@ impl Decision<'_> {
                 | Phase::NothingToUndo
                 | Phase::Parked => false,
             })
+            .map(|found| found.place)
             .collect();
         for place in over {
             if self.saga.abort.is_some() || self.saga.end.is_some() {
@@ -162,10 +164,14 @@ impl Decision<'_> {
         if self.saga.abort.is_some() {
             return None;
         }
-        self.saga.places().find(|place| {
-            let waits_for_it = self
-                .wait_of(*place)
-                .is_some_and(|wait| wait.signal() == signal);
+        let not_over = Mark::OPEN.and(Mark::FAILED);
+        let waits_for_it = |step: &StepIndex| {
+            let wait = self.wait_of(Place::from(*step));
+            wait.is_some_and(|wait| wait.signal() == signal)
+        };
+        let steps = self.saga.steps_marked(not_over).filter(waits_for_it);
+        let places = steps.flat_map(|step| self.saga.marked_of(step, not_over));
+        places.map(|found| found.place).find(|place| {
             let forward = &self.saga.place(*place).forward;
             let timed_out = || {
                 let open = self.saga.incident_about(*place, OperationKind::Forward);
@@ -173,7 +179,7 @@ impl Decision<'_> {
                     && open
                         .is_some_and(|open| open.incident.reason == IncidentReason::SignalTimeout)
             };
-            waits_for_it && (matches!(forward.phase, Phase::Awaiting { .. }) || timed_out())
+            matches!(forward.phase, Phase::Awaiting { .. }) || timed_out()
         })
     }
 

@@ -122,6 +122,7 @@ impl Entry {
             round: target.round,
             attempt: target.attempt,
             due_at,
+            order: target.order,
         };
         let newer = target.round == attempt.round && target.attempt > attempt.attempt;
         (newer && !self.may_have_left(&open)).then_some(Attempt::from(&open))

@@ -38,7 +38,7 @@ impl From<&DueCommand> for Attempt {
 }
 
 /// One attempt that was handed out, or that an earlier owner may have sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flight {
     pub named: Attempt,
     /// When this owner sent it.
@@ -98,7 +98,8 @@ impl Flights {
 
     /// The earliest time at which one of them becomes overdue.
     pub fn wake_at(&self) -> Option<Time> {
-        self.0.iter().filter_map(Flight::wake_at).min()
+        let wakes = self.0.iter().map(Flight::wake_at);
+        wakes.fold(None, earlier)
     }
 
     /// Those that are overdue, each once.
@@ -130,9 +131,11 @@ impl Flights {
         frame: &Frame<'_>,
         outputs: &mut Vec<Output>,
     ) {
-        self.take_back(saga, due, frame, outputs);
-        for command in &due.commands {
-            if self.is_missing(command) {
+        let mut wanted = Wanted::of(due);
+        self.take_back(saga, &mut wanted, frame, outputs);
+        let missing = wanted.missing();
+        for (command, missing) in due.commands.iter().zip(&missing) {
+            if *missing {
                 let resent = frame
                     .inherited_at
                     .is_some_and(|inherited_at| command.due_at <= inherited_at)
@@ -147,9 +150,9 @@ impl Flights {
                 outputs.push(Output::Send(Arc::new(command)));
             }
         }
-        for command in &due.awaited {
+        for (command, missing) in due.awaited.iter().zip(&missing[due.commands.len()..]) {
             // Only after a takeover: an earlier owner may have sent it, and its result gets one more attempt's time.
-            if self.is_missing(command) {
+            if *missing {
                 let attempt_time = timeouts(saga, command.place.step, command.operation).attempt;
                 let flight = Flight {
                     deadline: Some(frame.now + attempt_time),
@@ -161,17 +164,23 @@ impl Flights {
     }
 
     /// Asks back what the state does not ask for any more.
-    fn take_back(&mut self, saga: &Saga, due: &Due, frame: &Frame<'_>, outputs: &mut Vec<Output>) {
+    fn take_back(
+        &mut self,
+        saga: &Saga,
+        wanted: &mut Wanted,
+        frame: &Frame<'_>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let due = wanted.due;
         self.0.retain_mut(|flight| {
             let named = flight.named;
-            let wanted =
-                |list: &[DueCommand]| list.iter().any(|command| Attempt::from(command) == named);
-            if wanted(&due.commands) {
-                return true;
-            }
-            if wanted(&due.awaited) {
-                flight.ask_back(saga, named, frame, outputs);
-                return true;
+            match wanted.find(named) {
+                Some(nth) if nth < due => return true,
+                Some(_) => {
+                    flight.ask_back(saga, named, frame, outputs);
+                    return true;
+                }
+                None => {}
             }
             let asked = flight.withdraw_code.is_some();
             if !asked || flight.sent_at.is_some() {
@@ -191,9 +200,58 @@ impl Flights {
             in_doubt
         });
     }
+}
 
-    fn is_missing(&self, command: &DueCommand) -> bool {
-        self.get(Attempt::from(command)).is_none()
+/// The attempts that a state asks for, in the order of flights: both are gone through once, however many there are.
+struct Wanted {
+    /// Each with where it stands among those that are due and, behind them, awaited; and whether it was found.
+    attempts: Vec<(Attempt, usize, bool)>,
+    due: usize,
+    next: usize,
+}
+
+impl Wanted {
+    fn of(due: &Due) -> Self {
+        let commands = due.commands.iter().chain(&due.awaited).enumerate();
+        let attempts = commands.map(|(nth, command)| (Attempt::from(command), nth, false));
+        let mut attempts: Vec<_> = attempts.collect();
+        attempts.sort_unstable_by_key(|(attempt, nth, _)| (attempt.key(), *nth));
+        Self {
+            attempts,
+            due: due.commands.len(),
+            next: 0,
+        }
+    }
+
+    /// Where an attempt stands among those that are due and, behind them, awaited. Asked in the order of flights.
+    fn find(&mut self, named: Attempt) -> Option<usize> {
+        let behind = self.attempts[self.next..].iter();
+        self.next += behind
+            .take_while(|(attempt, ..)| attempt.key() < named.key())
+            .count();
+        let (attempt, nth, found) = self.attempts.get_mut(self.next)?;
+        if *attempt != named {
+            return None;
+        }
+        *found = true;
+        Some(*nth)
+    }
+
+    /// Of those that are due, and behind them of those that are awaited, whether it was not found.
+    fn missing(self) -> Vec<bool> {
+        let mut missing = vec![true; self.attempts.len()];
+        for (_, nth, found) in self.attempts {
+            missing[nth] = !found;
+        }
+        missing
+    }
+}
+
+/// The earlier of two times, if there is one.
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (at, None) | (None, at) => at,
     }
 }
 
@@ -212,10 +270,7 @@ impl Flight {
 
     pub fn wake_at(&self) -> Option<Time> {
         let withdraw_at = self.withdraw_at.map(|(at, _)| at);
-        [self.deadline, self.silent_at, withdraw_at]
-            .into_iter()
-            .flatten()
-            .min()
+        earlier(earlier(self.deadline, self.silent_at), withdraw_at)
     }
 
     fn take_overdue(&mut self, now: Time) -> Option<Overdue> {

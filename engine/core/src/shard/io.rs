@@ -484,6 +484,8 @@ pub enum Output {
         state: SagaState,
         /// The saga itself as it is then, if it has ended or is parked, and can be read.
         settled: Option<Arc<Saga>>,
+        /// How many incidents it had ever had before: those of a higher number are new.
+        incidents_before: u32,
     },
 }
 

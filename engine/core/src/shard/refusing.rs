@@ -105,11 +105,13 @@ impl Shard {
         };
         unreadable.state = UNREADABLE_STATE;
         let incident = unreadable.incident();
+        let incidents_before = unreadable.known.as_ref().map_or(0, |known| known.1);
         self.push_row(id, vec![Fact::IncidentOpened(incident)], now, batch);
         batch.outputs.push(Output::Changed {
             saga: id,
             state: UNREADABLE_STATE,
             settled: None,
+            incidents_before,
         });
     }
 }

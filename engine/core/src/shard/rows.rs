@@ -103,10 +103,7 @@ fn write_incidents(before: Option<&Slot>, saga: &Arc<Saga>, written: &mut ShardB
         return;
     }
     let was_open = |open: &OpenIncident| {
-        before.is_some_and(|before| {
-            let mut known = before.incidents().iter();
-            stays_open(before, open) && known.any(|known| known.number == open.number)
-        })
+        before.is_some_and(|before| stays_open(before, open) && has_incident(before, open.number))
     };
     for open in saga.incidents() {
         if stays_open(saga, open) && !was_open(open) {
@@ -119,8 +116,7 @@ fn write_incidents(before: Option<&Slot>, saga: &Arc<Saga>, written: &mut ShardB
         }
     }
     for open in open_before {
-        let mut now = saga.incidents().iter();
-        let still = now.any(|known| known.number == open.number && stays_open(saga, known));
+        let still = stays_open(saga, open) && has_incident(saga, open.number);
         if was_open(open) && !still {
             written.incidents_closed.push(IncidentName {
                 saga: saga.id(),
@@ -128,6 +124,14 @@ fn write_incidents(before: Option<&Slot>, saga: &Arc<Saga>, written: &mut ShardB
             });
         }
     }
+}
+
+/// The incident of this number is open. They stand in the order of their numbers.
+fn has_incident(saga: &Saga, number: u32) -> bool {
+    let incidents = saga.incidents();
+    incidents
+        .binary_search_by_key(&number, |known| known.number)
+        .is_ok()
 }
 
 /// It is still for somebody to look at: the saga has not ended, or this is what it left behind.

@@ -69,16 +69,18 @@ impl Shard {
                 }
                 entry.wake_at = wake_at;
             }
-            let changed = match before {
-                Some(Slot::Present(before)) => before.saga.facts() != entry.saga.facts(),
-                Some(Slot::Loading(_) | Slot::Absent | Slot::Unreadable(_)) | None => true,
+            let before = match before {
+                Some(Slot::Present(before)) => Some(&before.saga),
+                Some(Slot::Loading(_) | Slot::Absent | Slot::Unreadable(_)) | None => None,
             };
+            let changed = before.is_none_or(|before| before.facts() != entry.saga.facts());
             if changed {
                 let state = entry.saga.state();
                 outputs.push(Output::Changed {
                     saga: *id,
                     state,
                     settled: state.is_settled().then(|| entry.saga.clone()),
+                    incidents_before: before.map_or(0, |before| before.incidents_opened),
                 });
             }
             // A parent is told when it asks, and when its child ends.

@@ -104,7 +104,7 @@ fn check_parked(world: &World, saga: SagaId, context: &str) {
 
 fn check_effects(world: &World, saga: SagaId, state: SagaState, context: &str) {
     let folded = world.pump.folded(saga);
-    for (step, status) in world.definition.steps().iter().zip(folded.steps()) {
+    for (step, status) in world.definition.steps().iter().zip(folded.steps().iter()) {
         let effect = world.effect(saga, step.id());
         let skipped = status.itself.forward.phase == Phase::Skipped;
         let reads = matches!(step.compensation(), Compensation::None { .. });

@@ -82,18 +82,22 @@ impl LaneTask {
                     saga,
                     state,
                     settled,
+                    incidents_before,
                 } => {
                     if state.is_terminal() {
                         orders.push(Order::Forget(saga));
                     }
                     telemetry::saga_changed(saga, state.as_str());
-                    let change = Change {
+                    if state == SagaState::Parked
+                        && let Some(parked) = &settled
+                    {
+                        telemetry::parked(saga, parked, incidents_before);
+                    }
+                    changes.push(Change {
                         saga,
                         state,
                         settled,
-                    };
-                    change.log_incidents();
-                    changes.push(change);
+                    });
                 }
             }
         }

@@ -8,6 +8,8 @@ use crate::fact::{AttemptEnded, Fact};
 use crate::id::Place;
 use crate::outcome::{OperationKind, Outcome};
 use crate::saga::evolve::{ended_phase, operation_mut, payload_bytes, place_mut, refused_phase};
+use crate::saga::mark::Mark;
+use crate::saga::marked::Marked;
 use crate::saga::place::{Failure, Items, Operation, Phase, PlaceStatus};
 use crate::saga::state::Saga;
 use crate::time::Time;
@@ -71,33 +73,29 @@ pub(super) fn evolve(saga: &mut Saga, fact: &Fact, at: Time) {
 
 /// A step under `foreach` has succeeded once each of its items lets go on: its output is the list of theirs.
 pub(super) fn settle_listed(saga: &mut Saga, step: StepIndex) {
-    let Some(shared) = saga.steps.get_mut(step.index()) else {
+    let Some(status) = saga.steps.get(step.index()) else {
         return;
     };
-    let status = &**shared;
     let (phase @ (Phase::Listed | Phase::Succeeded), Some(items)) =
         (status.itself.forward.phase, &status.items)
     else {
         return;
     };
-    let done = items.places.iter().all(|place| place.forward.lets_go_on());
-    if !done {
+    let (output, phase) = match (items.places.all_have(Mark::DONE), phase) {
         // An item's output turned out to be unusable after all, in the row in which it came.
-        if phase == Phase::Succeeded {
-            let forward = &mut Arc::make_mut(shared).itself.forward;
-            forward.output = None;
-            forward.phase = Phase::Listed;
+        (false, Phase::Succeeded) => (None, Phase::Listed),
+        (true, Phase::Listed) => {
+            let outputs = items.places.iter();
+            let outputs = outputs.map(|place| place.forward.output.as_ref());
+            (Some(Payload::list(outputs)), Phase::Succeeded)
         }
-    } else if phase == Phase::Listed {
-        let outputs = items
-            .places
-            .iter()
-            .map(|place| place.forward.output.as_ref());
-        let output = Payload::list(outputs);
-        let forward = &mut Arc::make_mut(shared).itself.forward;
-        forward.output = Some(output);
-        forward.phase = Phase::Succeeded;
+        (_, _) => return,
+    };
+    if let Some(status) = saga.steps.get_mut(step.index()) {
+        status.itself.forward.output = output;
+        status.itself.forward.phase = phase;
     }
+    saga.steps.renew(step.index());
 }
 
 /// An attempt that was not due by then never left: it never will. What only waited is over, a child that has no revision
@@ -342,7 +340,7 @@ fn abandon_pending_retry(operation: &mut Operation, last_due: Time) -> bool {
 /// The places of a list of items.
 pub(super) fn listed(values: Vec<Payload>, keys: &[String]) -> Arc<Items> {
     Arc::new(Items {
-        places: std::iter::repeat_n(Arc::default(), values.len()).collect(),
+        places: Marked::new(values.len()),
         values: values.into(),
         keys: keys.into(),
     })

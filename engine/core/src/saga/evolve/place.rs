@@ -9,6 +9,7 @@ use crate::id::Place;
 use crate::outcome::OperationKind;
 use crate::saga::evolve::attempt::listed;
 use crate::saga::evolve::{operation_mut, payload_bytes, place_mut, refused_phase};
+use crate::saga::mark::Mark;
 use crate::saga::place::{Failure, Operation, Phase, PlaceStatus, StepStatus};
 use crate::saga::state::Saga;
 use crate::time::Time;
@@ -19,7 +20,7 @@ pub(super) fn evolve(saga: &mut Saga, fact: &Fact) {
         Fact::Skipped { step } => set_forward(saga, Place::from(*step), Phase::Skipped),
         Fact::ItemsListed { step, items, keys } => {
             saga.payload_bytes += payload_bytes(items);
-            if let Some(status) = saga.steps.get_mut(step.index()).map(Arc::make_mut) {
+            if let Some(status) = saga.steps.get_mut(step.index()) {
                 let values = items.items().unwrap_or_default();
                 status.items = Some(listed(values, keys));
                 status.itself.forward.phase = Phase::Listed;
@@ -105,11 +106,14 @@ pub(super) fn skipped(saga: &mut Saga, place: Place) {
     if place.item == 0
         && let Some(StepStatus {
             items: Some(items), ..
-        }) = saga.steps.get_mut(place.step.index()).map(Arc::make_mut)
+        }) = saga.steps.get_mut(place.step.index())
     {
-        for item in &mut Arc::make_mut(items).places {
-            if !item.forward.lets_go_on() {
-                Arc::make_mut(item).forward.phase = Phase::Skipped;
+        let places = &mut Arc::make_mut(items).places;
+        for at in 0..places.len() {
+            if !places.mark(at).has(Mark::DONE)
+                && let Some(item) = places.get_mut(at)
+            {
+                item.forward.phase = Phase::Skipped;
             }
         }
         // Its own phase follows from its items.
