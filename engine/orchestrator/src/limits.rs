@@ -42,6 +42,8 @@ pub(crate) const NEWEST_AGE_MAX: Duration = Duration::from_secs(1);
 /// Inputs that have to be ready for a batch beside one that is being written. With fewer, one after the other is faster: on two
 /// cores and PostgreSQL, two connections wrote 0.86 of what one did with 64 sagas in flight, and 1.2 with 512.
 pub(crate) const BESIDE_INPUTS_MIN: usize = 64;
+/// How long what is ready waits for a batch that is being written, if another connection is free: that one may be dead.
+pub(crate) const BESIDE_AFTER: Duration = Duration::from_millis(200);
 /// How long a client should wait before it tries a refused start again.
 pub(crate) const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The first wait after the store failed.

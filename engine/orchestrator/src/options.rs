@@ -13,7 +13,7 @@ pub struct Options {
     pub address: String,
     /// Namespaces that exist beside `default`.
     pub namespaces: Vec<String>,
-    /// Committer lanes, each with its own connection; 1 or 2.
+    /// Committer lanes, each with a task and shards of its own; 1 or 2.
     pub lanes: usize,
     /// How long a lease lives without renewal. It is renewed every third of this.
     pub lease: Duration,

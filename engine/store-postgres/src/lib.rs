@@ -38,7 +38,7 @@ pub const SHARD_COUNT_DEFAULT: u16 = 256;
 pub struct PostgresOptions {
     /// `postgres://user:password@host:port/database?sslmode=verify-full`. Never printed.
     pub url: String,
-    /// Connections for reading and for definitions, beside one for each lane and one for the lease. Default 4.
+    /// Connections for reading and for definitions, beside two that write and one for the lease. Default 4.
     pub pool_size: u32,
 }
 

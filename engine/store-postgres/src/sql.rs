@@ -253,8 +253,9 @@ pub(crate) const EXPIRE: &str = "\
 WITH RECURSIVE ends AS (
     (SELECT j.epoch, j.batch_id FROM amends.journal AS j WHERE j.shard = $1 ORDER BY j.position DESC LIMIT 1)
     UNION ALL
-    SELECT j.epoch, j.batch_id FROM ends AS e CROSS JOIN LATERAL (SELECT j.epoch, j.batch_id FROM amends.journal AS j \
-        WHERE j.shard = $1 AND j.position = e.epoch - 1 LIMIT 1) AS j
+    SELECT j.epoch, j.batch_id FROM ends AS e CROSS JOIN LATERAL (SELECT j.position, j.epoch, j.batch_id \
+        FROM amends.journal AS j WHERE j.shard = $1 AND j.position >= e.epoch - 1 ORDER BY j.position LIMIT 1) AS j \
+        WHERE j.position = e.epoch - 1
 ), old AS (
     SELECT j.place, j.batch_id IN (SELECT batch_id FROM ends) AS fences
     FROM UNNEST($7::int2[], $2::uuid[]) AS n (shard, id) CROSS JOIN LATERAL (SELECT ctid AS place, batch_id \
@@ -270,8 +271,8 @@ WITH RECURSIVE ends AS (
     WHERE s.ctid = n.place
 ), incidents AS (
     DELETE FROM amends.incidents AS i USING (SELECT t.place FROM UNNEST($7::int2[], $2::uuid[]) AS n (shard, id) \
-        CROSS JOIN LATERAL (SELECT ctid AS place FROM amends.incidents AS t WHERE t.shard = n.shard AND t.saga_id = n.id \
-        OFFSET 0) AS t) AS n
+        CROSS JOIN LATERAL (SELECT ctid AS place FROM amends.incidents AS t \
+        WHERE (t.shard, t.saga_id) >= (n.shard, n.id) AND (t.shard, t.saga_id) <= (n.shard, n.id) OFFSET 0) AS t) AS n
     WHERE i.ctid = n.place
 ), keys AS (
     DELETE FROM amends.saga_keys AS k USING (SELECT t.place FROM UNNEST($3::text[], $4::text[], $5::bytea[], $6::uuid[]) \

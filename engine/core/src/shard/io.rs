@@ -149,8 +149,7 @@ pub struct Report {
     pub outcome: Outcome,
     /// What the barrier said.
     pub verdict: Option<Verdict>,
-    /// The participant instance that says so, or that had the attempt if the server itself says that its outcome is unknown; none if
-    /// nobody knows.
+    /// The participant instance that says so, or that had the attempt if the server itself says so; none if nobody knows.
     pub instance: Option<Arc<str>>,
     /// The actions that this instance serves; empty if the server itself says so. A result for another action is refused.
     pub serves: Arc<[ActionName]>,

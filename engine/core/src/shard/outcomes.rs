@@ -24,13 +24,14 @@ impl Shard {
             None | Some(Slot::Loading(_)) => Acknowledged::Unavailable,
             Some(Slot::Absent) => Acknowledged::UnknownOperation,
             Some(Slot::Unreadable(_)) => Acknowledged::Unreadable,
-            Some(Slot::Present(entry)) => match resolve(&entry.saga, report) {
+            Some(Slot::Present(entry)) => match resolve(&entry.saga, report, token.is_none()) {
                 Err(refused) => refused,
                 Ok(attempt) => {
                     let ended = ended(report, attempt, entry.leaves_at(attempt, at.now));
                     let unsent = entry.unsent_successor(attempt);
-                    // What was handed out and is not known to have left may come to the dispatcher after its result did.
-                    let waits = |flight: &Flight| flight.sent_at.is_none();
+                    // What was handed out may come to the dispatcher after its result did; what an earlier owner sent may have left
+                    // again meanwhile, and must not leave once more.
+                    let waits = |flight: &Flight| flight.sent_at.is_none() || flight.resent;
                     if entry.flights.get(attempt).is_some_and(waits) {
                         batch.outputs.push(withdraw(&entry.saga, attempt));
                     }
@@ -246,8 +247,8 @@ fn attempt_of(saga: &Saga, named: &AttemptName) -> Option<Attempt> {
     })
 }
 
-/// Finds what a report is about, or refuses it.
-fn resolve(saga: &Saga, report: &Report) -> Result<Attempt, Acknowledged> {
+/// Finds what a report is about, or refuses it. The server's own word is about whoever had the attempt.
+fn resolve(saga: &Saga, report: &Report, own: bool) -> Result<Attempt, Acknowledged> {
     if saga.started().namespace != report.namespace {
         return Err(Acknowledged::UnknownOperation);
     }
@@ -255,9 +256,7 @@ fn resolve(saga: &Saga, report: &Report) -> Result<Attempt, Acknowledged> {
     let action = saga
         .action(attempt.place.step, attempt.operation)
         .ok_or(Acknowledged::UnknownOperation)?;
-    // Unknown is the server's own word, of whomever had the attempt.
-    let own = report.instance.is_none() || matches!(report.outcome, Outcome::Unknown { .. });
-    if !own && !report.serves.contains(action) {
+    if !own && report.instance.is_some() && !report.serves.contains(action) {
         return Err(Acknowledged::NotServed);
     }
     Ok(attempt)

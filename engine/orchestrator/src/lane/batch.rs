@@ -6,16 +6,20 @@ use amends_core::shard::BatchLimits;
 use amends_core::{ShardId, Time, limits};
 use amends_store::Batch;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::task::LaneTask;
-use crate::limits::{BESIDE_INPUTS_MIN, LANE_BYTES_MAX, LANE_ROWS_MAX};
+use crate::limits::{BESIDE_AFTER, BESIDE_INPUTS_MIN, LANE_BYTES_MAX, LANE_ROWS_MAX};
 
-/// The way to a committer, and the shards of the batch that is under way there.
+/// The way to a committer.
 #[derive(Debug)]
 pub(crate) struct Way {
     batches: mpsc::UnboundedSender<Batch>,
+    /// The shards of the batch that is under way there.
     shards: Option<Vec<ShardId>>,
+    /// When its last batch went.
+    since: Instant,
 }
 
 impl Way {
@@ -23,11 +27,17 @@ impl Way {
         Self {
             batches,
             shards: None,
+            since: Instant::now(),
         }
     }
 
     pub(super) fn is_busy(&self) -> bool {
         self.shards.is_some()
+    }
+
+    /// Its batch takes so long that nobody should wait for it.
+    fn is_late(&self) -> bool {
+        self.since.elapsed() >= BESIDE_AFTER
     }
 
     /// The shard is in the batch.
@@ -36,6 +46,7 @@ impl Way {
     }
 
     fn send(&mut self, batch: Batch) {
+        self.since = Instant::now();
         self.shards = Some(batch.shards.iter().map(|batch| batch.shard).collect());
         // A committer that is gone has stopped with the node.
         let _ = self.batches.send(batch);
@@ -66,15 +77,34 @@ impl LaneTask {
     }
 
     /// A committer that has something to do, and is free to do it. Beside one that is at work only if enough is ready: a
-    /// batch costs much the same whatever is in it. While a shard is under suspicion its batches are alone.
+    /// batch costs much the same whatever is in it. While a shard is under suspicion its batches are alone. A batch that takes too long
+    /// keeps nothing else waiting.
     pub(super) fn free_way(&self) -> Option<usize> {
         if self.ready.is_empty() {
             return None;
         }
-        let free = self.ways.iter().position(|way| !way.is_busy())?;
-        let alone = !self.ways.iter().any(Way::is_busy);
-        let beside = || self.suspects.is_empty() && self.are_queued(BESIDE_INPUTS_MIN);
+        let ways = self.ways.iter().enumerate();
+        // Turn by turn: a connection that is never used may be lost without anybody's notice.
+        let (free, _) = ways
+            .filter(|(_, way)| !way.is_busy())
+            .min_by_key(|(_, way)| way.since)?;
+        let alone = !self.ways.iter().any(|way| way.is_busy() && !way.is_late());
+        let beside = || self.is_unsuspected() && self.are_queued(BESIDE_INPUTS_MIN);
         (alone || beside()).then_some(free)
+    }
+
+    /// When a batch that is under way becomes so late that what waits for it may go another way.
+    pub(super) fn late_at(&self) -> Option<Instant> {
+        let free = self.ways.iter().any(|way| !way.is_busy());
+        let wait = free && !self.ready.is_empty();
+        let under_way = self.ways.iter().filter(|way| way.is_busy() && wait);
+        under_way.map(|way| way.since + BESIDE_AFTER).min()
+    }
+
+    /// No shard that is ready is looked at closely, or has to be tried without the others.
+    fn is_unsuspected(&self) -> bool {
+        let mut close = self.suspects.iter().chain(&self.one_by_one);
+        !close.any(|id| self.ready.contains(id))
     }
 
     /// At least so many inputs are ready.

@@ -69,7 +69,7 @@ pub(crate) enum Message {
     },
     /// A saga that the shard asked for.
     Loaded { saga: SagaId, loaded: LoadedSaga },
-    /// What became of the batch in flight.
+    /// What became of a batch.
     Written {
         /// Which of the lane's committers.
         way: usize,

@@ -1,4 +1,4 @@
-//! The lane's task: take messages, fire timers, decide, hand over one batch, let out what is durable. On one screen: `run`.
+//! The lane's task: take messages, fire timers, decide, hand batches over, let out what is durable. On one screen: `run`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -87,7 +87,10 @@ impl LaneTask {
             let wake = self
                 .wakes
                 .first()
-                .map(|(at, _)| self.node.clock.instant_at(*at));
+                .map(|(at, _)| self.node.clock.instant_at(*at))
+                .into_iter()
+                .chain(self.late_at())
+                .min();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,

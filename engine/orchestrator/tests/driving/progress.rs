@@ -94,6 +94,31 @@ async fn a_batch_goes_beside_one_that_is_written_if_enough_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_hangs_holds_up_its_own_batch_alone() {
+    let world = World::new(64);
+    let node = world.node("one").await;
+    world.hold_appends(true);
+    let hanging = tokio::spawn({
+        let node = node.clone();
+        async move { start(&node, "order", "{}").await }
+    });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(world.hold_appends(true), [1]);
+    // Fifteen more are of the same shard.
+    let mut others = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let node = node.clone();
+        others.spawn(async move { start(&node, "order", "{}").await });
+    }
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(world.hold_appends(true), [0; 0], "it may come back soon");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.hold_appends(false), [5]);
+    assert_eq!(others.join_all().await.len(), 20);
+    hanging.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_pivot_undoes_what_was_done() {
     let world = World::new(4);
     let node = world.node("one").await;

@@ -102,13 +102,13 @@ impl World {
         self.faults.refuse_poison.store(true, Ordering::Relaxed);
     }
 
-    /// Holds takeovers up until they are let go.
     /// Rows of the batches that were handed over since this was asked before; what comes now is held, or is not.
     pub fn hold_appends(&self, held: bool) -> Vec<usize> {
         self.faults.appends_held.send_replace(held);
         std::mem::take(&mut *self.faults.appends.lock().unwrap())
     }
 
+    /// Holds takeovers up until they are let go.
     pub fn hold_takeovers(&self, held: bool) {
         self.faults.takeovers_held.send_replace(held);
     }

@@ -53,7 +53,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         key: "lanes",
-        kind: "connections, 1 or 2",
+        kind: "lanes, 1 or 2",
         default: "1",
         meaning: "Committer lanes, each with its own task and its own shards. A lane has two connections to PostgreSQL, of which the second is used while the first is at work and enough waits; with two lanes each has one. SQLite has one writer whatever is said here.",
     },
