@@ -72,6 +72,8 @@ pub struct Model {
     pub resumed_at: Time,
     /// The store refused something of it: its own timers rest until somebody looks.
     pub record_refused: bool,
+    /// Where a child was wished for: the wish leaves, whatever becomes of it.
+    wished: BTreeSet<Place>,
     /// Where a child may exist.
     pub pinned: BTreeSet<Place>,
     /// Where a person has said what is so: that it is done, that it was not, or that it does not matter.
@@ -203,7 +205,7 @@ impl Model {
         let course = self.course(place, OperationKind::Forward);
         let emitted = matches!(case.definition.step(place.step).work(), Work::Emit(_))
             && course.end == End::Succeeded;
-        course.attempt > 0 || course.effect || self.pinned.contains(&place) || emitted
+        course.attempt > 0 || course.effect || self.wished.contains(&place) || emitted
     }
 
     /// The pivot may have had its effect, and nobody knows.
@@ -238,6 +240,7 @@ impl Model {
                 (course.since, course.until) = (at, Some(*until));
             }
             Fact::ChildRequested(request) => {
+                self.wished.insert(request.place);
                 self.at(request.place, OperationKind::Forward).end = End::Waiting;
             }
             Fact::SignalConsumed { place, .. }
