@@ -27,7 +27,6 @@ const TURNS: f64 = 4.0;
 /// The rounds of one store, each part by name.
 struct Rounds {
     floor_many: Vec<Sample>,
-    floor_alone: Vec<Sample>,
     floor_some: Vec<Sample>,
     many: Vec<Sample>,
     some: Vec<Sample>,
@@ -35,6 +34,8 @@ struct Rounds {
     failing: Vec<Sample>,
     one: Vec<Sample>,
     echoes: Vec<Sample>,
+    /// Over one connection; where the floor has no more than that, it is the floor.
+    floor_alone: Vec<Sample>,
     /// Of `pgbench`: with many clients, and with one.
     rows: Option<[Vec<Sample>; 2]>,
 }
@@ -68,6 +69,8 @@ async fn measure(
     report: &mut Report,
 ) -> Result<Rounds, Failure> {
     let length = Duration::from_secs(arguments.seconds);
+    // A file has one writer: its floor is the same over one connection.
+    let two = bed.database()?.store() == BenchStore::Postgres;
     let engine = |workload: Workload, in_flight: u32, starts: Starts| {
         Part::Engine(Leg {
             workload,
@@ -89,7 +92,6 @@ async fn measure(
     let streamed = Starts::BEST;
     let mut parts = vec![
         floor(MANY, false),
-        floor(MANY, true),
         engine(Workload::Happy, MANY, streamed),
         floor(SOME, false),
         engine(Workload::Happy, SOME, streamed),
@@ -98,6 +100,9 @@ async fn measure(
         engine(Workload::Happy, ONE, streamed),
         Part::Echoes,
     ];
+    if two {
+        parts.push(floor(MANY, true));
+    }
     if anchors::pgbench(bed).is_some() && bed.counters().await?.is_some() {
         parts.push(Part::Rows(ROW_CLIENTS, length));
         parts.push(Part::Rows(ONE, length));
@@ -120,7 +125,6 @@ async fn measure(
     let mut next = || samples.next().unwrap_or_default();
     Ok(Rounds {
         floor_many: next(),
-        floor_alone: next(),
         many: next(),
         floor_some: next(),
         some: next(),
@@ -128,6 +132,7 @@ async fn measure(
         failing: next(),
         one: next(),
         echoes: next(),
+        floor_alone: if two { next() } else { Vec::new() },
         rows: Some([next(), next()]).filter(|[many, _]| !many.is_empty()),
     })
 }
@@ -144,7 +149,7 @@ impl Rounds {
             ratios(&self.many, &self.floor_many, rate),
             Wanted::AtLeast(0.70),
         );
-        if store == BenchStore::Postgres {
+        if !self.floor_alone.is_empty() {
             bound(
                 "the same, of the floor over one connection",
                 ratios(&self.many, &self.floor_alone, rate),
