@@ -90,7 +90,7 @@ impl OpenShards {
     /// The next open shard in turn; the next of all while none is open. A few starts in a row get the same.
     pub(crate) fn next(&self) -> ShardId {
         let count = self.open.len();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) / STARTS_IN_A_ROW;
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) / usize::from(STARTS_IN_A_ROW);
         let places = (0..count).map(|offset| (first + offset) % count);
         let open = |place: &usize| self.open[*place].load(Ordering::Relaxed);
         let place = places.clone().find(open).unwrap_or(first % count);

@@ -47,7 +47,7 @@ pub use tail::Tail;
 
 /// Consecutive starts without a key that go to one shard, so that a burst makes few and long runs of rows. Here because
 /// whoever measures what a store takes has to spread its rows as a server does.
-pub const STARTS_IN_A_ROW: usize = 16;
+pub const STARTS_IN_A_ROW: u16 = 16;
 
 /// A database that sagas live in. Cheap to share; every method can fail. What it can do is grouped by what it is about,
 /// so that each group can be read at once: [`Leases`], [`Sagas`], [`Incidents`], [`Definitions`].

@@ -163,7 +163,7 @@ impl Lane {
         // A few sagas in a row go to one shard, as with a server.
         let shards = writer.shards().to_vec().into_iter();
         let mut shards = shards
-            .flat_map(|shard| std::iter::repeat_n(shard, STARTS_IN_A_ROW))
+            .flat_map(|shard| std::iter::repeat_n(shard, usize::from(STARTS_IN_A_ROW)))
             .cycle();
         // A quarter begins with each of the first commits, so that every batch holds every kind of transition, as a server's does.
         let quarter = self.in_flight.div_ceil(usize::from(TRANSITIONS));

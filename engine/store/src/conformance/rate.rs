@@ -66,7 +66,7 @@ impl Load {
         let room = (self.in_flight - self.flights.len()).min(quarter);
         self.flights.extend((0..room).map(|_| {
             self.begun += 1;
-            let shard = (self.begun / STARTS_IN_A_ROW_U64) % u64::from(self.shards);
+            let shard = (self.begun / u64::from(STARTS_IN_A_ROW)) % u64::from(self.shards);
             let shard = ShardId(u16::try_from(shard).unwrap_or_default());
             Flight {
                 saga: SagaId::new(at, shard, scattered(self.begun)),
@@ -152,6 +152,5 @@ fn scattered(number: u64) -> u64 {
 
 const EPOCH: u64 = 1;
 const TRANSITIONS: u8 = 4;
-const STARTS_IN_A_ROW_U64: u64 = STARTS_IN_A_ROW as u64;
 /// The language's default: every end brings its expiry.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
