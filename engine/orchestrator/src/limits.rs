@@ -16,6 +16,10 @@ pub(crate) const LANE_ROWS_MAX: usize = 8_192;
 pub(crate) const LANE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Keys in one look-up.
 pub(crate) const LOOKUP_KEYS_MAX: usize = 1_024;
+/// Of so many commands that an instance takes, one is new while others were under way before a restart.
+pub(crate) const YOUNG_EVERY: usize = 4;
+/// Shards that a lane brings back at once.
+pub(crate) const RECOVERY_SHARDS_AT_ONCE: usize = 3;
 /// Sagas that a lane brings back in one page.
 pub(crate) const RECOVERY_PAGE_SAGAS: usize = 500;
 /// Sleepers that are named to their shard in one page.
