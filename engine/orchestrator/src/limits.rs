@@ -74,6 +74,8 @@ pub(crate) const GROUP_RATE_MAX: u32 = 1_000;
 pub(crate) const RETENTION_PAUSE_FACTOR: u32 = 9;
 /// The same while most of what it looks at has expired: it has to keep up with what ends.
 pub(crate) const RETENTION_PAUSE_FACTOR_BEHIND: u32 = 3;
+/// The same while nearly all of it has: half of the time, or what ends at full speed would never go.
+pub(crate) const RETENTION_PAUSE_FACTOR_FULL: u32 = 1;
 /// The shortest rest of retention after a deletion.
 pub(crate) const RETENTION_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// From one sweep to the next at most, once something may expire at any time.
