@@ -169,7 +169,15 @@ impl Found {
 
 async fn sweep_all(node: &Node, begun_before: Time, limit: usize) -> Found {
     let mut found = Found::default();
-    for shard in (0..node.lanes.shard_count()).map(ShardId) {
+    let shards = match node.store.shards_in_use().await {
+        Ok(shards) => shards,
+        Err(error) => {
+            telemetry::store_failed("look for what has expired", &error);
+            found.overlooked = true;
+            return found;
+        }
+    };
+    for shard in shards {
         let mut after = None;
         loop {
             match sweep_page(node, shard, after, begun_before, limit).await {
