@@ -53,10 +53,26 @@ impl Shard {
             },
         };
         if let Some(token) = token {
+            let acknowledged = self.as_far_as_known(acknowledged, report);
             batch.outputs.push(Output::Acknowledge {
                 token,
                 acknowledged,
             });
+        }
+    }
+
+    /// Who was deposed and has not noticed knows nothing of what its successor sent. It must not say that there is no such
+    /// attempt, for the participant would forget its result.
+    pub(super) fn as_far_as_known(
+        &self,
+        acknowledged: Acknowledged,
+        report: &Report,
+    ) -> Acknowledged {
+        let deposed = report.epoch.is_some_and(|epoch| epoch > self.epoch);
+        if deposed && acknowledged == Acknowledged::UnknownOperation {
+            Acknowledged::Unavailable
+        } else {
+            acknowledged
         }
     }
 
