@@ -133,7 +133,7 @@ impl<'a, 'n> Checker<'a, 'n> {
                     let span = self.span(node, scalar_text(node), &variable.at);
                     self.variable(&variable.name, span, place);
                 }
-                // A warning: revisions that were applied before this was looked for have to stay readable.
+                // A warning: revisions that are stored may have it, and have to stay readable.
                 Found::Unprintable(node, sort, at) => {
                     let span = self.span(node, scalar_text(node), &at);
                     let message = format!(

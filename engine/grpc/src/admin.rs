@@ -12,7 +12,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::limits::ADMIN_TOKEN_BYTES_MAX;
 
-/// What an administrator knows. It is shown and logged nowhere.
+/// What an operator knows who may override the engine. It is shown and logged nowhere.
 #[derive(Clone)]
 pub struct AdminToken(Arc<str>);
 
@@ -62,7 +62,7 @@ impl fmt::Debug for AdminToken {
     }
 }
 
-/// Lets everything pass that needs no administrator, and everything else while no token is configured.
+/// Lets everything pass that needs no admin token, and everything else while no token is configured.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard(Option<AdminToken>);
 

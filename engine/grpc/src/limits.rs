@@ -41,7 +41,7 @@ pub const DETAILS_BYTES_MAX: usize = 6 * 1024;
 /// Bytes of an error's message, for the same reason: percent-encoding can triple it.
 pub const STATUS_MESSAGE_BYTES_MAX: usize = 1_024;
 
-/// The token of administrators: it travels in a header, beside others.
+/// The admin token: it travels in a header, beside others.
 pub const ADMIN_TOKEN_BYTES_MAX: usize = 512;
 /// A resource name.
 pub const RESOURCE_NAME_BYTES_MAX: usize = 256;

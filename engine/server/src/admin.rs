@@ -25,8 +25,8 @@ pub(crate) fn read_token(path: &Path) -> Result<AdminToken, StartError> {
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & OTHERS != 0 {
         return Err(unusable(format!(
-            "everybody on this machine can read or change it (its mode is {:03o}); chmod 600 or 640 it, and take another token \
-             if somebody may have read it",
+            "others than its owner can read or change it (its mode is {:03o}); chmod 600 it, and take another token if \
+             somebody may have read it",
             mode & 0o777
         )));
     }
@@ -40,8 +40,8 @@ pub(crate) fn read_token(path: &Path) -> Result<AdminToken, StartError> {
     AdminToken::new(token).map_err(|error| unusable(chain(&error)))
 }
 
-/// The permissions of those who are neither the owner nor of the group.
-const OTHERS: u32 = 0o007;
+/// The permissions of all but the owner.
+const OTHERS: u32 = 0o077;
 
 /// `\r\n`.
 const LINE_END_BYTES_MAX: usize = 2;
@@ -73,10 +73,10 @@ mod tests {
     #[test]
     fn a_token_is_a_line_of_a_file_that_is_nobody_elses() {
         for content in ["hunter2", "hunter2\n", "hunter2\r\n"] {
-            for mode in [0o600, 0o640, 0o440, 0o400] {
+            for mode in [0o600, 0o400] {
                 read(content.as_bytes(), mode).unwrap();
             }
-            for mode in [0o644, 0o604, 0o602, 0o666] {
+            for mode in [0o640, 0o620, 0o610, 0o604, 0o602, 0o666] {
                 let line = refusal(read(content.as_bytes(), mode));
                 assert!(line.contains(&format!("{mode:o}")), "{line}");
             }

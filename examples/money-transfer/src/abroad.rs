@@ -72,13 +72,13 @@ impl Bank {
         self.note(reference, "", 0, "closed").await
     }
 
-    /// Takes an order back.
+    /// Takes an order back. One that did not come is closed: it must not be taken later.
     ///
     /// # Errors
     /// Where the books cannot be written.
     pub async fn recall(&self, reference: &str) -> Result<(), sqlx::Error> {
-        let recall =
-            "UPDATE orders SET state = 'recalled' WHERE reference = $1 AND state = 'ordered'";
+        let recall = "INSERT INTO orders (reference, account, amount_minor, state) VALUES ($1, '', 0, 'closed') \
+                      ON CONFLICT (reference) DO UPDATE SET state = 'recalled' WHERE state = 'ordered'";
         sqlx::query(recall)
             .bind(reference)
             .execute(&self.books)

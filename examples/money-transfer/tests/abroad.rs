@@ -77,3 +77,14 @@ async fn an_order_that_was_asked_about_before_it_came_is_not_taken() {
     assert!(matches!(stage.find().await.outcome, Outcome::Absent));
     assert_eq!(stage.ordered_minor().await, 0);
 }
+
+#[tokio::test]
+async fn an_order_that_was_recalled_before_it_came_is_not_taken() {
+    let stage = stage().await;
+    assert!(matches!(
+        stage.recall().await.outcome,
+        Outcome::Succeeded(_)
+    ));
+    assert_eq!(stage.order().await.code(), Some("REFERENCE_CLOSED"));
+    assert_eq!(stage.ordered_minor().await, 0);
+}

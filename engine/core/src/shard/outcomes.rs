@@ -61,18 +61,24 @@ impl Shard {
         }
     }
 
-    /// Who was deposed and has not noticed knows nothing of what its successor sent. It must not say that there is no such
-    /// attempt, for the participant would forget its result.
+    /// Who was deposed and has not noticed knows nothing of what its successor sent, and may not be able to read what it
+    /// wrote. It must not say so: the participant would forget its result.
     pub(super) fn as_far_as_known(
         &self,
         acknowledged: Acknowledged,
         report: &Report,
     ) -> Acknowledged {
         let deposed = report.epoch.is_some_and(|epoch| epoch > self.epoch);
-        if deposed && acknowledged == Acknowledged::UnknownOperation {
-            Acknowledged::Unavailable
-        } else {
-            acknowledged
+        match acknowledged {
+            Acknowledged::UnknownOperation | Acknowledged::Unreadable if deposed => {
+                Acknowledged::Unavailable
+            }
+            Acknowledged::Recorded
+            | Acknowledged::Late
+            | Acknowledged::UnknownOperation
+            | Acknowledged::NotServed
+            | Acknowledged::Unreadable
+            | Acknowledged::Unavailable => acknowledged,
         }
     }
 

@@ -121,7 +121,7 @@ pub const FIELDS: &[Field] = &[
         key: "retention_interval_ms",
         kind: "milliseconds, 0 to 86,400,000",
         default: "60000",
-        meaning: "How often a node asks itself whether a sweep for what has expired is worth while, give or take a quarter; 0 deletes nothing. It walks the sagas that are old enough, and rests nine times as long as it looked, three times while most of them have expired. How long a saga is kept says its definition's `retention`; it may stay for a twentieth longer, an hour at most.",
+        meaning: "How often a node asks itself whether a sweep for what has expired is worth while, give or take a quarter; 0 deletes nothing. It walks the sagas that are old enough, and rests nine times as long as it looked, three times while most of them have expired, as long as it looked while nearly all have. How long a saga is kept says its definition's `retention`; it may stay for a twentieth longer, an hour at most.",
     },
     Field {
         key: "session_lease_ms",
