@@ -39,6 +39,7 @@ pub enum Mark {
     ZombieFenced,
     ZombieSends,
     LeaseStopsDispatch,
+    WaitedForCredit,
     ClockForward,
     ClockBackward,
     Darkness,
@@ -51,6 +52,7 @@ pub enum Mark {
     CrashBeforeCommit,
     CrashAfterCommit,
     PoisonStep,
+    HandlerDropped,
     Rejected,
     Failed,
     Fatal,
@@ -168,7 +170,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of their declaration.
-    pub const ALL: [Self; 154] = [
+    pub const ALL: [Self; 156] = [
         Self::StoreSlow,
         Self::StoreAgain,
         Self::StoreUnavailable,
@@ -202,6 +204,7 @@ impl Mark {
         Self::ZombieFenced,
         Self::ZombieSends,
         Self::LeaseStopsDispatch,
+        Self::WaitedForCredit,
         Self::ClockForward,
         Self::ClockBackward,
         Self::Darkness,
@@ -213,6 +216,7 @@ impl Mark {
         Self::CrashBeforeCommit,
         Self::CrashAfterCommit,
         Self::PoisonStep,
+        Self::HandlerDropped,
         Self::Rejected,
         Self::Failed,
         Self::Fatal,

@@ -17,10 +17,9 @@ impl World {
         if self.nodes[node].process != Process::Down || self.is_dark() {
             return;
         }
-        let (lanes, credit) = (self.plan.lanes, self.nodes[node].book.credit);
         let old = &self.nodes[node];
         let (life, seasoned) = (old.life + 1, old.seasoned);
-        let mut fresh = Node::new(lanes, credit, self.now);
+        let mut fresh = Node::new(self.plan.lanes, self.now);
         fresh.life = life;
         fresh.seasoned = seasoned;
         fresh.process = Process::Up;
@@ -119,15 +118,14 @@ impl World {
             return;
         }
         self.mark_kill(node);
-        let (lanes, credit) = (self.plan.lanes, self.nodes[node].book.credit);
         let old = &self.nodes[node];
         let (life, seasoned) = (old.life, old.seasoned);
-        let mut dead = Node::new(lanes, credit, self.now);
+        let mut dead = Node::new(self.plan.lanes, self.now);
         dead.life = life + 1;
         dead.seasoned = seasoned;
         self.nodes[node] = dead;
         for participant in &mut self.participants {
-            participant.sessions.remove(&node);
+            participant.streams.remove(&node);
         }
         self.happened(Happened::Fault {
             what: "kill",

@@ -56,6 +56,8 @@ pub struct Node {
     pub tokens: u64,
     /// What arrived while it was paused.
     pub mailbox: Vec<Event>,
+    /// It is paused for so long as soon as a batch has left.
+    pub pauses_at_write: Option<Duration>,
     /// When it is looked at next because of its timers.
     pub tick_at: Option<Time>,
     /// It has owned shards before.
@@ -63,12 +65,12 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(lanes: usize, credit: usize, now: Time) -> Self {
+    pub fn new(lanes: usize, now: Time) -> Self {
         Self {
             process: Process::Down,
             life: 0,
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
-            book: Book::new(credit),
+            book: Book::default(),
             clock: Clock::new(now, now),
             renewed_at: now,
             late: false,
@@ -76,6 +78,7 @@ impl Node {
             waiters: BTreeMap::new(),
             tokens: 0,
             mailbox: Vec::new(),
+            pauses_at_write: None,
             tick_at: None,
             seasoned: false,
         }

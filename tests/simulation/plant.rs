@@ -26,6 +26,8 @@ pub enum Plant {
     ForgetFence,
     /// The dispatcher forgets what has left: it does not say so, and takes it back as if it had waited.
     ForgetSent,
+    /// The dispatcher does not ask whether a participant has room.
+    ForgetCredit,
     /// A new owner does not ask how late it was by its predecessor's clock.
     ForgetClocks,
     /// A batch of unknown outcome is written again behind the tail.

@@ -152,6 +152,11 @@ mod tests {
     }
 
     #[test]
+    fn a_dispatcher_that_does_not_ask_for_room_is_seen() {
+        seen(Plant::ForgetCredit, &["I16"]);
+    }
+
+    #[test]
     fn a_clock_that_is_behind_its_predecessors_is_seen() {
         // It takes a jump back, a death soon after, and a retry in flight: few worlds have it.
         seen_from(100, Plant::ForgetClocks, &["I13", "I17"]);

@@ -37,6 +37,10 @@ impl World {
         match ask {
             Ask::Append(batch) => {
                 self.issue(node, Purpose::Lane(lane), Statement::Append(batch));
+                let pause = self.nodes[node].pauses_at_write.take();
+                if let Some(time) = pause.filter(|_| !self.calm()) {
+                    self.pause(node, time);
+                }
             }
             Ask::TakeOver(records) => {
                 self.issue(node, Purpose::Lane(lane), Statement::TakeOver(records));

@@ -65,6 +65,8 @@ pub enum Event {
     /// A participant that works on a command says that it lives.
     Beat(Box<Parcel>, u32),
     Heartbeat(usize, u32, amends_core::id::AttemptName),
+    /// A participant has more room, on this stream.
+    Credit(usize, u32, usize, u64, usize),
     Result(usize, u32, usize, Box<Told>, bool),
     Acknowledged(usize, u32, amends_core::id::AttemptName),
     Retell(usize, u32),
@@ -145,13 +147,13 @@ impl World {
         for document in &documents {
             store.define(&crate::planted::definition(&document.definition, plant));
         }
-        let credit = usize::try_from(dice.between(1, 12)).expect("few");
+        let room = usize::try_from(dice.between(1, 12)).expect("few");
         let nodes = (0..plan.nodes)
-            .map(|_| Node::new(plan.lanes, credit, BEGINNING))
+            .map(|_| Node::new(plan.lanes, BEGINNING))
             .collect();
         let participants = PARTICIPANTS
             .iter()
-            .map(|(_, barrier)| Participant::new(*barrier))
+            .map(|(_, barrier)| Participant::new(*barrier, room))
             .collect();
         Self {
             plan,
@@ -262,6 +264,9 @@ impl World {
             Event::Perform(parcel, life) => self.perform(*parcel, life),
             Event::Beat(parcel, life) => self.beat(*parcel, life),
             Event::Heartbeat(node, _, attempt) => self.heartbeat(node, attempt),
+            Event::Credit(node, _, participant, session, commands) => {
+                self.credit(node, participant, session, commands);
+            }
             Event::Result(node, _, participant, told, honest) => {
                 self.result(node, participant, *told, honest);
             }
@@ -293,6 +298,7 @@ impl World {
             | Event::Attach(node, life, _)
             | Event::Expire(node, life, ..)
             | Event::Heartbeat(node, life, _)
+            | Event::Credit(node, life, ..)
             | Event::Result(node, life, ..) => (*node, Some(*life)),
             Event::Request(_, node) => (*node, None),
             _ => return Some(event),
@@ -467,6 +473,8 @@ impl World {
             target
                 .book
                 .dispatch(|command| participant_of(&command.action), &mut outbox);
+            self.marks
+                .hit_if(target.book.waits_for_credit(), Mark::WaitedForCredit);
         }
         let forgets = self.plant == Some(Plant::ForgetSent);
         for attempt in outbox.sent.into_iter().filter(|_| !forgets) {
@@ -509,6 +517,8 @@ impl World {
             key: Arc::clone(&key),
             attempt: command.attempt,
             epoch: command.epoch,
+            participant,
+            session,
             node,
             life: target.life,
             node_time: target.clock.now(self.now),

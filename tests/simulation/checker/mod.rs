@@ -13,6 +13,7 @@ mod messages;
 mod model;
 mod ownership;
 mod participants;
+mod rooms;
 mod times;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use amends_core::{SagaId, Time};
 
 use crate::checker::case::{Case, cases};
+use crate::checker::rooms::Rooms;
 use crate::history::{Entry, Event};
 use crate::world::World;
 
@@ -96,6 +98,7 @@ pub struct Evidence<'a> {
     pub world: &'a World,
     pub entries: &'a [Entry],
     pub cases: BTreeMap<SagaId, Case<'a>>,
+    pub rooms: Rooms,
     /// Which process owned a shard in an epoch, and since when it did by its own clock.
     owners: BTreeMap<(u16, u64), Owner>,
     /// Since when a shard had each of its owners: places in the history, and times.
@@ -118,6 +121,7 @@ impl<'a> Evidence<'a> {
             world,
             entries: world.history.entries(),
             cases: cases(world),
+            rooms: Rooms::of(world.history.entries()),
             owners: BTreeMap::new(),
             owned_since: BTreeMap::new(),
             jumped_at: None,
