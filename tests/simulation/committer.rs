@@ -75,16 +75,6 @@ impl Committer {
         matches!(self, Self::Idle)
     }
 
-    /// A batch with rows of this shard is under way.
-    pub fn writes(&self, shard: ShardId) -> bool {
-        let batch = match self {
-            Self::Idle => return false,
-            Self::Writing(batch) | Self::AskingTails(batch) => batch,
-            Self::Resolving(lost) => &lost.batch,
-        };
-        batch.shards.iter().any(|of| of.shard == shard)
-    }
-
     pub fn write(&mut self, batch: Batch, around: &mut Around<'_>) {
         around.asks.push(Ask::Append(batch.clone()));
         *self = Self::Writing(batch);

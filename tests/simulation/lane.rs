@@ -38,8 +38,6 @@ pub enum Message {
     Store(Answer),
     /// The committer has waited long enough.
     Again,
-    /// The lease of this shard is another node's.
-    GiveUp(ShardId),
     /// Time has passed.
     Tick,
 }
@@ -169,12 +167,6 @@ impl Lane {
                 }
             }
             Message::Again => self.committer.again(around),
-            Message::GiveUp(shard) => {
-                let writes = self.committer.writes(shard);
-                if !writes && self.slots.contains_key(&shard) {
-                    self.lose(shard, around);
-                }
-            }
             Message::Tick => {}
         }
         self.look_up_starts(around);

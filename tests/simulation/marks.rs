@@ -39,6 +39,7 @@ pub enum Mark {
     ZombieFenced,
     ZombieSends,
     LeaseStopsDispatch,
+    LeaseLost,
     WaitedForCredit,
     ClockForward,
     ClockBackward,
@@ -170,7 +171,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of their declaration.
-    pub const ALL: [Self; 156] = [
+    pub const ALL: [Self; 157] = [
         Self::StoreSlow,
         Self::StoreAgain,
         Self::StoreUnavailable,
@@ -204,6 +205,7 @@ impl Mark {
         Self::ZombieFenced,
         Self::ZombieSends,
         Self::LeaseStopsDispatch,
+        Self::LeaseLost,
         Self::WaitedForCredit,
         Self::ClockForward,
         Self::ClockBackward,

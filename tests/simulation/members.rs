@@ -6,7 +6,7 @@ use std::time::Duration;
 use amends_core::{ShardId, Time};
 
 use crate::history::Event as Happened;
-use crate::lane::{Lane, Message};
+use crate::lane::Lane;
 use crate::marks::Mark;
 use crate::node::{Clock, Node, Process, Waiter};
 use crate::world::{Event, World};
@@ -79,7 +79,7 @@ impl World {
         self.after(delay, Event::TakeOver(node, life, shard));
     }
 
-    /// Renews the lease, and learns from it which shards are this node's.
+    /// Renews the lease. A node that cannot has lost a shard at least, and ends.
     pub fn renew(&mut self, node: usize) {
         let life = self.nodes[node].life;
         let lease = self.plan.lease;
@@ -91,7 +91,8 @@ impl World {
         }
         let clock = self.nodes[node].clock.now(self.now);
         let renewed = self.store.renew(node, life, lease, clock, self.now);
-        let Some((time, owned)) = renewed else {
+        let Some(time) = renewed else {
+            self.marks.hit(Mark::LeaseLost);
             self.kill(node);
             self.after(Duration::from_secs(1), Event::Boot(node));
             return;
@@ -100,12 +101,6 @@ impl World {
         target.clock.sample(time, self.now);
         target.renewed_at = self.now;
         target.late = false;
-        for shard in target.shards() {
-            if !owned.contains(&shard) {
-                let lane = self.nodes[node].lane_of(shard);
-                self.tell(node, lane, Message::GiveUp(shard));
-            }
-        }
         let wanted: Vec<ShardId> = (0..self.plan.shards).map(ShardId).collect();
         self.claim(node, &wanted);
         self.dispatch(node, crate::book::Outbox::default());

@@ -56,8 +56,8 @@ struct Row {
 /// A node's row.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
-    /// Which process.
-    life: u32,
+    /// Which process; none once one of its shards was taken.
+    life: Option<u32>,
     /// On the database's clock.
     until: Time,
     /// How late it may be by the node's own clock, until then.
@@ -429,7 +429,7 @@ impl Database {
         let time = self.time(now);
         let before = self.leases.get(&node);
         let claimed = Lease {
-            life,
+            life: Some(life),
             until: time + lease,
             clock_until: before.map_or(Time::EPOCH, |before| before.clock_until.max(before.until)),
         };
@@ -437,8 +437,11 @@ impl Database {
         let mut held = Vec::new();
         for shard in wanted {
             let owner = self.owners.get(shard).filter(|owner| **owner != node);
-            let lease = owner.and_then(|owner| self.leases.get(owner));
-            if lease.is_none_or(|lease| lease.until <= time) {
+            let lease = owner.and_then(|owner| self.leases.get_mut(owner));
+            if lease.as_ref().is_none_or(|lease| lease.until <= time) {
+                if let Some(lease) = lease {
+                    lease.life = None;
+                }
                 self.owners.insert(*shard, node);
                 held.push(*shard);
             }
@@ -446,7 +449,7 @@ impl Database {
         held
     }
 
-    /// Renews a lease; none if it belongs to another process. Else the database's time and the shards that are the node's.
+    /// Renews a lease; none if it belongs to another process, or a shard of it was taken. Else the database's time.
     pub fn renew(
         &mut self,
         node: usize,
@@ -454,13 +457,13 @@ impl Database {
         lease: Duration,
         clock: Time,
         now: Time,
-    ) -> Option<(Time, Vec<ShardId>)> {
+    ) -> Option<Time> {
         let time = self.time(now);
-        let row = self.leases.get_mut(&node).filter(|row| row.life == life)?;
+        let row = self.leases.get_mut(&node);
+        let row = row.filter(|row| row.life == Some(life))?;
         row.until = time + lease;
         row.clock_until = row.clock_until.max(time.max(clock) + lease);
-        let owned = self.owners.iter().filter(|(_, owner)| **owner == node);
-        Some((time, owned.map(|(shard, _)| *shard).collect()))
+        Some(time)
     }
 
     /// How late it may be, or may have been, by the clock of any process but this node's.
