@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! generator ▸ definitions      plan ▸ what goes wrong       dice ▸ the only chance
-//! world ▸ time and events      node, lane, committer, suspect, book ▸ the pump around the core
+//! world ▸ time and events      node, lane, ways, committer, suspect, book ▸ the pump around the core
 //! store, statements            participant, network          clients, operators          members, disturbances
 //! history ▸ what happened      checker ▸ I1 … I49            marks ▸ it happened at all
 //! plant, planted ▸ bugs that the checker has to see          campaign ▸ many worlds
@@ -34,6 +34,7 @@ mod replay;
 mod statements;
 mod store;
 mod suspect;
+mod ways;
 mod world;
 
 mod checker;

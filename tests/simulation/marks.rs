@@ -16,6 +16,8 @@ pub enum Mark {
     StoreKeyTaken,
     StoreDataRefused,
     StoreInputFoundByHalving,
+    WrittenBeside,
+    OvertakenBeside,
     LookupStale,
     LookupFailed,
     LoadFailed,
@@ -171,7 +173,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of their declaration.
-    pub const ALL: [Self; 157] = [
+    pub const ALL: [Self; 159] = [
         Self::StoreSlow,
         Self::StoreAgain,
         Self::StoreUnavailable,
@@ -183,6 +185,8 @@ impl Mark {
         Self::StoreKeyTaken,
         Self::StoreDataRefused,
         Self::StoreInputFoundByHalving,
+        Self::WrittenBeside,
+        Self::OvertakenBeside,
         Self::LookupStale,
         Self::LookupFailed,
         Self::LoadFailed,

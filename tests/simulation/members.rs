@@ -9,6 +9,7 @@ use crate::history::Event as Happened;
 use crate::lane::Lane;
 use crate::marks::Mark;
 use crate::node::{Clock, Node, Process, Waiter};
+use crate::ways::Way;
 use crate::world::{Event, World};
 
 impl World {
@@ -19,7 +20,7 @@ impl World {
         }
         let old = &self.nodes[node];
         let (life, seasoned) = (old.life + 1, old.seasoned);
-        let mut fresh = Node::new(self.plan.lanes, self.now);
+        let mut fresh = Node::new(&self.plan, self.now);
         fresh.life = life;
         fresh.seasoned = seasoned;
         fresh.process = Process::Up;
@@ -115,7 +116,7 @@ impl World {
         self.mark_kill(node);
         let old = &self.nodes[node];
         let (life, seasoned) = (old.life, old.seasoned);
-        let mut dead = Node::new(self.plan.lanes, self.now);
+        let mut dead = Node::new(&self.plan, self.now);
         dead.life = life + 1;
         dead.seasoned = seasoned;
         self.nodes[node] = dead;
@@ -132,7 +133,8 @@ impl World {
     /// At which points a node dies.
     fn mark_kill(&mut self, node: usize) {
         let target = &self.nodes[node];
-        let writing = target.lanes.iter().any(|lane| !lane.committer.is_idle());
+        let mut ways = target.lanes.iter().flat_map(|lane| &lane.ways.all);
+        let writing = ways.any(Way::is_busy);
         let queued = target.lanes.iter().map(Lane::queued).sum::<usize>() > 0;
         let result = target
             .waiters

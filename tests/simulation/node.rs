@@ -12,6 +12,8 @@ use amends_definitions::ActionName;
 use crate::book::Book;
 use crate::generator::PARTICIPANTS;
 use crate::lane::Lane;
+use crate::plan::Plan;
+use crate::ways::Ways;
 use crate::world::Event;
 
 /// Whether a node's process runs.
@@ -65,11 +67,12 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(lanes: usize, now: Time) -> Self {
+    pub fn new(plan: &Plan, now: Time) -> Self {
+        let lane = || Lane::new(Ways::new(plan.ways, plan.beside_min, now));
         Self {
             process: Process::Down,
             life: 0,
-            lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            lanes: (0..plan.lanes).map(|_| lane()).collect(),
             book: Book::default(),
             clock: Clock::new(now, now),
             renewed_at: now,

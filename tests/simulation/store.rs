@@ -127,10 +127,11 @@ impl Database {
         if !taken.is_empty() && self.plant != Some(Plant::ForgetFence) {
             return Err(Refusal::PositionTaken(taken));
         }
+        let mut names = BTreeSet::new();
         let mut keys = batch.shards.iter().flat_map(|of| &of.keys);
         let known = keys.any(|key| {
             let name = (key.namespace.clone(), key.definition.clone(), key.key_hash);
-            self.keys.contains_key(&name)
+            self.keys.contains_key(&name) || !names.insert(name)
         });
         if known && self.plant != Some(Plant::ForgetKeys) {
             return Err(Refusal::KeyTaken);

@@ -149,7 +149,7 @@ impl World {
         }
         let room = usize::try_from(dice.between(1, 12)).expect("few");
         let nodes = (0..plan.nodes)
-            .map(|_| Node::new(plan.lanes, BEGINNING))
+            .map(|_| Node::new(&plan, BEGINNING))
             .collect();
         let participants = PARTICIPANTS
             .iter()
@@ -380,6 +380,7 @@ impl World {
             marks: &mut self.marks,
             plant: self.plant,
             fresh: &mut self.fresh,
+            way: 0,
             asks: Vec::new(),
             outputs: Vec::new(),
             lost: Vec::new(),
@@ -547,13 +548,17 @@ impl World {
     /// A node is looked at again when its earliest timer is due.
     fn schedule_tick(&mut self, node: usize) {
         let target = &mut self.nodes[node];
+        let now = target.clock.now(self.now);
         let lanes = target.lanes.iter();
-        let lanes = lanes.filter(|lane| lane.committer.is_idle());
-        let Some(wake) = lanes.filter_map(crate::lane::Lane::next_wake).min() else {
+        let wakes = lanes.filter_map(|lane| {
+            let timer = lane.next_wake(now).map(|at| at.since(now));
+            let late = lane.late_at(now, self.now).map(|at| at.since(self.now));
+            timer.into_iter().chain(late).min()
+        });
+        let Some(wait) = wakes.min() else {
             return;
         };
-        let now = target.clock.now(self.now);
-        let wait = wake.since(now).max(Duration::from_millis(1));
+        let wait = wait.max(Duration::from_millis(1));
         let at = self.now + wait;
         if target.tick_at.is_none_or(|tick_at| at < tick_at) {
             target.tick_at = Some(at);
