@@ -170,7 +170,7 @@ impl World {
                 || !participant.running.is_empty()
                 || !participant.unacknowledged.is_empty()
         });
-        if busy || !self.every_shard_is_open() {
+        if busy || !self.every_shard_is_open() || self.expires_soon() {
             return false;
         }
         let now = self.now;

@@ -55,6 +55,8 @@ pub enum Event {
     },
     /// A key has a saga.
     KeyRow { key: String, saga: SagaId },
+    /// Retention took a saga away, for a node that took this for the time.
+    Expired { saga: SagaId, node_time: Time },
     /// A node decided a batch, at this time by its own clock, and hands it to the store.
     Decided { batch: u64, node_time: Time },
     /// A node learned that its batch is durable: so many rows of this shard.

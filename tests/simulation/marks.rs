@@ -18,6 +18,12 @@ pub enum Mark {
     StoreInputFoundByHalving,
     WrittenBeside,
     OvertakenBeside,
+    Expired,
+    ExpiredByAnother,
+    KeptForItsParent,
+    ExpiredKeyUsedAgain,
+    CancelOfExpired,
+    ResultOfExpired,
     LookupStale,
     LookupFailed,
     LoadFailed,
@@ -173,7 +179,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of their declaration.
-    pub const ALL: [Self; 159] = [
+    pub const ALL: [Self; 165] = [
         Self::StoreSlow,
         Self::StoreAgain,
         Self::StoreUnavailable,
@@ -187,6 +193,12 @@ impl Mark {
         Self::StoreInputFoundByHalving,
         Self::WrittenBeside,
         Self::OvertakenBeside,
+        Self::Expired,
+        Self::ExpiredByAnother,
+        Self::KeptForItsParent,
+        Self::ExpiredKeyUsedAgain,
+        Self::CancelOfExpired,
+        Self::ResultOfExpired,
         Self::LookupStale,
         Self::LookupFailed,
         Self::LoadFailed,

@@ -37,6 +37,7 @@ impl World {
         self.claim(node, &wanted);
         let next = self.plan.lease / 3;
         self.after(next, Event::Renew(node, life));
+        self.schedule_sweep(node);
         for participant in 0..self.participants.len() {
             let delay = self.hop() + Duration::from_millis(1);
             self.after(delay, Event::Attach(node, life, participant));
@@ -192,7 +193,13 @@ impl World {
         }
         target.process = Process::Up;
         for event in std::mem::take(&mut target.mailbox) {
-            self.after(Duration::ZERO, event);
+            // A renewal is a statement too, and its connection may have to be made anew: what else was on its way may be faster.
+            let delay = match &event {
+                Event::Renew(..) if self.dice.chance(300) => self.dice.millis(0, 10_000),
+                Event::Renew(..) => self.hop() + self.hop(),
+                _ => Duration::ZERO,
+            };
+            self.after(delay, event);
         }
     }
 }

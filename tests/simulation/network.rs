@@ -526,6 +526,10 @@ impl World {
             Acknowledged::Unreadable => "unreadable",
             Acknowledged::Unavailable => "unavailable",
         };
+        let gone =
+            self.store.state(key.saga).is_none() && self.store.last_state(key.saga).is_some();
+        let unknown = honest && how == Acknowledged::UnknownOperation;
+        self.marks.hit_if(unknown && gone, Mark::ResultOfExpired);
         let target = &self.nodes[node];
         let shard = key.saga.shard();
         let slot = target.lanes[target.lane_of(shard)].slots.get(&shard);

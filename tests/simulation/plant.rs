@@ -34,6 +34,20 @@ pub enum Plant {
     ReinsertBlindly,
     /// Keys are neither looked up nor unique.
     ForgetKeys,
+    /// Retention does not wait for its time.
+    ExpireEarly,
+    /// Retention takes what has not changed for a minute, ended or not.
+    ExpireActive,
+    /// Retention takes children that may still have to be undone.
+    ExpireProvisional,
+    /// Retention takes the rows that fence a deposed owner off.
+    ExpireFence,
+    /// A key is free when its saga has ended.
+    FreeKeyAtEnd,
+    /// A key stays when its saga has expired.
+    KeepKey,
+    /// Nobody looks for what has expired.
+    ForgetRetention,
     /// Retries do not wait for their time.
     RetryTooEarly,
     /// An incident is not recorded.

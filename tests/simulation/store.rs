@@ -44,13 +44,13 @@ pub enum Refusal {
 
 /// A row as it is stored.
 #[derive(Clone, Debug)]
-struct Row {
-    epoch: u64,
-    batch: u64,
-    /// None for a takeover record.
-    saga: Option<SagaId>,
+pub struct Row {
+    pub epoch: u64,
+    pub batch: u64,
+    /// None for a takeover record, and for what retention has blanked.
+    pub saga: Option<SagaId>,
     at: Time,
-    body: Arc<[u8]>,
+    pub body: Arc<[u8]>,
 }
 
 /// A node's row.
@@ -70,8 +70,12 @@ pub type KeyName = (Arc<str>, Arc<str>, Hash128);
 /// The database.
 #[derive(Debug, Default)]
 pub struct Database {
-    journal: BTreeMap<(ShardId, u64), Row>,
+    pub journal: BTreeMap<(ShardId, u64), Row>,
+    /// How many rows of a journal retention deleted from an epoch on, and which epoch that is.
+    pub expired: BTreeMap<ShardId, (u64, u64)>,
     sagas: BTreeMap<SagaId, SagaRecord>,
+    /// Those that retention took away: evidence, as what is decoded and folded of them.
+    gone: BTreeMap<SagaId, SagaRecord>,
     keys: BTreeMap<KeyName, Existing>,
     turns: BTreeMap<SagaId, Turn>,
     owners: BTreeMap<ShardId, usize>,
@@ -84,7 +88,7 @@ pub struct Database {
     pub clock_offset: i64,
     /// Bodies with this text are refused; none while nobody writes it.
     poison: Option<&'static str>,
-    plant: Option<Plant>,
+    pub plant: Option<Plant>,
     tears: u64,
 }
 
@@ -202,6 +206,9 @@ impl Database {
             if let Some(turn) = self.turns.get_mut(&update.id) {
                 turn.granted = update.turn_granted;
             }
+            if update.state.is_terminal() && self.plant == Some(Plant::FreeKeyAtEnd) {
+                self.keys.retain(|_, existing| existing.saga != update.id);
+            }
         }
         for key in &of.keys {
             let name = (key.namespace.clone(), key.definition.clone(), key.key_hash);
@@ -264,10 +271,7 @@ impl Database {
     /// Folds a saga's committed rows anew.
     fn fold(&mut self, saga: SagaId) {
         let rows = self.decoded.get(&saga).map_or(&[][..], Vec::as_slice);
-        let definition = self
-            .sagas
-            .get(&saga)
-            .and_then(|record| self.definitions.get(&record.hash));
+        let definition = self.definition_of(saga);
         if let Some(definition) = definition
             && let Ok(folded) = Saga::replay(saga, Arc::clone(definition), rows)
         {
@@ -500,13 +504,39 @@ impl Database {
         self.sagas.values()
     }
 
+    pub fn record(&self, saga: SagaId) -> Option<&SagaRecord> {
+        self.sagas.get(&saga)
+    }
+
     pub fn state(&self, saga: SagaId) -> Option<SagaState> {
         self.sagas.get(&saga).map(|record| record.state)
     }
 
+    /// Every saga that ever was.
+    pub fn all_sagas(&self) -> impl Iterator<Item = &SagaRecord> {
+        self.sagas.values().chain(self.gone.values())
+    }
+
+    /// A saga's state, or what it was when it expired.
+    pub fn last_state(&self, saga: SagaId) -> Option<SagaState> {
+        let record = self.sagas.get(&saga).or_else(|| self.gone.get(&saga));
+        record.map(|record| record.state)
+    }
+
     pub fn definition_of(&self, saga: SagaId) -> Option<&Arc<Definition>> {
-        let record = self.sagas.get(&saga)?;
+        let record = self.sagas.get(&saga).or_else(|| self.gone.get(&saga))?;
         self.definitions.get(&record.hash)
+    }
+
+    /// Takes a saga's rows away, but those of the journal.
+    pub fn forget(&mut self, saga: SagaId) {
+        if let Some(record) = self.sagas.remove(&saga) {
+            self.gone.insert(saga, record);
+        }
+        self.turns.remove(&saga);
+        if self.plant != Some(Plant::KeepKey) {
+            self.keys.retain(|_, existing| existing.saga != saga);
+        }
     }
 
     /// What is wrong with the fold of a saga, by the core's own list of invariants.

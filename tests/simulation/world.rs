@@ -59,6 +59,8 @@ pub enum Event {
     Resume(usize, u32),
     Attach(usize, u32, usize),
     Expire(usize, u32, usize, u64),
+    /// A node looks for what has expired: in this shard, behind this saga.
+    Sweep(usize, u32, ShardId, Option<SagaId>),
     Return(usize),
     Deliver(Box<Parcel>),
     Perform(Box<Parcel>, u32),
@@ -259,6 +261,7 @@ impl World {
             Event::Resume(node, life) => self.resume(node, life),
             Event::Attach(node, _, participant) => self.attach(node, participant),
             Event::Expire(node, _, participant, session) => self.expire(node, participant, session),
+            Event::Sweep(node, _, shard, after) => self.sweep(node, shard, after),
             Event::Return(participant) => self.come_back(participant),
             Event::Deliver(parcel) => self.deliver(*parcel),
             Event::Perform(parcel, life) => self.perform(*parcel, life),
@@ -297,6 +300,7 @@ impl World {
             | Event::Page(node, life, ..)
             | Event::Attach(node, life, _)
             | Event::Expire(node, life, ..)
+            | Event::Sweep(node, life, ..)
             | Event::Heartbeat(node, life, _)
             | Event::Credit(node, life, ..)
             | Event::Result(node, life, ..) => (*node, Some(*life)),

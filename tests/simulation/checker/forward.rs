@@ -480,7 +480,8 @@ fn acknowledged(evidence: &Evidence<'_>, found: &mut Found) {
         };
         // A deposed owner that does not know it yet knows nothing of what its successor sent, and says so.
         let deposed = *epoch < newest.get(&key.saga.shard().0).copied();
-        let strange = *honest && *how == "unknown" && !deposed;
+        let gone = evidence.is_gone(key.saga, index);
+        let strange = *honest && *how == "unknown" && !deposed && !gone;
         let owner_sent = |key: &OperationKey| {
             let mut sent = evidence
                 .cases
