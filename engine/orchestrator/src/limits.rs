@@ -16,6 +16,10 @@ pub(crate) const LANE_ROWS_MAX: usize = 8_192;
 pub(crate) const LANE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Keys in one look-up.
 pub(crate) const LOOKUP_KEYS_MAX: usize = 1_024;
+/// Of so many commands that an instance takes, one is new while others were under way before a restart.
+pub(crate) const YOUNG_EVERY: usize = 4;
+/// Shards that a lane brings back at once.
+pub(crate) const RECOVERY_SHARDS_AT_ONCE: usize = 3;
 /// Sagas that a lane brings back in one page.
 pub(crate) const RECOVERY_PAGE_SAGAS: usize = 500;
 /// Sleepers that are named to their shard in one page.
@@ -70,6 +74,8 @@ pub(crate) const GROUP_RATE_MAX: u32 = 1_000;
 pub(crate) const RETENTION_PAUSE_FACTOR: u32 = 9;
 /// The same while most of what it looks at has expired: it has to keep up with what ends.
 pub(crate) const RETENTION_PAUSE_FACTOR_BEHIND: u32 = 3;
+/// The same while nearly all of it has: half of the time, or what ends at full speed would never go.
+pub(crate) const RETENTION_PAUSE_FACTOR_FULL: u32 = 1;
 /// The shortest rest of retention after a deletion.
 pub(crate) const RETENTION_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// From one sweep to the next at most, once something may expire at any time.

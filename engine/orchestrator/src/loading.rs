@@ -11,13 +11,14 @@ use std::time::Duration;
 use amends_core::shard::{History, LoadedSaga, TurnRecovered};
 use amends_core::{SagaId, ShardId, Time};
 use amends_store::{Error, SagaHistory, Store, TurnRecord};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::backoff::Backoff;
 use crate::lane::Message;
 use crate::limits::{
     HISTORY_PAGE_ROWS, LOADS_AT_ONCE_MAX, LOADS_DUE_PER_SECOND, LOADS_PER_READ,
-    RECOVERY_PAGE_SAGAS, RECOVERY_PAGE_SLEEPERS,
+    RECOVERY_PAGE_SAGAS, RECOVERY_PAGE_SLEEPERS, RECOVERY_SHARDS_AT_ONCE,
 };
 use crate::node::Node;
 use crate::telemetry;
@@ -130,15 +131,13 @@ async fn find(node: &Node, sagas: &[SagaId]) -> Result<BTreeMap<SagaId, History>
     Ok(found)
 }
 
-/// Brings the sagas of a lane's shards back: turns and sleepers, then those that are active, page by page; a page is read
-/// when the one before is in memory.
+/// Brings the sagas of a lane's shards back, a few shards at once: turns and sleepers, then those that are active, page by
+/// page; a shard's page is read when the one before is in memory.
 pub(crate) async fn recover(node: Arc<Node>, shards: Vec<ShardId>) {
-    for shard in shards {
-        let recovering = recover_shard(&node, shard);
-        match node.stop.run_until_cancelled(recovering).await {
-            Some(Some(())) => tokio::task::yield_now().await,
-            Some(None) | None => return,
-        }
+    let each = stream::iter(shards).map(|shard| recover_shard(&node, shard));
+    let mut recovering = each.buffer_unordered(RECOVERY_SHARDS_AT_ONCE);
+    while let Some(Some(Some(()))) = node.stop.run_until_cancelled(recovering.next()).await {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Takes away what nobody needs any more: sagas that ended and whose retention has passed, in bounded pages, one shard
-//! after the other. It works a tenth of the time, or a quarter while it is behind, so that it is never what others wait for.
+//! after the other. It works a tenth of the time, and more as it falls behind, half of it at most, so that it is never what
+//! others wait for.
 //!
 //! Finished sagas have no index by expiry: every end would pay for it. A sweep walks them in the order of their ids, which
 //! is that of their begins, and two things that this node learns keep it from walking in vain: when the first of all that
@@ -16,8 +17,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::limits::{
-    RETENTION_PAUSE_FACTOR, RETENTION_PAUSE_FACTOR_BEHIND, RETENTION_PAUSE_MIN, RETENTION_REST_MAX,
-    RETENTION_REST_PART, RETENTION_WHOLE_EVERY,
+    RETENTION_PAUSE_FACTOR, RETENTION_PAUSE_FACTOR_BEHIND, RETENTION_PAUSE_FACTOR_FULL,
+    RETENTION_PAUSE_MIN, RETENTION_REST_MAX, RETENTION_REST_PART, RETENTION_WHOLE_EVERY,
 };
 use crate::node::Node;
 use crate::options::Retention;
@@ -169,7 +170,15 @@ impl Found {
 
 async fn sweep_all(node: &Node, begun_before: Time, limit: usize) -> Found {
     let mut found = Found::default();
-    for shard in (0..node.lanes.shard_count()).map(ShardId) {
+    let shards = match node.store.shards_in_use().await {
+        Ok(shards) => shards,
+        Err(error) => {
+            telemetry::store_failed("look for what has expired", &error);
+            found.overlooked = true;
+            return found;
+        }
+    };
+    for shard in shards {
         let mut after = None;
         loop {
             match sweep_page(node, shard, after, begun_before, limit).await {
@@ -211,13 +220,7 @@ async fn sweep_page(
         limit,
     };
     let swept = node.store.expire(&page).await?;
-    let behind = swept.gone.saturating_mul(2) >= u64::try_from(limit).unwrap_or(u64::MAX);
-    let factor = if behind {
-        RETENTION_PAUSE_FACTOR_BEHIND
-    } else {
-        RETENTION_PAUSE_FACTOR
-    };
-    let pause = began.elapsed() * factor;
+    let pause = began.elapsed() * pause_factor(swept.gone, limit);
     let pause = if swept.gone > 0 {
         pause.max(RETENTION_PAUSE_MIN)
     } else {
@@ -225,6 +228,19 @@ async fn sweep_page(
     };
     tokio::time::sleep(jittered(pause)).await;
     Ok(swept)
+}
+
+/// How much longer to rest than a page took, of which so many were deleted. Pages fill as retention falls behind: it works
+/// more then, until as many go as end.
+fn pause_factor(gone: u64, limit: usize) -> u32 {
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    if gone.saturating_mul(10) >= limit.saturating_mul(9) {
+        RETENTION_PAUSE_FACTOR_FULL
+    } else if gone.saturating_mul(2) >= limit {
+        RETENTION_PAUSE_FACTOR_BEHIND
+    } else {
+        RETENTION_PAUSE_FACTOR
+    }
 }
 
 /// Three quarters of it to five quarters.
@@ -257,6 +273,13 @@ mod tests {
             life_min,
             ..Found::default()
         }
+    }
+
+    #[test]
+    fn whoever_falls_behind_rests_less() {
+        let factors = [0, 499, 500, 899, 900, 1_000].map(|gone| pause_factor(gone, 1_000));
+        assert_eq!(factors, [9, 9, 3, 3, 1, 1]);
+        assert_eq!(pause_factor(1, 1), 1);
     }
 
     #[test]

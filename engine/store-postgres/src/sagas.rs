@@ -164,6 +164,12 @@ impl Sagas for PostgresStore {
             .await
     }
 
+    async fn shards_in_use(&self) -> Result<Vec<ShardId>, Error> {
+        let query = sqlx::query(sql::SHARDS_IN_USE);
+        self.read(query, "looking for shards in use", rows::shard)
+            .await
+    }
+
     async fn expire(&self, page: &ExpiryPage) -> Result<Swept, Error> {
         let query = sqlx::query(sql::SWEEP)
             .bind(shard_number(page.shard))

@@ -179,6 +179,7 @@ async fn a_reader_plans_without_a_scan_on_an_empty_schema() {
             (sql::SLEEPERS, "sagas_wake"),
             (sql::TURNS, "sagas_turns"),
             (sql::REVISIONS, "sagas_pkey"),
+            (sql::SHARDS_IN_USE, "sagas_pkey"),
             (sql::SWEEP, "sagas_pkey"),
             (sql::COUNT_ACTIVE, "sagas_children"),
             (sql::INCIDENTS, "incidents_oldest"),

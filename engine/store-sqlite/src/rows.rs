@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amends_core::fact::IncidentReason;
 use amends_core::journal::{IncidentInsert, IncidentName, SagaState, Turn};
 use amends_core::key::Hash128;
-use amends_core::{OperationKind, SagaId, Time};
+use amends_core::{OperationKind, SagaId, ShardId, Time};
 use amends_store::{
     AppendError, DefinitionHash, DefinitionRecord, Error, IncidentGroup, KeyFound, Looked,
     SagaRecord, StoredRow, TurnRecord,
@@ -153,6 +153,10 @@ pub(crate) fn definition(row: &SqliteRow) -> Result<DefinitionRecord, Error> {
         normal_form: get(row, 5)?,
         applied_at: Time::from_micros(get(row, 6)?),
     })
+}
+
+pub(crate) fn shard(row: &SqliteRow) -> Result<ShardId, Error> {
+    get::<u16>(row, 0).map(ShardId)
 }
 
 pub(crate) fn position(row: &SqliteRow, column: usize) -> Result<u64, Error> {

@@ -177,6 +177,10 @@ async fn lists_sweeps_and_recovery_read_what_they_show() {
             "SEARCH k USING INDEX sqlite_autoindex_saga_keys_1 (namespace=? AND definition=? AND key_hash=?)",
         ),
         (
+            sql::SHARDS_IN_USE,
+            "SEARCH s USING COVERING INDEX sqlite_autoindex_sagas_1 (shard=?)",
+        ),
+        (
             sql::SWEEP,
             "SEARCH sagas USING INDEX sqlite_autoindex_sagas_1 (shard=? AND id>? AND id<?)",
         ),

@@ -95,6 +95,10 @@ pub trait Sagas: Send + Sync + 'static {
         definition: &str,
     ) -> Result<Vec<(u32, u64)>, Error>;
 
+    /// The shards that have a saga, ascending: where retention has something to look at. It costs a probe for each shard,
+    /// in one statement.
+    async fn shards_in_use(&self) -> Result<Vec<ShardId>, Error>;
+
     /// Looks at a page of sagas, in the order of their ids, and deletes what retention has no use for any more: those
     /// that ended and whose `expires_at` is not after `now`, with their keys and journal rows. A child stays until its
     /// retention has passed since the end of its parent, and until its parent is gone if that is a child itself: as long

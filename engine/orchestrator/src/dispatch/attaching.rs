@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::book::{Book, Instance, Live, Name, Outbox};
+use super::offers::Turns;
 use super::{Attachment, Delivery, InstanceId};
 
 impl Book {
@@ -99,7 +100,7 @@ impl Book {
             live: None,
             session,
             offers: Vec::new(),
-            turn: 0,
+            turns: Turns::default(),
             sent: BTreeSet::new(),
             held: BTreeSet::new(),
         };

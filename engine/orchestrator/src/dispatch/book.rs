@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::offers::{QueueId, Queues};
+use super::offers::{QueueId, Queues, Turns, YOUNG};
 use super::{Delivery, InstanceId, attempt_of, first_of, floor};
 use crate::limits::HEARTBEATS_IN_TIMEOUT;
 use crate::telemetry;
@@ -67,7 +67,7 @@ pub(super) struct Instance {
     /// Its latest session.
     pub(super) session: u64,
     pub(super) offers: Vec<(ActionName, QueueId)>,
-    pub(super) turn: usize,
+    pub(super) turns: Turns,
     pub(super) sent: BTreeSet<AttemptName>,
     /// Its part of [`Book::held`].
     pub(super) held: BTreeSet<AttemptName>,
@@ -140,7 +140,7 @@ impl Book {
         let queue = self
             .queues
             .find_or_make(&command.key.namespace, &command.action);
-        let place = self.next();
+        let place = self.place(command.resent);
         if self.queues.get_mut(queue).newly_missed() {
             telemetry::nobody_serves(&command.key.namespace, command.action.as_str());
         }
@@ -311,6 +311,8 @@ impl Book {
     }
 
     /// Whatever one instance has room for: first what was lost on the way, then a command of each of its actions in turn.
+    /// While some of them were under way before this node had their shard, most are of those: so that after a restart
+    /// every saga is driven again soon, and those that are further on are not held up by many that are not.
     pub(super) fn pull(&mut self, id: InstanceId, outbox: &mut Outbox) {
         if !self.lets_leave() {
             return;
@@ -320,21 +322,15 @@ impl Book {
             return;
         };
         let offers: Vec<QueueId> = instance.offers.iter().map(|(_, queue)| *queue).collect();
-        let mut turn = instance.turn;
-        let mut empty = 0;
-        while empty < offers.len() && self.instances.get(&id).is_some_and(Instance::has_room) {
-            let queue = offers[turn % offers.len()];
-            turn = turn.wrapping_add(1);
-            match self.queues.get_mut(queue).commands.pop_first() {
-                Some((_, command)) => {
-                    empty = 0;
-                    self.deliver(id, command, outbox);
-                }
-                None => empty += 1,
-            }
+        let mut turns = instance.turns;
+        while self.instances.get(&id).is_some_and(Instance::has_room) {
+            let Some(command) = self.queues.pop_in_turn(&offers, &mut turns) else {
+                break;
+            };
+            self.deliver(id, command, outbox);
         }
         if let Some(instance) = self.instances.get_mut(&id) {
-            instance.turn = turn;
+            instance.turns = turns;
         }
     }
 
@@ -451,6 +447,12 @@ impl Book {
         for attempt in sent {
             self.forget_sent(&attempt);
         }
+    }
+
+    /// Where a command stands in its queue.
+    fn place(&mut self, resent: bool) -> u64 {
+        let next = self.next();
+        if resent { next } else { YOUNG + next }
     }
 
     pub(super) fn next(&mut self) -> u64 {

@@ -8,6 +8,27 @@ use amends_definitions::ActionName;
 use tokio::time::Instant;
 
 use super::InstanceId;
+use crate::limits::YOUNG_EVERY;
+
+/// Where the commands begin, in the order of a queue, that are sent for the first time.
+pub(super) const YOUNG: u64 = 1 << 63;
+
+/// Whose turn it is at an instance.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turns {
+    taken: usize,
+    old: usize,
+    young: usize,
+}
+
+/// Which commands of a queue.
+#[derive(Clone, Copy, Debug)]
+enum Age {
+    /// Those that were under way before this node had their shard.
+    Old,
+    /// The others.
+    Young,
+}
 
 /// Names a queue in [`Queues`]; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +50,8 @@ pub(super) struct Queue {
     action: Option<ActionName>,
     /// A command of it was here once.
     asked_for: bool,
-    /// By order of arrival.
+    /// Those that were under way before this node had their shard, and from [`YOUNG`] on the others; each by order of
+    /// arrival.
     pub(super) commands: BTreeMap<u64, Arc<Command>>,
     /// Instances that offer the action, in their turn.
     servers: Vec<InstanceId>,
@@ -84,6 +106,35 @@ impl Queues {
         queue.commands.insert(place, command);
     }
 
+    /// Takes a command of these queues, each in its turn.
+    pub(super) fn pop_in_turn(
+        &mut self,
+        offers: &[QueueId],
+        turns: &mut Turns,
+    ) -> Option<Arc<Command>> {
+        let young_first = turns.taken.is_multiple_of(YOUNG_EVERY);
+        let ages = if young_first {
+            [Age::Young, Age::Old]
+        } else {
+            [Age::Old, Age::Young]
+        };
+        for age in ages {
+            let turn = match age {
+                Age::Old => &mut turns.old,
+                Age::Young => &mut turns.young,
+            };
+            let (before, from) = offers.split_at(turn.checked_rem(offers.len())?);
+            let mut queues = (turn.wrapping_add(1)..).zip(from.iter().chain(before));
+            let found = queues.find_map(|(next, id)| Some((next, self.get_mut(*id).pop(age)?)));
+            if let Some((next, command)) = found {
+                *turn = next;
+                turns.taken = turns.taken.wrapping_add(1);
+                return Some(command);
+            }
+        }
+        None
+    }
+
     /// An instance does not offer the action any more.
     pub(super) fn withdraw_offer(&mut self, id: QueueId, instance: InstanceId) {
         let Some(queue) = self.queues.get_mut(&id) else {
@@ -111,6 +162,15 @@ impl Queues {
 }
 
 impl Queue {
+    fn pop(&mut self, age: Age) -> Option<Arc<Command>> {
+        let first = match age {
+            Age::Old => self.commands.range(..YOUNG).next(),
+            Age::Young => self.commands.range(YOUNG..).next(),
+        };
+        let place = *first?.0;
+        self.commands.remove(&place)
+    }
+
     pub(super) fn offer(&mut self, instance: InstanceId, barrier: bool) {
         if self.barriers.insert(instance, barrier).is_none() {
             self.servers.push(instance);
@@ -176,6 +236,12 @@ const LIVES: &str =
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use amends_core::{Incarnation, OperationKey, OperationKind, SagaId, ShardId, Time};
+    use amends_definitions::Payload;
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -206,6 +272,62 @@ mod tests {
             [InstanceId(1), InstanceId(3), InstanceId(1), InstanceId(3)]
         );
         assert_eq!(queue.next_server(|_| false), None);
+    }
+
+    fn command(attempt: u32, resent: bool) -> Arc<Command> {
+        Arc::new(Command {
+            key: OperationKey {
+                incarnation: Incarnation(Uuid::nil()),
+                namespace: "default".into(),
+                saga: SagaId::new(Time::EPOCH, ShardId(0), 1),
+                step: "step".into(),
+                item: 0,
+                round: 0,
+                operation: OperationKind::Forward,
+            },
+            forward_key: None,
+            attempt,
+            action: ActionName::new("a.b"),
+            definition: "d".into(),
+            revision: 1,
+            epoch: 1,
+            input: Payload::empty_object(),
+            timeout: Duration::from_secs(1),
+            heartbeat: None,
+            traceparent: None,
+            tracestate: None,
+            due_at: Time::EPOCH,
+            resent,
+        })
+    }
+
+    #[test]
+    fn what_was_under_way_goes_first_and_holds_nobody_up() {
+        let mut queues = Queues::default();
+        let offers = ["a.one", "a.two"]
+            .map(|action| queues.find_or_make("default", &ActionName::new(action)));
+        for place in 1..=4 {
+            // The first of both queues were under way: 11 to 14 and 21 to 24.
+            for (queue, attempt) in offers.into_iter().zip([10, 20]) {
+                let attempt = attempt + u32::try_from(place).unwrap();
+                queues.push(queue, place, command(attempt, true));
+                queues.push(queue, YOUNG + place, command(attempt + 100, false));
+            }
+        }
+        let mut turns = Turns::default();
+        let taken: Vec<u32> = std::iter::from_fn(|| queues.pop_in_turn(&offers, &mut turns))
+            .map(|command| command.attempt)
+            .collect();
+        assert_eq!(
+            taken,
+            [
+                111, 11, 21, 12, 121, 22, 13, 23, 112, 14, 24, 122, 113, 123, 114, 124
+            ]
+        );
+        assert_eq!(
+            queues.pop_in_turn(&[], &mut turns).map(|it| it.attempt),
+            None
+        );
     }
 
     #[test]

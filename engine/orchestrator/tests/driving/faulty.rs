@@ -188,6 +188,10 @@ impl Sagas for World {
         self.memory.sleepers(shard, after, limit).await
     }
 
+    async fn shards_in_use(&self) -> Result<Vec<ShardId>, Error> {
+        self.memory.shards_in_use().await
+    }
+
     async fn turns(&self, shard: ShardId) -> Result<Vec<TurnRecord>, Error> {
         self.memory.turns(shard).await
     }

@@ -32,6 +32,9 @@ pub(super) const CHECKS: &[Check] = &[
     ("retention takes nothing that lives or has no expiry", |d| {
         Box::pin(what_lives_stays(d))
     }),
+    ("shards that have a saga are told", |d| {
+        Box::pin(shards_in_use_are_told(d))
+    }),
     ("a key is free when its saga has expired", |d| {
         Box::pin(a_key_is_free_again(d))
     }),
@@ -297,6 +300,24 @@ async fn what_lives_stays(database: Arc<dyn Database>) -> Outcome {
         "how many of an empty shard",
     )?;
     same(&ids(&*store).await?.len(), &5, "how many sagas there are")
+}
+
+async fn shards_in_use_are_told(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    let mut lane = store.open_lane().await?;
+    same(&store.shards_in_use().await?, &vec![], "of an empty store")?;
+    let writes = [1, 5].map(|shard| Writes::at(shard, 0).start(1, saga(shard, 1)));
+    lane.append(&batch(1, writes)).await?;
+    let more = Writes::at(5, 0).start(2, saga(5, 2));
+    lane.append(&batch(2, [more])).await?;
+    let both = vec![ShardId(1), ShardId(5)];
+    same(&store.shards_in_use().await?, &both, "with a saga")?;
+    let end = Writes::at(1, 0).end(2, saga(1, 1), AT, Duration::ZERO);
+    lane.append(&batch(3, [end])).await?;
+    same(&store.shards_in_use().await?, &both, "with an ended one")?;
+    same(&expire(&*store, 1, 1).await?, &1, "how many go")?;
+    let one = vec![ShardId(5)];
+    same(&store.shards_in_use().await?, &one, "once it has expired")
 }
 
 async fn a_key_is_free_again(database: Arc<dyn Database>) -> Outcome {

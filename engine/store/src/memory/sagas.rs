@@ -147,6 +147,12 @@ impl Sagas for MemoryStore {
         Ok(counts.into_iter().collect())
     }
 
+    async fn shards_in_use(&self) -> Result<Vec<ShardId>, Error> {
+        let shards: BTreeSet<ShardId> =
+            self.state().sagas.keys().map(|saga| saga.shard()).collect();
+        Ok(shards.into_iter().collect())
+    }
+
     async fn expire(&self, page: &ExpiryPage) -> Result<Swept, Error> {
         let mut state = self.state();
         match state.expire_faults.pop_front() {
