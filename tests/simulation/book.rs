@@ -29,14 +29,14 @@ pub struct Book {
     places: u64,
     /// The world's time, as those say who hand something in.
     pub now: Time,
-    /// Commands with one participant at once, at most.
-    pub credit: usize,
 }
 
 #[derive(Debug, Default)]
 struct Instance {
     session: u64,
     live: bool,
+    /// Commands that it has room for, as it has said.
+    credit: usize,
     resend: VecDeque<AttemptName>,
     held: BTreeSet<AttemptName>,
 }
@@ -56,13 +56,6 @@ pub fn name_of(key: &OperationKey, attempt: u32) -> AttemptName {
 }
 
 impl Book {
-    pub fn new(credit: usize) -> Self {
-        Self {
-            credit,
-            ..Self::default()
-        }
-    }
-
     /// A command to be sent; `to` serves its action.
     pub fn send(&mut self, command: Box<Command>, to: usize, outbox: &mut Outbox) {
         let name = name_of(&command.key, command.attempt);
@@ -152,11 +145,12 @@ impl Book {
             let Some(to) = to.filter(|to| self.has_room(*to)) else {
                 continue;
             };
-            let session = self
-                .instances
-                .get(&to)
-                .map_or(0, |instance| instance.session);
+            let Some(instance) = self.instances.get_mut(&to) else {
+                continue;
+            };
             if let Some((_, command)) = self.queued.remove(&name) {
+                let session = instance.session;
+                instance.credit -= 1;
                 let command: Arc<Command> = command.into();
                 outbox.sent.push(name.clone());
                 outbox.commands.push((to, session, Arc::clone(&command)));
@@ -169,7 +163,9 @@ impl Book {
         let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.live) else {
             return;
         };
-        while let Some(name) = instance.resend.pop_front() {
+        while instance.credit > 0
+            && let Some(name) = instance.resend.pop_front()
+        {
             // It may have been reported, or its saga may have ended, meanwhile. And its time runs from its first sending:
             // what is over by now may have been decided already, and what is not has what is left.
             if let Some((command, _, first)) = self.sent.get(&name)
@@ -180,6 +176,7 @@ impl Book {
                     timeout: command.timeout - self.now.since(*first),
                     ..Command::clone(command)
                 };
+                instance.credit -= 1;
                 outbox.sent.push(name);
                 outbox.commands.push((id, instance.session, again.into()));
             }
@@ -187,28 +184,44 @@ impl Book {
     }
 
     fn has_room(&self, to: usize) -> bool {
-        let live = self
-            .instances
-            .get(&to)
-            .is_some_and(|instance| instance.live);
-        live && self.sent.values().filter(|(_, by, _)| *by == to).count() < self.credit
+        let instance = self.instances.get(&to);
+        instance.is_some_and(|it| it.live && it.credit > 0 && it.resend.is_empty())
     }
 
-    /// A participant attaches, maybe again, and says what it has in hand.
+    /// A participant has more room. False if it said so on a stream that is over.
+    pub fn credit(&mut self, id: usize, session: u64, commands: usize) -> bool {
+        let instance = self.instances.get_mut(&id);
+        let Some(instance) = instance.filter(|instance| instance.session == session) else {
+            return false;
+        };
+        instance.credit += commands;
+        true
+    }
+
+    /// Something waits for a participant that is there and has no room.
+    pub fn waits_for_credit(&self) -> bool {
+        let mut waiting = self.queued.values();
+        waiting.any(|(_, command)| {
+            let to = crate::node::participant_of(&command.action);
+            let instance = to.and_then(|to| self.instances.get(&to));
+            instance.is_some_and(|instance| instance.live && instance.credit == 0)
+        })
+    }
+
+    /// A participant attaches, maybe again, and says how much room it has and what it has in hand.
     pub fn attach(
         &mut self,
         id: usize,
-        session: u64,
+        (session, credit): (u64, usize),
         in_hand: BTreeSet<AttemptName>,
         outbox: &mut Outbox,
-    ) -> bool {
+    ) {
         let missing: Vec<AttemptName> = self
             .sent
             .iter()
             .filter(|(name, (_, by, _))| *by == id && !in_hand.contains(*name))
             .map(|(name, _)| name.clone())
             .collect();
-        let again = !missing.is_empty();
         for name in &in_hand {
             if let Some((_, command)) = self.queued.remove(name) {
                 outbox.sent.push(name.clone());
@@ -219,9 +232,9 @@ impl Book {
         let instance = self.instances.entry(id).or_default();
         instance.session = session;
         instance.live = true;
+        instance.credit = credit;
         instance.held = in_hand;
         instance.resend = missing.into();
-        again
     }
 
     /// A stream ended.

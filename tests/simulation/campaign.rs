@@ -17,6 +17,11 @@ use crate::world::{BEGINNING, World};
 /// Sagas of the campaign that every change has to pass.
 const SAGAS: u64 = 20_000;
 
+/// Seeds whose worlds once broke something, or met what is excused by name.
+const KEPT: [u64; 7] = [
+    205, 1_001_621, 1_002_503, 2_004_204, 10_001_283, 30_001_861, 31_000_436,
+];
+
 /// One world, lived through and judged.
 pub struct Lived {
     pub world: World,
@@ -55,7 +60,7 @@ struct Sum {
 impl Sum {
     fn add(&mut self, lived: &Lived) {
         self.worlds += 1;
-        self.sagas += u64::try_from(lived.world.store.sagas().count()).expect("few");
+        self.sagas += u64::try_from(lived.world.store.all_sagas().count()).expect("few");
         self.faults += lived.world.faults;
         self.entries += u64::try_from(lived.world.history.entries().len()).expect("few");
         self.time += lived.world.now.since(BEGINNING);
@@ -134,7 +139,7 @@ fn campaign(from: u64, wanted: u64) -> Sum {
                 broken.store(true, Ordering::Relaxed);
                 panic!("{}", report(seed, &lived));
             }
-            let count = u64::try_from(lived.world.store.sagas().count()).expect("few");
+            let count = u64::try_from(lived.world.store.all_sagas().count()).expect("few");
             sagas.fetch_add(count, Ordering::Relaxed);
             sum.lock()
                 .expect("a broken world ends the campaign")
@@ -196,6 +201,14 @@ fn commit() -> String {
             || "an unknown commit".to_owned(),
             |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         )
+}
+
+#[test]
+fn worlds_that_once_broke_something_hold() {
+    for seed in KEPT {
+        let lived = live(seed, None);
+        assert!(lived.violations.is_empty(), "{}", report(seed, &lived));
+    }
 }
 
 #[test]

@@ -56,7 +56,8 @@ impl World {
 
     /// A client wants something.
     pub fn client(&mut self) {
-        let sagas: Vec<SagaId> = self.store.sagas().map(|saga| saga.id).collect();
+        // Also those that have expired: a client may not know.
+        let sagas: Vec<SagaId> = self.store.all_sagas().map(|saga| saga.id).collect();
         if !sagas.is_empty() && self.dice.chance(self.plan.client.cancel) {
             let saga = *self.dice.pick(&sagas).expect("there are some");
             let other = self.dice.chance(30);
@@ -307,6 +308,12 @@ impl World {
             Answer::Started(Err(StartRefusal::LimitReached { .. })) => {
                 self.marks.hit(Mark::LimitReached);
             }
+            Answer::Cancelled(Err(CancelRefusal::NotFound)) => {
+                let ask = &self.operations[operation as usize].ask;
+                let own = matches!(ask, Ask::Cancel { namespace, .. } if *namespace == NAMESPACE);
+                self.marks.hit_if(own, Mark::CancelOfExpired);
+                self.marks.hit_if(!own, Mark::CancelOfOtherNamespace);
+            }
             Answer::Cancelled(result) => self.mark_cancel(result),
             Answer::Signalled(result) => {
                 self.marks.hit_if(*result == Ok(true), Mark::SignalAccepted);
@@ -326,10 +333,11 @@ impl World {
             Ok(CancelDisposition::Aborted) => Mark::CancelAborted,
             Ok(CancelDisposition::AlreadyAborted) => Mark::CancelRepeated,
             Ok(CancelDisposition::Pending) => Mark::CancelPending,
-            Err(CancelRefusal::NotFound) => Mark::CancelOfOtherNamespace,
             Err(CancelRefusal::Ended { .. }) => Mark::CancelEnded,
             Err(CancelRefusal::BehindPointOfNoReturn) => Mark::CancelTooLate,
-            Err(CancelRefusal::Unreadable | CancelRefusal::Unavailable) => return,
+            Err(
+                CancelRefusal::NotFound | CancelRefusal::Unreadable | CancelRefusal::Unavailable,
+            ) => return,
         };
         self.marks.hit(mark);
     }

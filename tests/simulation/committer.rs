@@ -1,4 +1,4 @@
-//! A lane's committer: one connection, one batch at a time, and a definite verdict for each. A sketch of
+//! A committer of a lane: one connection, one batch at a time, and a definite verdict for each. A sketch of
 //! `engine/orchestrator/src/lane/committer.rs` as a state machine, because time is virtual here.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use amends_core::ShardId;
 use amends_core::journal::ShardBatch;
 
-use crate::lane::{Around, Ask};
+use crate::lane::Around;
 use crate::plant::Plant;
 use crate::store::{Batch, Takeover};
 
@@ -25,6 +25,17 @@ pub enum Answer {
     Unknown,
     Tails(Vec<u64>),
     Author(Option<(u64, u64)>),
+}
+
+/// What a committer wants of the store.
+#[derive(Debug)]
+pub enum Question {
+    Append(Batch),
+    TakeOver(Vec<Takeover>),
+    Tails(Vec<ShardId>),
+    Author(ShardId, u64),
+    /// Nothing for a while.
+    Wait,
 }
 
 /// What became of a batch: always definite.
@@ -75,18 +86,17 @@ impl Committer {
         matches!(self, Self::Idle)
     }
 
-    /// A batch with rows of this shard is under way.
-    pub fn writes(&self, shard: ShardId) -> bool {
-        let batch = match self {
-            Self::Idle => return false,
-            Self::Writing(batch) | Self::AskingTails(batch) => batch,
-            Self::Resolving(lost) => &lost.batch,
-        };
-        batch.shards.iter().any(|of| of.shard == shard)
+    /// The batch that is under way.
+    pub fn under_way(&self) -> Option<&Batch> {
+        match self {
+            Self::Idle => None,
+            Self::Writing(batch) | Self::AskingTails(batch) => Some(batch),
+            Self::Resolving(lost) => Some(&lost.batch),
+        }
     }
 
     pub fn write(&mut self, batch: Batch, around: &mut Around<'_>) {
-        around.asks.push(Ask::Append(batch.clone()));
+        around.ask(Question::Append(batch.clone()));
         *self = Self::Writing(batch);
     }
 
@@ -104,11 +114,11 @@ impl Committer {
     pub fn again(&mut self, around: &mut Around<'_>) {
         match self {
             Self::Idle => {}
-            Self::Writing(batch) => around.asks.push(Ask::Append(batch.clone())),
-            Self::AskingTails(batch) => around.asks.push(Ask::Tails(shards(batch))),
+            Self::Writing(batch) => around.ask(Question::Append(batch.clone())),
+            Self::AskingTails(batch) => around.ask(Question::Tails(shards(batch))),
             Self::Resolving(lost) => match lost.asking.first() {
                 Some(shard) => lost.ask_author(*shard, around),
-                None => around.asks.push(Ask::TakeOver(lost.records())),
+                None => around.ask(Question::TakeOver(lost.records())),
             },
         }
     }
@@ -123,13 +133,13 @@ impl Committer {
                 None
             }
             Answer::PositionTaken(named) if named.is_empty() => {
-                around.asks.push(Ask::Tails(shards(&batch)));
+                around.ask(Question::Tails(shards(&batch)));
                 *self = Self::AskingTails(batch);
                 None
             }
             Answer::PositionTaken(named) => Some(Verdict::Taken(shards(&batch), named)),
             Answer::Unknown if around.plant == Some(Plant::ReinsertBlindly) => {
-                around.asks.push(Ask::Wait);
+                around.ask(Question::Wait);
                 *self = Self::Writing(batch);
                 None
             }
@@ -138,7 +148,7 @@ impl Committer {
                 None
             }
             Answer::NotNow | Answer::Tails(_) | Answer::Author(_) => {
-                around.asks.push(Ask::Wait);
+                around.ask(Question::Wait);
                 *self = Self::Writing(batch);
                 None
             }
@@ -152,7 +162,7 @@ impl Committer {
             let shift = (around.store.tail(of.shard) + 1).saturating_sub(first);
             of.rows.iter_mut().for_each(|row| row.position += shift);
         }
-        around.asks.push(Ask::Append(batch.clone()));
+        around.ask(Question::Append(batch.clone()));
         *self = Self::Writing(batch);
     }
 
@@ -163,7 +173,7 @@ impl Committer {
         around: &mut Around<'_>,
     ) -> Option<Verdict> {
         let Answer::Tails(tails) = answer else {
-            around.asks.push(Ask::Wait);
+            around.ask(Question::Wait);
             *self = Self::AskingTails(batch);
             return None;
         };
@@ -198,7 +208,7 @@ impl Committer {
             resolved: Vec::new(),
             asking: Vec::new(),
         };
-        around.asks.push(Ask::TakeOver(lost.records()));
+        around.ask(Question::TakeOver(lost.records()));
         *self = Self::Resolving(Box::new(lost));
     }
 
@@ -215,7 +225,7 @@ impl Committer {
                 if let Some(next) = lost.asking.first() {
                     lost.ask_author(*next, around);
                 } else if !lost.open.is_empty() {
-                    around.asks.push(Ask::Wait);
+                    around.ask(Question::Wait);
                 }
             }
             (Answer::Done, None) => {
@@ -233,10 +243,10 @@ impl Committer {
                 lost.asking.retain(|shard| lost.open.contains_key(shard));
                 match lost.asking.first() {
                     Some(shard) => lost.ask_author(*shard, around),
-                    None => around.asks.push(Ask::Wait),
+                    None => around.ask(Question::Wait),
                 }
             }
-            _ => around.asks.push(Ask::Wait),
+            _ => around.ask(Question::Wait),
         }
         if lost.open.is_empty() && lost.asking.is_empty() {
             let Lost {
@@ -259,7 +269,7 @@ impl Lost {
 
     fn ask_author(&self, shard: ShardId, around: &mut Around<'_>) {
         if let Some((_, record)) = self.open.get(&shard) {
-            around.asks.push(Ask::Author(shard, record.position));
+            around.ask(Question::Author(shard, record.position));
         }
     }
 

@@ -59,7 +59,12 @@ impl World {
             }
             1 => {
                 let time = self.dice.millis(1_000, 300_000);
-                self.pause(node, time);
+                // At any time, or while a batch is under way: nobody may learn what became of that.
+                if self.dice.chance(500) {
+                    self.nodes[node].pauses_at_write = Some(time);
+                } else {
+                    self.pause(node, time);
+                }
             }
             2 => {
                 let away = self.dice.millis(50, 40_000);
@@ -165,7 +170,7 @@ impl World {
                 || !participant.running.is_empty()
                 || !participant.unacknowledged.is_empty()
         });
-        if busy || !self.every_shard_is_open() {
+        if busy || !self.every_shard_is_open() || self.expires_soon() {
             return false;
         }
         let now = self.now;

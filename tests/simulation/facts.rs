@@ -14,7 +14,11 @@ use crate::world::World;
 /// Marks what happened to the world's sagas.
 pub fn mark(world: &mut World) {
     let mut marks = std::mem::take(&mut world.marks);
+    let mut keys = std::collections::BTreeSet::new();
     for entry in world.history.entries() {
+        if let Event::KeyRow { key, .. } = &entry.event {
+            marks.hit_if(!keys.insert(key), Mark::ExpiredKeyUsedAgain);
+        }
         if let Event::SagaRow {
             wake_at: Some(_), ..
         } = &entry.event
@@ -34,7 +38,7 @@ pub fn mark(world: &mut World) {
             }
         }
     }
-    for saga in world.store.sagas() {
+    for saga in world.store.all_sagas() {
         marks.hit_if(saga.state == SagaState::Completed, Mark::Completed);
         marks.hit_if(saga.state == SagaState::Compensated, Mark::Compensated);
         mark_course(world, saga.id, saga.state, &mut marks);

@@ -92,8 +92,8 @@ impl Writer<'_> {
         if self.dice.chance(300) {
             yaml += "key: ${{ input.id }}\n";
         }
-        if self.dice.chance(250) {
-            let time = self.one_of(&["20s", "2m", "12h"]);
+        if self.dice.chance(500) {
+            let time = self.one_of(&["3s", "20s", "2m", "12h"]);
             let _ = writeln!(yaml, "retention: {time}");
         }
         if self.dice.chance(300) {

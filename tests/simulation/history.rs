@@ -55,12 +55,21 @@ pub enum Event {
     },
     /// A key has a saga.
     KeyRow { key: String, saga: SagaId },
+    /// Retention took a saga away, for a node that took this for the time.
+    Expired { saga: SagaId, node_time: Time },
     /// A node decided a batch, at this time by its own clock, and hands it to the store.
     Decided { batch: u64, node_time: Time },
     /// A node learned that its batch is durable: so many rows of this shard.
     Settled { batch: u64, shard: u16, rows: usize },
     /// A node's own idea of a saga after a commit, beside the fold of the journal.
     Compared { saga: SagaId, same: bool },
+    /// W: a participant has told a node of so much room on this stream; the first time with the stream.
+    Credited {
+        node: usize,
+        participant: usize,
+        session: u64,
+        commands: usize,
+    },
     /// W: a command left for a participant.
     Sent(Sent),
     /// A node counts the time of an attempt from now.
@@ -202,6 +211,9 @@ pub struct Sent {
     pub key: Arc<OperationKey>,
     pub attempt: u32,
     pub epoch: u64,
+    /// To whom, and on which stream.
+    pub participant: usize,
+    pub session: u64,
     pub node: usize,
     pub life: u32,
     /// What the node took for the time.

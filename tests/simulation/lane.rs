@@ -1,23 +1,24 @@
-//! One lane of a node: it takes messages, lets its shards decide, hands one batch at a time to the store, and lets out what is
-//! durable. A sketch of `engine/orchestrator/src/lane/{task,batch,verdict,lookup}.rs` in virtual time; its committer is in
-//! `committer`, its bisection in `suspect`. It is small on purpose: what is under test is the core behind it.
+//! One lane of a node: it takes messages, lets its shards decide, hands batches to the store, and lets out what is durable. A
+//! sketch of `engine/orchestrator/src/lane/{task,verdict,lookup}.rs` in virtual time; what goes into a batch is in `ways`, its
+//! committers are in `committer`, its bisection in `suspect`. It is small on purpose: what is under test is the core behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use amends_core::saga::due;
 use amends_core::shard::{
-    Acknowledged, BatchLimits, CancelRefusal, ChildWish, Existing, History as SagaHistory, Input,
-    LoadedSaga, OrderRefusal, Output, Shard, SignalRefusal, Start, StartRefusal, Surroundings,
-    Token, TurnRecovered, Want,
+    Acknowledged, CancelRefusal, ChildWish, Existing, History as SagaHistory, Input, LoadedSaga,
+    OrderRefusal, Output, Shard, SignalRefusal, Start, StartRefusal, Surroundings, Token,
+    TurnRecovered, Want,
 };
 use amends_core::{Incarnation, SagaId, ShardId, Time};
 
-use crate::committer::{Answer, Committer, Resolution, Verdict};
+use crate::committer::{Answer, Question, Resolution, Verdict};
 use crate::history::{Event, History};
 use crate::marks::{Mark, Marks};
 use crate::plant::Plant;
-use crate::store::{Batch, Database, KeyName, Takeover};
+use crate::store::{Batch, Database, KeyName};
 use crate::suspect::Suspect;
+use crate::ways::{Way, Ways};
 
 /// What can reach a lane.
 #[derive(Debug)]
@@ -35,11 +36,10 @@ pub enum Message {
     /// A page of active sagas for the slot that was opened at this position, and whether more follow.
     Recovered(ShardId, u64, Vec<SagaHistory>, bool),
     Loaded(SagaId, u64, LoadedSaga),
-    Store(Answer),
-    /// The committer has waited long enough.
-    Again,
-    /// The lease of this shard is another node's.
-    GiveUp(ShardId),
+    /// To this one of the lane's committers.
+    Store(usize, Answer),
+    /// This committer has waited long enough.
+    Again(usize),
     /// Time has passed.
     Tick,
 }
@@ -64,11 +64,8 @@ impl Keyed {
 /// What a lane asks of those around it.
 #[derive(Debug)]
 pub enum Ask {
-    Append(Batch),
-    TakeOver(Vec<Takeover>),
-    Tails(Vec<ShardId>),
-    Author(ShardId, u64),
-    Wait,
+    /// By this one of its committers.
+    Store(usize, Question),
     LookUp(Vec<Keyed>),
     LookUpAgain(ShardId, u64, Vec<(SagaId, KeyName)>),
     Load(SagaId, u64),
@@ -87,6 +84,8 @@ pub struct Around<'a> {
     pub marks: &'a mut Marks,
     pub plant: Option<Plant>,
     pub fresh: &'a mut u64,
+    /// The committer that is at work.
+    pub way: usize,
     pub asks: Vec<Ask>,
     pub outputs: Vec<Output>,
     /// Shards that another node owns.
@@ -99,6 +98,11 @@ impl Around<'_> {
     pub fn fresh(&mut self) -> u64 {
         *self.fresh += 1;
         *self.fresh
+    }
+
+    /// The committer at work asks the store.
+    pub fn ask(&mut self, question: Question) {
+        self.asks.push(Ask::Store(self.way, question));
     }
 }
 
@@ -117,18 +121,32 @@ pub struct Slot {
 }
 
 /// A lane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lane {
     pub slots: BTreeMap<ShardId, Slot>,
     pub suspects: BTreeSet<ShardId>,
-    pub committer: Committer,
+    /// Shards whose batch met a key that was taken: each is tried once in a batch without the others.
+    pub one_by_one: BTreeSet<ShardId>,
+    pub ways: Ways,
     /// The shard that comes first in the next batch.
-    rotor: u16,
+    pub rotor: u16,
     unlooked: Vec<Keyed>,
     looking_up: bool,
 }
 
 impl Lane {
+    pub fn new(ways: Ways) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            one_by_one: BTreeSet::new(),
+            ways,
+            rotor: 0,
+            unlooked: Vec::new(),
+            looking_up: false,
+        }
+    }
+
     /// Takes one message, and does what follows from it.
     pub fn take(&mut self, message: Message, around: &mut Around<'_>) {
         match message {
@@ -163,17 +181,16 @@ impl Lane {
                     self.recovered(shard, histories, more, around);
                 }
             }
-            Message::Store(answer) => {
-                if let Some(verdict) = self.committer.answered(answer, around) {
+            Message::Store(way, answer) => {
+                around.way = way;
+                let committer = &mut self.ways.all[way].committer;
+                if let Some(verdict) = committer.answered(answer, around) {
                     self.written(verdict, around);
                 }
             }
-            Message::Again => self.committer.again(around),
-            Message::GiveUp(shard) => {
-                let writes = self.committer.writes(shard);
-                if !writes && self.slots.contains_key(&shard) {
-                    self.lose(shard, around);
-                }
+            Message::Again(way) => {
+                around.way = way;
+                self.ways.all[way].committer.again(around);
             }
             Message::Tick => {}
         }
@@ -183,16 +200,19 @@ impl Lane {
         self.let_out(around);
     }
 
-    /// When the lane has something to do by itself, on the node's clock.
-    pub fn next_wake(&self) -> Option<Time> {
-        let slots = self.slots.values();
-        let slots = slots.filter(|slot| !slot.looking_up && slot.waiting.is_none());
-        slots.filter_map(|slot| slot.shard.next_wake()).min()
+    /// When a shard has something to do by itself, on the node's clock. What is ready and may not go yet waits for a committer.
+    pub fn next_wake(&self, now: Time) -> Option<Time> {
+        let slots = self.slots.iter().filter(|(id, slot)| {
+            !slot.looking_up && slot.waiting.is_none() && !self.ways.carry(**id)
+        });
+        let wakes = slots.filter_map(|(_, slot)| slot.shard.next_wake());
+        let busy = self.ways.all.iter().any(Way::is_busy);
+        wakes.filter(|at| !busy || *at > now).min()
     }
 
     /// Nothing waits in it and nothing is under way.
     pub fn is_idle(&self, now: Time) -> bool {
-        self.committer.is_idle()
+        !self.ways.all.iter().any(Way::is_busy)
             && !self.looking_up
             && self.unlooked.is_empty()
             && self
@@ -219,7 +239,8 @@ impl Lane {
                 token: *token,
                 acknowledged: Acknowledged::Recorded,
             });
-            if around.plant == Some(Plant::ShedResults) && !self.committer.is_idle() {
+            let busy = self.ways.all.iter().any(Way::is_busy);
+            if around.plant == Some(Plant::ShedResults) && busy {
                 return;
             }
         }
@@ -363,88 +384,6 @@ impl Lane {
         }
     }
 
-    /// Makes a batch of what is ready, unless one is in flight.
-    fn decide(&mut self, around: &mut Around<'_>) {
-        if !self.committer.is_idle() {
-            return;
-        }
-        let batches = match self.ready_suspect(around.now) {
-            Some(suspect) => self.decide_suspect(suspect, around),
-            None => self.decide_ready(around),
-        };
-        if batches.is_empty() {
-            return;
-        }
-        let id = around.fresh();
-        let event = Event::Decided {
-            batch: id,
-            node_time: around.now,
-        };
-        around.history.record(around.world, event);
-        let batch = Batch {
-            id,
-            shards: batches,
-        };
-        self.committer.write(batch, around);
-    }
-
-    fn decide_ready(&mut self, around: &mut Around<'_>) -> Vec<amends_core::journal::ShardBatch> {
-        let turn = ShardId(self.rotor);
-        let ids: Vec<ShardId> = self
-            .slots
-            .range(turn..)
-            .chain(self.slots.range(..turn))
-            .filter(|(_, slot)| slot.is_ready(around))
-            .map(|(id, _)| *id)
-            .collect();
-        self.rotor = self.rotor.wrapping_add(1) % 8;
-        // Small limits, so that batches are cut in the middle of a queue.
-        let limits = BatchLimits {
-            inputs: usize::MAX,
-            rows: 6,
-            bytes: 64 * 1024,
-        };
-        ids.into_iter()
-            .filter_map(|id| self.prepare(id, limits, around))
-            .collect()
-    }
-
-    fn decide_suspect(
-        &mut self,
-        id: ShardId,
-        around: &mut Around<'_>,
-    ) -> Vec<amends_core::journal::ShardBatch> {
-        let Some(inputs) = self.slots.get(&id).and_then(|slot| slot.suspect) else {
-            return Vec::new();
-        };
-        let limits = BatchLimits {
-            inputs: inputs.inputs,
-            ..BatchLimits::default()
-        };
-        let batch = self.prepare(id, limits, around);
-        if batch.is_none() {
-            self.clear(id);
-        }
-        batch.into_iter().collect()
-    }
-
-    fn prepare(
-        &mut self,
-        id: ShardId,
-        limits: BatchLimits,
-        around: &mut Around<'_>,
-    ) -> Option<amends_core::journal::ShardBatch> {
-        let slot = self.slots.get_mut(&id)?;
-        let now = crate::planted::time(around.now, around.plant);
-        let mut batch = slot.shard.prepare(now, limits, around.known)?;
-        match around.plant {
-            Some(Plant::ReleaseBeforeCommit) => slot.shard.committed(),
-            Some(plant) => crate::planted::rewrite(&mut batch, plant),
-            None => {}
-        }
-        Some(batch)
-    }
-
     fn written(&mut self, verdict: Verdict, around: &mut Around<'_>) {
         match verdict {
             Verdict::Committed(batch) => {
@@ -456,6 +395,8 @@ impl Lane {
                 shards
                     .iter()
                     .for_each(|id| self.roll_back(*id, None, around));
+                // The key may be wanted twice within the batch, by starts with different homes: no look-up finds that.
+                self.one_by_one.extend(&shards);
             }
             Verdict::Data(shards) => {
                 shards
@@ -529,7 +470,7 @@ impl Lane {
     }
 
     /// What a suspect shard tried was not refused.
-    fn clear(&mut self, id: ShardId) {
+    pub fn clear(&mut self, id: ShardId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.suspect = slot.suspect.and_then(Suspect::cleared);
         }
@@ -560,7 +501,7 @@ impl Slot {
         !self.looking_up && self.waiting.is_none() && self.shard.is_ready(now)
     }
 
-    fn is_ready(&self, around: &Around<'_>) -> bool {
+    pub fn is_ready(&self, around: &Around<'_>) -> bool {
         let wanted = around.plant != Some(Plant::ForgetTimers) || self.shard.queued() > 0;
         wanted && self.can_decide(around.now)
     }

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! generator ▸ definitions      plan ▸ what goes wrong       dice ▸ the only chance
-//! world ▸ time and events      node, lane, committer, suspect, book ▸ the pump around the core
-//! store, statements            participant, network          clients, operators          members, disturbances
-//! history ▸ what happened      checker ▸ I1 … I49            marks ▸ it happened at all
+//! world ▸ time and events      node, lane, ways, committer, suspect, book ▸ the pump around the core
+//! store, statements, expiry    participant, network          clients, operators          members, disturbances
+//! history ▸ what happened      checker ▸ I1 … I50            marks ▸ it happened at all
 //! plant, planted ▸ bugs that the checker has to see          campaign ▸ many worlds
 //! ```
 
@@ -16,6 +16,7 @@ mod clients;
 mod committer;
 mod dice;
 mod disturbances;
+mod expiry;
 mod facts;
 mod family;
 mod generator;
@@ -34,6 +35,7 @@ mod replay;
 mod statements;
 mod store;
 mod suspect;
+mod ways;
 mod world;
 
 mod checker;

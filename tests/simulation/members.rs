@@ -6,9 +6,10 @@ use std::time::Duration;
 use amends_core::{ShardId, Time};
 
 use crate::history::Event as Happened;
-use crate::lane::{Lane, Message};
+use crate::lane::Lane;
 use crate::marks::Mark;
 use crate::node::{Clock, Node, Process, Waiter};
+use crate::ways::Way;
 use crate::world::{Event, World};
 
 impl World {
@@ -17,10 +18,9 @@ impl World {
         if self.nodes[node].process != Process::Down || self.is_dark() {
             return;
         }
-        let (lanes, credit) = (self.plan.lanes, self.nodes[node].book.credit);
         let old = &self.nodes[node];
         let (life, seasoned) = (old.life + 1, old.seasoned);
-        let mut fresh = Node::new(lanes, credit, self.now);
+        let mut fresh = Node::new(&self.plan, self.now);
         fresh.life = life;
         fresh.seasoned = seasoned;
         fresh.process = Process::Up;
@@ -37,6 +37,7 @@ impl World {
         self.claim(node, &wanted);
         let next = self.plan.lease / 3;
         self.after(next, Event::Renew(node, life));
+        self.schedule_sweep(node);
         for participant in 0..self.participants.len() {
             let delay = self.hop() + Duration::from_millis(1);
             self.after(delay, Event::Attach(node, life, participant));
@@ -80,7 +81,7 @@ impl World {
         self.after(delay, Event::TakeOver(node, life, shard));
     }
 
-    /// Renews the lease, and learns from it which shards are this node's.
+    /// Renews the lease. A node that cannot has lost a shard at least, and ends.
     pub fn renew(&mut self, node: usize) {
         let life = self.nodes[node].life;
         let lease = self.plan.lease;
@@ -92,7 +93,8 @@ impl World {
         }
         let clock = self.nodes[node].clock.now(self.now);
         let renewed = self.store.renew(node, life, lease, clock, self.now);
-        let Some((time, owned)) = renewed else {
+        let Some(time) = renewed else {
+            self.marks.hit(Mark::LeaseLost);
             self.kill(node);
             self.after(Duration::from_secs(1), Event::Boot(node));
             return;
@@ -101,12 +103,6 @@ impl World {
         target.clock.sample(time, self.now);
         target.renewed_at = self.now;
         target.late = false;
-        for shard in target.shards() {
-            if !owned.contains(&shard) {
-                let lane = self.nodes[node].lane_of(shard);
-                self.tell(node, lane, Message::GiveUp(shard));
-            }
-        }
         let wanted: Vec<ShardId> = (0..self.plan.shards).map(ShardId).collect();
         self.claim(node, &wanted);
         self.dispatch(node, crate::book::Outbox::default());
@@ -119,15 +115,14 @@ impl World {
             return;
         }
         self.mark_kill(node);
-        let (lanes, credit) = (self.plan.lanes, self.nodes[node].book.credit);
         let old = &self.nodes[node];
         let (life, seasoned) = (old.life, old.seasoned);
-        let mut dead = Node::new(lanes, credit, self.now);
+        let mut dead = Node::new(&self.plan, self.now);
         dead.life = life + 1;
         dead.seasoned = seasoned;
         self.nodes[node] = dead;
         for participant in &mut self.participants {
-            participant.sessions.remove(&node);
+            participant.streams.remove(&node);
         }
         self.happened(Happened::Fault {
             what: "kill",
@@ -139,7 +134,8 @@ impl World {
     /// At which points a node dies.
     fn mark_kill(&mut self, node: usize) {
         let target = &self.nodes[node];
-        let writing = target.lanes.iter().any(|lane| !lane.committer.is_idle());
+        let mut ways = target.lanes.iter().flat_map(|lane| &lane.ways.all);
+        let writing = ways.any(Way::is_busy);
         let queued = target.lanes.iter().map(Lane::queued).sum::<usize>() > 0;
         let result = target
             .waiters
@@ -197,7 +193,13 @@ impl World {
         }
         target.process = Process::Up;
         for event in std::mem::take(&mut target.mailbox) {
-            self.after(Duration::ZERO, event);
+            // A renewal is a statement too, and its connection may have to be made anew: what else was on its way may be faster.
+            let delay = match &event {
+                Event::Renew(..) if self.dice.chance(300) => self.dice.millis(0, 10_000),
+                Event::Renew(..) => self.hop() + self.hop(),
+                _ => Duration::ZERO,
+            };
+            self.after(delay, event);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::history::{Counted, Effect, Event as Happened, Performed};
 use crate::lane::Message;
 use crate::marks::Mark;
 use crate::node::{Process, Waiter};
-use crate::participant::{Mood, Told};
+use crate::participant::{Mood, Ran, Told};
 use crate::plan::PeopleFaults;
 use crate::plant::Plant;
 use crate::world::{Event, World};
@@ -37,6 +37,9 @@ pub struct Parcel {
 /// How long a participant may be away before its attempts are given up.
 const SESSION_LEASE: Duration = Duration::from_secs(10);
 
+/// Of a thousand commands, so many are slow in the calm too, at most.
+const SLOW_IN_THE_CALM: u64 = 20;
+
 impl World {
     /// A participant opens a stream to a node.
     pub fn attach(&mut self, node: usize, participant: usize) {
@@ -45,12 +48,22 @@ impl World {
         }
         let session = self.fresh();
         let service = &mut self.participants[participant];
-        service.sessions.insert(node, session);
+        let credit = service.attached(node, session);
+        let believed = match self.plant {
+            Some(Plant::ForgetCredit) => usize::MAX / 2,
+            _ => credit,
+        };
         let in_hand = service.in_hand();
         let mut outbox = Outbox::default();
         let book = &mut self.nodes[node].book;
         book.now = self.now;
-        book.attach(participant, session, in_hand, &mut outbox);
+        book.attach(participant, (session, believed), in_hand, &mut outbox);
+        self.happened(Happened::Credited {
+            node,
+            participant,
+            session,
+            commands: credit,
+        });
         self.dispatch(node, outbox);
         self.tell_all(node, participant);
     }
@@ -67,11 +80,11 @@ impl World {
 
     /// A stream breaks; the participant comes back after a while.
     pub fn lose_stream(&mut self, node: usize, participant: usize, away: Duration) {
-        let Some(session) = self.participants[participant].sessions.remove(&node) else {
+        let Some(stream) = self.participants[participant].streams.remove(&node) else {
             return;
         };
         self.marks.hit(Mark::StreamLost);
-        self.detach(node, participant, session);
+        self.detach(node, participant, stream.session);
         let life = self.nodes[node].life;
         self.after(away, Event::Attach(node, life, participant));
     }
@@ -100,12 +113,12 @@ impl World {
         if !self.participants[participant].up {
             return;
         }
-        let sessions = self.participants[participant].sessions.clone();
+        let streams = self.participants[participant].streams.clone();
         let life = self.participants[participant].life;
         self.participants[participant].die();
-        for (node, session) in sessions {
+        for (node, stream) in streams {
             if self.nodes[node].process != Process::Down {
-                self.detach(node, participant, session);
+                self.detach(node, participant, stream.session);
             }
         }
         self.happened(Happened::Fault {
@@ -147,12 +160,22 @@ impl World {
     /// A command reaches its participant.
     pub fn deliver(&mut self, parcel: Parcel) {
         let service = &mut self.participants[parcel.participant];
-        let session = service.sessions.get(&parcel.node).copied();
-        let current =
-            session == Some(parcel.session) && self.nodes[parcel.node].life == parcel.node_life;
+        let current = service.session(parcel.node) == Some(parcel.session)
+            && self.nodes[parcel.node].life == parcel.node_life;
         if !service.up || !(current || parcel.stray) {
             return;
         }
+        if !parcel.stray {
+            service.spend(parcel.node);
+        }
+        let (participant, node) = (parcel.participant, parcel.node);
+        self.admit(parcel);
+        self.give_credit(participant, node);
+    }
+
+    /// A participant takes a command in hand, unless it had it before or may not obey it.
+    fn admit(&mut self, parcel: Parcel) {
+        let service = &mut self.participants[parcel.participant];
         let seen = service.epochs.entry(parcel.name.saga).or_default();
         if parcel.command.epoch < *seen && self.plant != Some(Plant::ForgetEpochs) {
             self.marks.hit(Mark::FencedCommand);
@@ -168,9 +191,10 @@ impl World {
             self.tell_result(parcel.node, parcel.participant, told, true);
             return;
         }
-        if !service.running.insert(parcel.name.clone()) {
+        if service.running.contains_key(&parcel.name) {
             return;
         }
+        service.running.insert(parcel.name.clone(), parcel.node);
         let life = service.life;
         self.happened(Happened::Admitted {
             participant: parcel.participant,
@@ -183,6 +207,9 @@ impl World {
             self.marks.hit(Mark::Slow);
             self.faults += 1;
             time += self.dice.millis(1_000, 60_000);
+        }
+        if self.plan.bounded {
+            time = time.min(parcel.expires_at.since(self.now));
         }
         if parcel.command.heartbeat.is_some() {
             self.beat_later(parcel.clone(), life);
@@ -222,8 +249,8 @@ impl World {
     /// It works still: it says so, unless its network or its mood is against it.
     pub fn beat(&mut self, parcel: Parcel, life: u32) {
         let service = &self.participants[parcel.participant];
-        let session = service.sessions.get(&parcel.node) == Some(&parcel.session);
-        if service.life != life || !service.running.contains(&parcel.name) {
+        let session = service.session(parcel.node) == Some(parcel.session);
+        if service.life != life || !service.running.contains_key(&parcel.name) {
             return;
         }
         if session && !self.dice.chance(self.people().silent) {
@@ -239,12 +266,11 @@ impl World {
         if self.participants[parcel.participant].life != life {
             return;
         }
-        if self.plan.bounded && self.now >= parcel.expires_at {
-            let service = &mut self.participants[parcel.participant];
-            service.running.remove(&parcel.name);
-            return;
-        }
         let faults = self.people();
+        if self.plan.bounded && self.now >= parcel.expires_at {
+            self.marks.hit(Mark::HandlerDropped);
+            return self.answer(parcel, Ran::dropped(), &faults);
+        }
         let poison = self.is_poisonous(&parcel, &faults);
         if poison || self.dice.chance(faults.crash_before) {
             self.marks.hit(Mark::CrashBeforeCommit);
@@ -293,6 +319,11 @@ impl World {
             self.crash(parcel.participant, away);
             return;
         }
+        self.answer(parcel, ran, &faults);
+    }
+
+    /// A participant is done with a command, and says what came of it.
+    fn answer(&mut self, parcel: Parcel, ran: Ran, faults: &PeopleFaults) {
         let told = Told {
             key: parcel.key,
             attempt: parcel.command.attempt,
@@ -304,7 +335,34 @@ impl World {
         let service = &mut self.participants[parcel.participant];
         service.running.remove(&parcel.name);
         service.unacknowledged.insert(parcel.name, told.clone());
-        self.first_telling(parcel.node, parcel.participant, told, &faults);
+        self.first_telling(parcel.node, parcel.participant, told, faults);
+        self.give_credit(parcel.participant, parcel.node);
+    }
+
+    /// A participant says how much more room it has.
+    fn give_credit(&mut self, participant: usize, node: usize) {
+        let service = &mut self.participants[participant];
+        let Some(commands) = service.credit_due(node) else {
+            return;
+        };
+        let session = service.session(node).expect("there is one to say it on");
+        let life = self.nodes[node].life;
+        let delay = self.hop();
+        let event = Event::Credit(node, life, participant, session, commands);
+        self.after(delay, event);
+    }
+
+    /// A node hears of room.
+    pub fn credit(&mut self, node: usize, participant: usize, session: u64, commands: usize) {
+        if self.nodes[node].book.credit(participant, session, commands) {
+            self.happened(Happened::Credited {
+                node,
+                participant,
+                session,
+                commands,
+            });
+            self.dispatch(node, Outbox::default());
+        }
     }
 
     fn is_poisonous(&mut self, parcel: &Parcel, faults: &PeopleFaults) -> bool {
@@ -359,11 +417,8 @@ impl World {
         let kept: Vec<Told> = kept.values().cloned().collect();
         for told in kept {
             let owner = self.store.owner(told.key.saga.shard());
-            let attached: Vec<usize> = self.participants[participant]
-                .sessions
-                .keys()
-                .copied()
-                .collect();
+            let streams = &self.participants[participant].streams;
+            let attached: Vec<usize> = streams.keys().copied().collect();
             let stray = !self.calm() && self.dice.chance(200);
             let to = match owner.filter(|owner| !stray && attached.contains(owner)) {
                 Some(owner) => Some(owner),
@@ -473,6 +528,10 @@ impl World {
             Acknowledged::Unreadable => "unreadable",
             Acknowledged::Unavailable => "unavailable",
         };
+        let gone =
+            self.store.state(key.saga).is_none() && self.store.last_state(key.saga).is_some();
+        let unknown = honest && how == Acknowledged::UnknownOperation;
+        self.marks.hit_if(unknown && gone, Mark::ResultOfExpired);
         self.happened(Happened::Acknowledged {
             key,
             attempt: name.attempt,
@@ -494,10 +553,13 @@ impl World {
         }
     }
 
-    /// The participants' faults of this time.
+    /// The participants' faults of this time. That a handler takes its time now and then is none.
     fn people(&self) -> PeopleFaults {
         if self.calm() {
-            PeopleFaults::default()
+            PeopleFaults {
+                slow: self.plan.people.slow.min(SLOW_IN_THE_CALM),
+                ..PeopleFaults::default()
+            }
         } else {
             self.plan.people.clone()
         }

@@ -12,6 +12,8 @@ use amends_definitions::ActionName;
 use crate::book::Book;
 use crate::generator::PARTICIPANTS;
 use crate::lane::Lane;
+use crate::plan::Plan;
+use crate::ways::Ways;
 use crate::world::Event;
 
 /// Whether a node's process runs.
@@ -56,6 +58,8 @@ pub struct Node {
     pub tokens: u64,
     /// What arrived while it was paused.
     pub mailbox: Vec<Event>,
+    /// It is paused for so long as soon as a batch has left.
+    pub pauses_at_write: Option<Duration>,
     /// When it is looked at next because of its timers.
     pub tick_at: Option<Time>,
     /// It has owned shards before.
@@ -63,12 +67,13 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(lanes: usize, credit: usize, now: Time) -> Self {
+    pub fn new(plan: &Plan, now: Time) -> Self {
+        let lane = || Lane::new(Ways::new(plan.ways, plan.beside_min, now));
         Self {
             process: Process::Down,
             life: 0,
-            lanes: (0..lanes).map(|_| Lane::default()).collect(),
-            book: Book::new(credit),
+            lanes: (0..plan.lanes).map(|_| lane()).collect(),
+            book: Book::default(),
             clock: Clock::new(now, now),
             renewed_at: now,
             late: false,
@@ -76,6 +81,7 @@ impl Node {
             waiters: BTreeMap::new(),
             tokens: 0,
             mailbox: Vec::new(),
+            pauses_at_write: None,
             tick_at: None,
             seasoned: false,
         }

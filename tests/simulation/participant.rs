@@ -38,24 +38,36 @@ pub struct Participant {
     pub books: Books,
     /// The newest epoch seen of each saga.
     pub epochs: BTreeMap<SagaId, u64>,
-    pub running: BTreeSet<AttemptName>,
+    /// What it has in hand, and from which node.
+    pub running: BTreeMap<AttemptName, usize>,
     /// Results that no node has acknowledged yet.
     pub unacknowledged: BTreeMap<AttemptName, Told>,
     /// Its stream with each node.
-    pub sessions: BTreeMap<usize, u64>,
+    pub streams: BTreeMap<usize, Stream>,
+    /// Commands of one node that it has in hand at once, at most.
+    room: usize,
+}
+
+/// A participant's end of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    pub session: u64,
+    /// Commands that the node may still send on it.
+    granted: usize,
 }
 
 impl Participant {
-    pub fn new(barrier: bool) -> Self {
+    pub fn new(barrier: bool, room: usize) -> Self {
         Self {
             barrier,
+            room,
             up: true,
             life: 0,
             books: Books::default(),
             epochs: BTreeMap::new(),
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
             unacknowledged: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            streams: BTreeMap::new(),
         }
     }
 
@@ -66,13 +78,46 @@ impl Participant {
         self.epochs.clear();
         self.running.clear();
         self.unacknowledged.clear();
-        self.sessions.clear();
+        self.streams.clear();
     }
 
     /// Everything that a new stream has to know of.
     pub fn in_hand(&self) -> BTreeSet<AttemptName> {
         let kept = self.unacknowledged.keys();
-        self.running.iter().chain(kept).cloned().collect()
+        self.running.keys().chain(kept).cloned().collect()
+    }
+
+    pub fn session(&self, node: usize) -> Option<u64> {
+        self.streams.get(&node).map(|stream| stream.session)
+    }
+
+    /// A stream begins, and this is its first credit: one at least, as the wire wants it.
+    pub fn attached(&mut self, node: usize, session: u64) -> usize {
+        let granted = 0;
+        self.streams.insert(node, Stream { session, granted });
+        let due = self.credit_due(node);
+        due.unwrap_or_else(|| {
+            let granted = 1;
+            self.streams.insert(node, Stream { session, granted });
+            granted
+        })
+    }
+
+    /// Room that a node does not know of yet.
+    pub fn credit_due(&mut self, node: usize) -> Option<usize> {
+        let running = self.running.values().filter(|from| **from == node).count();
+        let stream = self.streams.get_mut(&node)?;
+        let due = self.room.checked_sub(running + stream.granted);
+        let due = due.filter(|due| *due > 0)?;
+        stream.granted += due;
+        Some(due)
+    }
+
+    /// A command arrived on the stream with a node.
+    pub fn spend(&mut self, node: usize) {
+        if let Some(stream) = self.streams.get_mut(&node) {
+            stream.granted = stream.granted.saturating_sub(1);
+        }
     }
 }
 
@@ -123,6 +168,14 @@ pub struct Mood<'a> {
     pub plant: Option<Plant>,
     /// Of a thousand failures, so many have words that the store refuses.
     pub poison: u64,
+}
+
+impl Ran {
+    /// The handler was still at work when the attempt's time was over, and was dropped, as the SDK does it.
+    pub fn dropped() -> Self {
+        let message = "the handler ran on behind its deadline and was dropped";
+        ran(failed("DEADLINE_EXCEEDED", message, None), None)
+    }
 }
 
 impl Books {

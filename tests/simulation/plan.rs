@@ -10,6 +10,10 @@ use crate::dice::Dice;
 pub struct Plan {
     pub nodes: usize,
     pub lanes: usize,
+    /// Committers of a lane.
+    pub ways: usize,
+    /// Inputs that have to be ready for a batch beside one that is being written.
+    pub beside_min: usize,
     pub shards: u16,
     pub sagas: u64,
     /// The network keeps its bounds: no command is carried out later than its attempt's time after its sending, and no clock
@@ -93,6 +97,8 @@ impl Plan {
         Self {
             nodes,
             lanes: usize::try_from(dice.between(1, 2)).expect("few"),
+            ways: usize::try_from(dice.between(1, 2)).expect("few"),
+            beside_min: usize::try_from(dice.between(1, 6)).expect("few"),
             shards: u16::try_from(dice.between(1, 4)).expect("few"),
             sagas: dice.between(12, 40),
             bounded,

@@ -26,12 +26,28 @@ pub enum Plant {
     ForgetFence,
     /// The dispatcher forgets what has left: it does not say so, and takes it back as if it had waited.
     ForgetSent,
+    /// The dispatcher does not ask whether a participant has room.
+    ForgetCredit,
     /// A new owner does not ask how late it was by its predecessor's clock.
     ForgetClocks,
     /// A batch of unknown outcome is written again behind the tail.
     ReinsertBlindly,
     /// Keys are neither looked up nor unique.
     ForgetKeys,
+    /// Retention does not wait for its time.
+    ExpireEarly,
+    /// Retention takes what has not changed for a minute, ended or not.
+    ExpireActive,
+    /// Retention takes children that may still have to be undone.
+    ExpireProvisional,
+    /// Retention takes the rows that fence a deposed owner off.
+    ExpireFence,
+    /// A key is free when its saga has ended.
+    FreeKeyAtEnd,
+    /// A key stays when its saga has expired.
+    KeepKey,
+    /// Nobody looks for what has expired.
+    ForgetRetention,
     /// Retries do not wait for their time.
     RetryTooEarly,
     /// An incident is not recorded.

@@ -152,9 +152,14 @@ mod tests {
     }
 
     #[test]
+    fn a_dispatcher_that_does_not_ask_for_room_is_seen() {
+        seen(Plant::ForgetCredit, &["I16"]);
+    }
+
+    #[test]
     fn a_clock_that_is_behind_its_predecessors_is_seen() {
         // It takes a jump back, a death soon after, and a retry in flight: few worlds have it.
-        seen_from(100, Plant::ForgetClocks, &["I13", "I17"]);
+        seen_from(600, Plant::ForgetClocks, &["I13", "I17"]);
     }
 
     #[test]
@@ -165,6 +170,41 @@ mod tests {
     #[test]
     fn a_key_with_two_sagas_is_seen() {
         seen(Plant::ForgetKeys, &["I6"]);
+    }
+
+    #[test]
+    fn a_saga_that_expires_early_is_seen() {
+        seen(Plant::ExpireEarly, &["I50"]);
+    }
+
+    #[test]
+    fn a_saga_that_expires_before_its_end_is_seen() {
+        seen(Plant::ExpireActive, &["I50"]);
+    }
+
+    #[test]
+    fn a_child_that_expires_before_its_parent_has_ended_is_seen() {
+        seen(Plant::ExpireProvisional, &["I50"]);
+    }
+
+    #[test]
+    fn retention_that_takes_the_fence_is_seen() {
+        seen(Plant::ExpireFence, &["I35", "I36"]);
+    }
+
+    #[test]
+    fn a_key_that_is_free_too_early_is_seen() {
+        seen(Plant::FreeKeyAtEnd, &["I6"]);
+    }
+
+    #[test]
+    fn a_key_of_a_saga_that_is_gone_is_seen() {
+        seen(Plant::KeepKey, &["I6"]);
+    }
+
+    #[test]
+    fn what_is_never_swept_is_seen() {
+        seen(Plant::ForgetRetention, &["I50", "I47"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use amends_core::shard::{Existing, LoadedSaga};
 use amends_core::{SagaId, ShardId};
 
-use crate::committer::Answer;
+use crate::committer::{Answer, Question};
 use crate::lane::{Ask, Message};
 use crate::marks::Mark;
 use crate::plant::Plant;
@@ -24,8 +24,8 @@ pub enum Statement {
 /// Who waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// This lane's committer.
-    Lane(usize),
+    /// This lane's committer, that one of them.
+    Lane(usize, usize),
     /// The node, which takes a shard over at this position.
     Open(ShardId, u64),
 }
@@ -35,15 +35,21 @@ impl World {
     pub fn ask(&mut self, node: usize, lane: usize, ask: Ask) {
         let life = self.nodes[node].life;
         match ask {
-            Ask::Append(batch) => {
-                self.issue(node, Purpose::Lane(lane), Statement::Append(batch));
+            Ask::Store(way, Question::Append(batch)) => {
+                let purpose = Purpose::Lane(lane, way);
+                self.issue(node, purpose, Statement::Append(batch));
+                let pause = self.nodes[node].pauses_at_write.take();
+                if let Some(time) = pause.filter(|_| !self.calm()) {
+                    self.pause(node, time);
+                }
             }
-            Ask::TakeOver(records) => {
-                self.issue(node, Purpose::Lane(lane), Statement::TakeOver(records));
+            Ask::Store(way, Question::TakeOver(records)) => {
+                let purpose = Purpose::Lane(lane, way);
+                self.issue(node, purpose, Statement::TakeOver(records));
             }
-            Ask::Wait => {
+            Ask::Store(way, Question::Wait) => {
                 let wait = self.dice.millis(20, 2_000);
-                let message = Box::new(Message::Again);
+                let message = Box::new(Message::Again(way));
                 self.after(wait, Event::Lane(node, life, lane, message));
             }
             read => {
@@ -121,6 +127,12 @@ impl World {
                 self.store.take_over(records, self.now, &mut self.history)
             }
         };
+        if let (Statement::Append(batch), Purpose::Lane(lane, _), Ok(())) =
+            (&statement, purpose, &done)
+            && self.nodes[node].life == life
+        {
+            self.mark_overtaking(node, lane, batch);
+        }
         let Some(back) = answer else {
             return;
         };
@@ -147,10 +159,24 @@ impl World {
         self.after(back, Event::Answered(node, life, purpose, answer));
     }
 
+    /// A batch is durable, and one that left the same lane before it is not.
+    fn mark_overtaking(&mut self, node: usize, lane: usize, batch: &Batch) {
+        let others = self.nodes[node].lanes[lane].ways.under_way();
+        let mut older = others.filter(|other| other.id < batch.id);
+        let overtaken = older.any(|other| {
+            other.shards.iter().all(|of| {
+                let first = of.rows.first().map_or(0, |row| row.position);
+                let author = self.store.author(of.shard, first);
+                author.is_none_or(|(_, by)| by != other.id)
+            })
+        });
+        self.marks.hit_if(overtaken, Mark::OvertakenBeside);
+    }
+
     /// The answer reaches its node.
     pub fn answered(&mut self, node: usize, purpose: Purpose, answer: Answer) {
         match purpose {
-            Purpose::Lane(lane) => self.tell(node, lane, Message::Store(answer)),
+            Purpose::Lane(lane, way) => self.tell(node, lane, Message::Store(way, answer)),
             Purpose::Open(shard, position) => self.open(node, shard, position, &answer),
         }
     }
@@ -168,13 +194,16 @@ impl World {
             back += self.dice.millis(100, 3_000);
         }
         let message = match ask {
-            Ask::Tails(_) | Ask::Author(..) if failed => Message::Store(Answer::Unknown),
-            Ask::Tails(shards) => {
-                let tails = shards.iter().map(|shard| self.store.tail(*shard)).collect();
-                Message::Store(Answer::Tails(tails))
+            Ask::Store(way, Question::Tails(_) | Question::Author(..)) if failed => {
+                Message::Store(way, Answer::Unknown)
             }
-            Ask::Author(shard, position) => {
-                Message::Store(Answer::Author(self.store.author(shard, position)))
+            Ask::Store(way, Question::Tails(shards)) => {
+                let tails = shards.iter().map(|shard| self.store.tail(*shard)).collect();
+                Message::Store(way, Answer::Tails(tails))
+            }
+            Ask::Store(way, Question::Author(shard, position)) => {
+                let author = self.store.author(shard, position);
+                Message::Store(way, Answer::Author(author))
             }
             Ask::LookUp(starts) => {
                 self.marks.hit_if(failed, Mark::LookupFailed);
@@ -189,7 +218,7 @@ impl World {
                 Message::LookedUpAgain(shard, born, found)
             }
             Ask::Load(saga, born) => Message::Loaded(saga, born, self.load(saga, failed)),
-            Ask::Append(_) | Ask::TakeOver(_) | Ask::Wait => return,
+            Ask::Store(_, Question::Append(_) | Question::TakeOver(_) | Question::Wait) => return,
         };
         self.after(back, Event::Lane(node, life, lane, Box::new(message)));
     }

@@ -44,20 +44,20 @@ pub enum Refusal {
 
 /// A row as it is stored.
 #[derive(Clone, Debug)]
-struct Row {
-    epoch: u64,
-    batch: u64,
-    /// None for a takeover record.
-    saga: Option<SagaId>,
+pub struct Row {
+    pub epoch: u64,
+    pub batch: u64,
+    /// None for a takeover record, and for what retention has blanked.
+    pub saga: Option<SagaId>,
     at: Time,
-    body: Arc<[u8]>,
+    pub body: Arc<[u8]>,
 }
 
 /// A node's row.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
-    /// Which process.
-    life: u32,
+    /// Which process; none once one of its shards was taken.
+    life: Option<u32>,
     /// On the database's clock.
     until: Time,
     /// How late it may be by the node's own clock, until then.
@@ -70,8 +70,12 @@ pub type KeyName = (Arc<str>, Arc<str>, Hash128);
 /// The database.
 #[derive(Debug, Default)]
 pub struct Database {
-    journal: BTreeMap<(ShardId, u64), Row>,
+    pub journal: BTreeMap<(ShardId, u64), Row>,
+    /// How many rows of a journal retention deleted from an epoch on, and which epoch that is.
+    pub expired: BTreeMap<ShardId, (u64, u64)>,
     sagas: BTreeMap<SagaId, SagaRecord>,
+    /// Those that retention took away: evidence, as what is decoded and folded of them.
+    gone: BTreeMap<SagaId, SagaRecord>,
     keys: BTreeMap<KeyName, Existing>,
     turns: BTreeMap<SagaId, Turn>,
     owners: BTreeMap<ShardId, usize>,
@@ -84,7 +88,7 @@ pub struct Database {
     pub clock_offset: i64,
     /// Bodies with this text are refused; none while nobody writes it.
     poison: Option<&'static str>,
-    plant: Option<Plant>,
+    pub plant: Option<Plant>,
     tears: u64,
 }
 
@@ -127,10 +131,11 @@ impl Database {
         if !taken.is_empty() && self.plant != Some(Plant::ForgetFence) {
             return Err(Refusal::PositionTaken(taken));
         }
+        let mut names = BTreeSet::new();
         let mut keys = batch.shards.iter().flat_map(|of| &of.keys);
         let known = keys.any(|key| {
             let name = (key.namespace.clone(), key.definition.clone(), key.key_hash);
-            self.keys.contains_key(&name)
+            self.keys.contains_key(&name) || !names.insert(name)
         });
         if known && self.plant != Some(Plant::ForgetKeys) {
             return Err(Refusal::KeyTaken);
@@ -201,6 +206,9 @@ impl Database {
             if let Some(turn) = self.turns.get_mut(&update.id) {
                 turn.granted = update.turn_granted;
             }
+            if update.state.is_terminal() && self.plant == Some(Plant::FreeKeyAtEnd) {
+                self.keys.retain(|_, existing| existing.saga != update.id);
+            }
         }
         for key in &of.keys {
             let name = (key.namespace.clone(), key.definition.clone(), key.key_hash);
@@ -263,10 +271,7 @@ impl Database {
     /// Folds a saga's committed rows anew.
     fn fold(&mut self, saga: SagaId) {
         let rows = self.decoded.get(&saga).map_or(&[][..], Vec::as_slice);
-        let definition = self
-            .sagas
-            .get(&saga)
-            .and_then(|record| self.definitions.get(&record.hash));
+        let definition = self.definition_of(saga);
         if let Some(definition) = definition
             && let Ok(folded) = Saga::replay(saga, Arc::clone(definition), rows)
         {
@@ -429,7 +434,7 @@ impl Database {
         let time = self.time(now);
         let before = self.leases.get(&node);
         let claimed = Lease {
-            life,
+            life: Some(life),
             until: time + lease,
             clock_until: before.map_or(Time::EPOCH, |before| before.clock_until.max(before.until)),
         };
@@ -437,8 +442,11 @@ impl Database {
         let mut held = Vec::new();
         for shard in wanted {
             let owner = self.owners.get(shard).filter(|owner| **owner != node);
-            let lease = owner.and_then(|owner| self.leases.get(owner));
-            if lease.is_none_or(|lease| lease.until <= time) {
+            let lease = owner.and_then(|owner| self.leases.get_mut(owner));
+            if lease.as_ref().is_none_or(|lease| lease.until <= time) {
+                if let Some(lease) = lease {
+                    lease.life = None;
+                }
                 self.owners.insert(*shard, node);
                 held.push(*shard);
             }
@@ -446,7 +454,7 @@ impl Database {
         held
     }
 
-    /// Renews a lease; none if it belongs to another process. Else the database's time and the shards that are the node's.
+    /// Renews a lease; none if it belongs to another process, or a shard of it was taken. Else the database's time.
     pub fn renew(
         &mut self,
         node: usize,
@@ -454,13 +462,13 @@ impl Database {
         lease: Duration,
         clock: Time,
         now: Time,
-    ) -> Option<(Time, Vec<ShardId>)> {
+    ) -> Option<Time> {
         let time = self.time(now);
-        let row = self.leases.get_mut(&node).filter(|row| row.life == life)?;
+        let row = self.leases.get_mut(&node);
+        let row = row.filter(|row| row.life == Some(life))?;
         row.until = time + lease;
         row.clock_until = row.clock_until.max(time.max(clock) + lease);
-        let owned = self.owners.iter().filter(|(_, owner)| **owner == node);
-        Some((time, owned.map(|(shard, _)| *shard).collect()))
+        Some(time)
     }
 
     /// How late it may be, or may have been, by the clock of any process but this node's.
@@ -496,13 +504,39 @@ impl Database {
         self.sagas.values()
     }
 
+    pub fn record(&self, saga: SagaId) -> Option<&SagaRecord> {
+        self.sagas.get(&saga)
+    }
+
     pub fn state(&self, saga: SagaId) -> Option<SagaState> {
         self.sagas.get(&saga).map(|record| record.state)
     }
 
+    /// Every saga that ever was.
+    pub fn all_sagas(&self) -> impl Iterator<Item = &SagaRecord> {
+        self.sagas.values().chain(self.gone.values())
+    }
+
+    /// A saga's state, or what it was when it expired.
+    pub fn last_state(&self, saga: SagaId) -> Option<SagaState> {
+        let record = self.sagas.get(&saga).or_else(|| self.gone.get(&saga));
+        record.map(|record| record.state)
+    }
+
     pub fn definition_of(&self, saga: SagaId) -> Option<&Arc<Definition>> {
-        let record = self.sagas.get(&saga)?;
+        let record = self.sagas.get(&saga).or_else(|| self.gone.get(&saga))?;
         self.definitions.get(&record.hash)
+    }
+
+    /// Takes a saga's rows away, but those of the journal.
+    pub fn forget(&mut self, saga: SagaId) {
+        if let Some(record) = self.sagas.remove(&saga) {
+            self.gone.insert(saga, record);
+        }
+        self.turns.remove(&saga);
+        if self.plant != Some(Plant::KeepKey) {
+            self.keys.retain(|_, existing| existing.saga != saga);
+        }
     }
 
     /// What is wrong with the fold of a saga, by the core's own list of invariants.

@@ -59,12 +59,16 @@ pub enum Event {
     Resume(usize, u32),
     Attach(usize, u32, usize),
     Expire(usize, u32, usize, u64),
+    /// A node looks for what has expired: in this shard, behind this saga.
+    Sweep(usize, u32, ShardId, Option<SagaId>),
     Return(usize),
     Deliver(Box<Parcel>),
     Perform(Box<Parcel>, u32),
     /// A participant that works on a command says that it lives.
     Beat(Box<Parcel>, u32),
     Heartbeat(usize, u32, amends_core::id::AttemptName),
+    /// A participant has more room, on this stream.
+    Credit(usize, u32, usize, u64, usize),
     Result(usize, u32, usize, Box<Told>, bool),
     Acknowledged(usize, u32, amends_core::id::AttemptName),
     Retell(usize, u32),
@@ -145,13 +149,13 @@ impl World {
         for document in &documents {
             store.define(&crate::planted::definition(&document.definition, plant));
         }
-        let credit = usize::try_from(dice.between(1, 12)).expect("few");
+        let room = usize::try_from(dice.between(1, 12)).expect("few");
         let nodes = (0..plan.nodes)
-            .map(|_| Node::new(plan.lanes, credit, BEGINNING))
+            .map(|_| Node::new(&plan, BEGINNING))
             .collect();
         let participants = PARTICIPANTS
             .iter()
-            .map(|(_, barrier)| Participant::new(*barrier))
+            .map(|(_, barrier)| Participant::new(*barrier, room))
             .collect();
         Self {
             plan,
@@ -257,11 +261,15 @@ impl World {
             Event::Resume(node, life) => self.resume(node, life),
             Event::Attach(node, _, participant) => self.attach(node, participant),
             Event::Expire(node, _, participant, session) => self.expire(node, participant, session),
+            Event::Sweep(node, _, shard, after) => self.sweep(node, shard, after),
             Event::Return(participant) => self.come_back(participant),
             Event::Deliver(parcel) => self.deliver(*parcel),
             Event::Perform(parcel, life) => self.perform(*parcel, life),
             Event::Beat(parcel, life) => self.beat(*parcel, life),
             Event::Heartbeat(node, _, attempt) => self.heartbeat(node, attempt),
+            Event::Credit(node, _, participant, session, commands) => {
+                self.credit(node, participant, session, commands);
+            }
             Event::Result(node, _, participant, told, honest) => {
                 self.result(node, participant, *told, honest);
             }
@@ -292,7 +300,9 @@ impl World {
             | Event::Page(node, life, ..)
             | Event::Attach(node, life, _)
             | Event::Expire(node, life, ..)
+            | Event::Sweep(node, life, ..)
             | Event::Heartbeat(node, life, _)
+            | Event::Credit(node, life, ..)
             | Event::Result(node, life, ..) => (*node, Some(*life)),
             Event::Request(_, node) => (*node, None),
             _ => return Some(event),
@@ -374,6 +384,7 @@ impl World {
             marks: &mut self.marks,
             plant: self.plant,
             fresh: &mut self.fresh,
+            way: 0,
             asks: Vec::new(),
             outputs: Vec::new(),
             lost: Vec::new(),
@@ -467,6 +478,8 @@ impl World {
             target
                 .book
                 .dispatch(|command| participant_of(&command.action), &mut outbox);
+            self.marks
+                .hit_if(target.book.waits_for_credit(), Mark::WaitedForCredit);
         }
         let forgets = self.plant == Some(Plant::ForgetSent);
         for attempt in outbox.sent.into_iter().filter(|_| !forgets) {
@@ -509,6 +522,8 @@ impl World {
             key: Arc::clone(&key),
             attempt: command.attempt,
             epoch: command.epoch,
+            participant,
+            session,
             node,
             life: target.life,
             node_time: target.clock.now(self.now),
@@ -537,13 +552,17 @@ impl World {
     /// A node is looked at again when its earliest timer is due.
     fn schedule_tick(&mut self, node: usize) {
         let target = &mut self.nodes[node];
+        let now = target.clock.now(self.now);
         let lanes = target.lanes.iter();
-        let lanes = lanes.filter(|lane| lane.committer.is_idle());
-        let Some(wake) = lanes.filter_map(crate::lane::Lane::next_wake).min() else {
+        let wakes = lanes.filter_map(|lane| {
+            let timer = lane.next_wake(now).map(|at| at.since(now));
+            let late = lane.late_at(now, self.now).map(|at| at.since(self.now));
+            timer.into_iter().chain(late).min()
+        });
+        let Some(wait) = wakes.min() else {
             return;
         };
-        let now = target.clock.now(self.now);
-        let wait = wake.since(now).max(Duration::from_millis(1));
+        let wait = wait.max(Duration::from_millis(1));
         let at = self.now + wait;
         if target.tick_at.is_none_or(|tick_at| at < tick_at) {
             target.tick_at = Some(at);

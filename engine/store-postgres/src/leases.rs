@@ -65,11 +65,13 @@ async fn claim(leases: &PgPool, node: &NodeLease, shards: &[i16]) -> sqlx::Resul
         .bind(node.lease.as_secs_f64())
         .execute(&mut *transaction)
         .await?;
-    sqlx::query(sql::CLAIM_SHARDS)
-        .bind(&node.name)
-        .bind(shards)
-        .execute(&mut *transaction)
-        .await?;
+    for sql in [sql::CLAIM_DEPOSE, sql::CLAIM_SHARDS] {
+        sqlx::query(sql)
+            .bind(&node.name)
+            .bind(shards)
+            .execute(&mut *transaction)
+            .await?;
+    }
     let claimed = sqlx::query(sql::CLAIMED)
         .bind(&node.name)
         .bind(shards)

@@ -138,9 +138,15 @@ pub(crate) const CLAIM_NODE: &str = "INSERT INTO amends.nodes (name, process, ad
     VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4)) \
     ON CONFLICT (name) DO UPDATE SET process = excluded.process, address = excluded.address, \
     expires_at = excluded.expires_at, clock_until = greatest(nodes.clock_until, nodes.expires_at)";
+/// Whose lease is over loses it with the first shard that is taken: it is not renewed any more. A row that is being renewed
+/// is left alone, so that this waits for nobody.
+pub(crate) const CLAIM_DEPOSE: &str = "UPDATE amends.nodes SET process = '00000000-0000-0000-0000-000000000000' \
+    WHERE name IN (SELECT n.name FROM amends.nodes AS n WHERE n.name <> $1 AND n.expires_at <= clock_timestamp() \
+    AND EXISTS (SELECT 1 FROM amends.shards AS s WHERE s.node = n.name AND s.shard = ANY($2::int2[])) \
+    ORDER BY n.name FOR UPDATE SKIP LOCKED)";
 pub(crate) const CLAIM_SHARDS: &str = "UPDATE amends.shards AS s SET node = $1 WHERE s.shard = ANY($2::int2[]) \
     AND (s.node IS NULL OR s.node = $1 OR NOT EXISTS (SELECT 1 FROM amends.nodes AS n WHERE n.name = s.node \
-    AND n.expires_at > clock_timestamp()))";
+    AND n.process <> '00000000-0000-0000-0000-000000000000'))";
 pub(crate) const CLAIMED: &str =
     "SELECT shard FROM amends.shards WHERE node = $1 AND shard = ANY($2::int2[]) ORDER BY shard";
 pub(crate) const RENEW: &str = "UPDATE amends.nodes SET expires_at = clock_timestamp() + make_interval(secs => $3), \
@@ -347,6 +353,7 @@ pub(crate) const ALL: &[&str] = &[
     AUTHOR,
     CLAIM_LOCK,
     CLAIM_NODE,
+    CLAIM_DEPOSE,
     CLAIM_SHARDS,
     CLAIMED,
     RENEW,

@@ -77,11 +77,13 @@ async fn claim_in(
         .bind(micros(node.lease))
         .execute(&mut *connection)
         .await?;
-    sqlx::query(sql::CLAIM_SHARDS)
-        .bind(&node.name)
-        .bind(shards)
-        .execute(&mut *connection)
-        .await?;
+    for sql in [sql::CLAIM_DEPOSE, sql::CLAIM_SHARDS] {
+        sqlx::query(sql)
+            .bind(&node.name)
+            .bind(shards)
+            .execute(&mut *connection)
+            .await?;
+    }
     sqlx::query(sql::CLAIMED)
         .bind(&node.name)
         .bind(shards)

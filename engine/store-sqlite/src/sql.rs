@@ -14,10 +14,13 @@ pub(crate) const CLAIM_NODE: &str = "INSERT INTO nodes (name, process, address, 
     ON CONFLICT (name) DO UPDATE SET process = excluded.process, address = excluded.address, \
     expires_at_us = excluded.expires_at_us, \
     clock_until_us = max(coalesce(nodes.clock_until_us, nodes.expires_at_us), nodes.expires_at_us)";
+/// Whose lease is over loses it with the first shard that is taken: it is not renewed any more.
+pub(crate) const CLAIM_DEPOSE: &str = "UPDATE nodes SET process = zeroblob(16) \
+    WHERE name <> ?1 AND expires_at_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER) \
+    AND EXISTS (SELECT 1 FROM shards AS s WHERE s.node = nodes.name AND s.shard IN (SELECT value FROM json_each(?2)))";
 pub(crate) const CLAIM_SHARDS: &str = "UPDATE shards SET node = ?1 \
     WHERE shard IN (SELECT value FROM json_each(?2)) AND (node IS NULL OR node = ?1 OR NOT EXISTS (\
-    SELECT 1 FROM nodes AS n WHERE n.name = shards.node \
-    AND n.expires_at_us > CAST(unixepoch('subsec') * 1000000 AS INTEGER)))";
+    SELECT 1 FROM nodes AS n WHERE n.name = shards.node AND n.process <> zeroblob(16)))";
 pub(crate) const CLAIMED: &str = "SELECT shard FROM shards WHERE node = ?1 AND shard IN (SELECT value FROM json_each(?2)) ORDER BY shard";
 pub(crate) const RENEW: &str = "UPDATE nodes \
     SET expires_at_us = CAST(unixepoch('subsec') * 1000000 AS INTEGER) + ?3, clock_until_us = max(coalesce(clock_until_us, 0), \
@@ -197,6 +200,7 @@ pub(crate) const ALL: &[&str] = &[
     ROLLBACK,
     IDENTITY,
     CLAIM_NODE,
+    CLAIM_DEPOSE,
     CLAIM_SHARDS,
     CLAIMED,
     RENEW,

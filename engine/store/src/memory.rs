@@ -132,7 +132,8 @@ impl Store for MemoryStore {
 impl Leases for MemoryStore {
     async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error> {
         let mut state = self.state();
-        let now = self.now(&state);
+        let state = &mut *state;
+        let now = self.now(state);
         let before = state.nodes.get(&node.name);
         let claimed = Node {
             process: Some(node.process),
@@ -149,10 +150,11 @@ impl Leases for MemoryStore {
                 .owners
                 .get(&shard)
                 .filter(|owner| **owner != node.name);
-            let live = owner
-                .and_then(|owner| state.nodes.get(owner))
-                .is_some_and(|node| node.expires_at > now);
-            if !live {
+            let owner = owner.and_then(|owner| state.nodes.get_mut(owner));
+            if owner.as_ref().is_none_or(|node| node.expires_at <= now) {
+                if let Some(node) = owner {
+                    node.process = None;
+                }
                 state.owners.insert(shard, node.name.clone());
                 held.insert(shard);
             }

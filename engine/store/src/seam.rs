@@ -19,7 +19,9 @@ use crate::saga::{KeyFound, KeyLookup, ListQuery, SagaHistory, SagaRecord, TurnR
 #[async_trait]
 pub trait Leases: Send + Sync + 'static {
     /// Takes the lease of those of the given shards that no live node holds (a lease of the same node name counts as
-    /// not held), and says which this node holds then. `lease` is from now, on the database's clock.
+    /// not held), and says which this node holds then. `lease` is from now, on the database's clock. A node whose lease was
+    /// over loses it with the first of its shards that is taken, and cannot renew it: it may not know yet, and a renewal
+    /// would let it send what its successor has decided otherwise.
     async fn claim(&self, node: &NodeLease, shards: &[ShardId]) -> Result<Vec<ShardId>, Error>;
 
     /// Renews the node's lease in one statement, and returns the database's time. `clock` is what the node takes for the
@@ -27,7 +29,7 @@ pub trait Leases: Send + Sync + 'static {
     /// that is later; see [`Leases::clocks_until`].
     ///
     /// # Errors
-    /// [`Error::LeaseLost`] if the row is not this process's any more.
+    /// [`Error::LeaseLost`] if the row is not this process's any more, or a shard of it was taken.
     async fn renew(&self, node: &NodeLease, clock: Time) -> Result<Time, Error>;
 
     /// How late it may be, or may have been, by the clock of any process but this one; [`Time::EPOCH`] if there was none.

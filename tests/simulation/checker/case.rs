@@ -134,7 +134,10 @@ fn case_of<'a, 'b>(
         cases.entry(row.saga).or_insert_with(|| Case {
             id: row.saga,
             definition: Arc::clone(&document.definition),
-            state: world.store.state(row.saga).unwrap_or(SagaState::Running),
+            state: world
+                .store
+                .last_state(row.saga)
+                .unwrap_or(SagaState::Running),
             facts: Vec::new(),
             sent: Vec::new(),
             counted: Vec::new(),
@@ -188,6 +191,7 @@ pub fn story(world: &World, saga: SagaId) -> String {
                 key.operation.as_str(),
                 key.step
             ),
+            Event::Expired { saga: of, .. } if *of == saga => "expired".to_owned(),
             Event::Fault { what, whom, .. } => format!("-- {what} {whom}"),
             Event::Calm => "-- calm".to_owned(),
             _ => continue,

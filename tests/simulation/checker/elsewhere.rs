@@ -27,7 +27,7 @@ const ELSEWHERE: [(&str, &str); 6] = [
     ("I49", "the campaign's marks (`marks`, `campaign`)"),
 ];
 
-const THEMES: [(&str, &str); 8] = [
+const THEMES: [(&str, &str); 9] = [
     ("backward.rs", include_str!("backward.rs")),
     ("family.rs", include_str!("family.rs")),
     ("forward.rs", include_str!("forward.rs")),
@@ -35,6 +35,7 @@ const THEMES: [(&str, &str); 8] = [
     ("messages.rs", include_str!("messages.rs")),
     ("ownership.rs", include_str!("ownership.rs")),
     ("participants.rs", include_str!("participants.rs")),
+    ("retention.rs", include_str!("retention.rs")),
     ("times.rs", include_str!("times.rs")),
 ];
 
@@ -53,7 +54,7 @@ pub fn never_asked(asked: &Asked) -> Vec<String> {
         }
     }
     let numbers: BTreeSet<&str> = asked.keys().map(|site| site.number).collect();
-    for number in 1..=49 {
+    for number in 1..=50 {
         let name = format!("I{number}");
         let asserted = numbers.contains(name.as_str());
         let named = ELSEWHERE.iter().any(|(elsewhere, _)| *elsewhere == name);

@@ -470,7 +470,8 @@ fn acknowledged(evidence: &Evidence<'_>, found: &mut Found) {
         else {
             continue;
         };
-        let strange = *honest && *how == "unknown";
+        let gone = evidence.is_gone(key.saga, index);
+        let strange = *honest && *how == "unknown" && !gone;
         let owner_sent = |key: &OperationKey| {
             let mut sent = evidence
                 .cases

@@ -215,23 +215,51 @@ fn never_began(case: &Case<'_>) -> bool {
     })
 }
 
-/// I5, I6: a key has one saga; the same start again gets it, another input gets a refusal.
-fn keys(evidence: &Evidence<'_>, found: &mut Found) {
-    let mut of_key: BTreeMap<(String, String), SagaId> = BTreeMap::new();
+/// Who has a key: from its start until it expires, as places in the history.
+#[derive(Clone, Copy)]
+struct Holder {
+    saga: SagaId,
+    from: usize,
+    until: Option<usize>,
+}
+
+/// The definition and the key.
+type KeyOf = (String, String);
+
+/// I6: a key has one saga at a time; the next only when that has expired.
+fn holders(evidence: &Evidence<'_>, found: &mut Found) -> BTreeMap<KeyOf, Vec<Holder>> {
+    let mut of_key: BTreeMap<KeyOf, Vec<Holder>> = BTreeMap::new();
     for case in evidence.cases.values() {
-        if let Some(Fact::Started(started)) = case.facts.first().map(|seen| seen.fact)
+        if let Some((seen, Fact::Started(started))) =
+            case.facts.first().map(|seen| (seen, seen.fact))
             && let Some(key) = &started.key
             && !never_began(case)
         {
             let name = (started.definition.to_string(), key.clone());
-            let first = *of_key.entry(name).or_insert(case.id);
-            found.expect(first == case.id, "I6", case.id, || {
-                format!("{key} has two sagas, {first} and {}", case.id)
+            of_key.entry(name).or_default().push(Holder {
+                saga: case.id,
+                from: seen.index,
+                until: evidence.gone.get(&case.id).copied(),
             });
         }
     }
-    let mut asked: BTreeMap<u32, (usize, &str, &str)> = BTreeMap::new();
-    for entry in evidence.entries {
+    for ((_, key), holders) in &mut of_key {
+        holders.sort_by_key(|holder| holder.from);
+        for (first, next) in holders.iter().zip(holders.iter().skip(1)) {
+            let free = first.until.is_some_and(|until| until < next.from);
+            found.expect(free, "I6", next.saga, || {
+                format!("{key} has two sagas, {} and {}", first.saga, next.saga)
+            });
+        }
+    }
+    of_key
+}
+
+/// I5, I6: a key has one saga inside retention; the same start again gets it, another input gets a refusal.
+fn keys(evidence: &Evidence<'_>, found: &mut Found) {
+    let of_key = holders(evidence, found);
+    let mut asked: BTreeMap<u32, (usize, usize, &str, &str)> = BTreeMap::new();
+    for (index, entry) in evidence.entries.iter().enumerate() {
         match &entry.event {
             Event::Asked {
                 operation,
@@ -243,26 +271,33 @@ fn keys(evidence: &Evidence<'_>, found: &mut Found) {
                         ..
                     },
             } => {
-                asked.insert(*operation, (*definition, key, input));
+                asked.insert(*operation, (index, *definition, key, input));
             }
             Event::Answered {
                 operation,
                 answer: Answer::Started(result),
             } => {
-                let Some((definition, key, input)) = asked.get(operation) else {
+                let Some((since, definition, key, input)) = asked.get(operation) else {
                     continue;
                 };
                 let name = evidence.world.documents[*definition].definition.name();
-                let saga = of_key.get(&(name.to_owned(), (*key).to_owned()));
-                let same = saga
-                    .and_then(|saga| evidence.cases.get(saga))
-                    .is_some_and(|case| input_of(case) == *input);
-                let fits = match result {
-                    Ok(answer) => saga == Some(&answer.saga) && same,
-                    Err(StartRefusal::KeyReused { saga: other }) => saga == Some(other) && !same,
-                    Err(_) => true,
+                let holders = of_key.get(&(name.to_owned(), (*key).to_owned()));
+                // Whoever had it between the question and the answer.
+                let has = |saga: SagaId, same: bool| {
+                    let mut holders = holders.into_iter().flatten();
+                    holders.any(|holder| {
+                        let then = holder.from < index && holder.until.is_none_or(|at| at > *since);
+                        let case = evidence.cases.get(&holder.saga);
+                        let alike = case.is_some_and(|case| input_of(case) == *input);
+                        holder.saga == saga && then && alike == same
+                    })
                 };
-                found.expect(fits, "I6", saga.copied(), || {
+                let (fits, saga) = match result {
+                    Ok(answer) => (has(answer.saga, true), Some(answer.saga)),
+                    Err(StartRefusal::KeyReused { saga }) => (has(*saga, false), Some(*saga)),
+                    Err(_) => (true, None),
+                };
+                found.expect(fits, "I6", saga, || {
                     format!("{key} with {input} was answered {result:?}")
                 });
             }

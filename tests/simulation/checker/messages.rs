@@ -33,7 +33,8 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Found) {
                 };
                 cancel(case, index, result, found);
                 let own = *namespace == crate::clients::NAMESPACE;
-                tenancy(case, own, result, found);
+                let there = own && !evidence.is_gone(*saga, index);
+                tenancy(case, own, there, result, found);
             }
             _ => {}
         }
@@ -78,15 +79,16 @@ fn cancel(
     });
 }
 
-/// I45: nobody learns of another tenant's saga, or moves it.
+/// I45: nobody learns of another tenant's saga, or moves it. One that has expired is nobody's.
 fn tenancy(
     case: &Case<'_>,
     own: bool,
+    there: bool,
     result: &Result<CancelDisposition, CancelRefusal>,
     found: &mut Found,
 ) {
     let fits = match result {
-        Err(CancelRefusal::NotFound) => !own,
+        Err(CancelRefusal::NotFound) => !there,
         Err(CancelRefusal::Unavailable | CancelRefusal::Unreadable) => true,
         _ => own,
     };

@@ -13,6 +13,8 @@ mod messages;
 mod model;
 mod ownership;
 mod participants;
+mod retention;
+mod rooms;
 mod times;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use amends_core::{SagaId, Time};
 
 use crate::checker::case::{Case, cases};
+use crate::checker::rooms::Rooms;
 use crate::history::{Entry, Event};
 use crate::world::World;
 
@@ -96,10 +99,13 @@ pub struct Evidence<'a> {
     pub world: &'a World,
     pub entries: &'a [Entry],
     pub cases: BTreeMap<SagaId, Case<'a>>,
+    pub rooms: Rooms,
     /// Which process owned a shard in an epoch, and since when it did by its own clock.
     owners: BTreeMap<(u16, u64), Owner>,
     /// Since when a shard had each of its owners: places in the history, and times.
     owned_since: BTreeMap<u16, Vec<(usize, Time)>>,
+    /// When sagas expired, as places in the history.
+    gone: BTreeMap<SagaId, usize>,
     /// When the database's clock last jumped.
     jumped_at: Option<Time>,
 }
@@ -118,8 +124,10 @@ impl<'a> Evidence<'a> {
             world,
             entries: world.history.entries(),
             cases: cases(world),
+            rooms: Rooms::of(world.history.entries()),
             owners: BTreeMap::new(),
             owned_since: BTreeMap::new(),
+            gone: BTreeMap::new(),
             jumped_at: None,
         };
         for (index, entry) in evidence.entries.iter().enumerate() {
@@ -143,11 +151,19 @@ impl<'a> Evidence<'a> {
                     let since = evidence.owned_since.entry(*shard).or_default();
                     since.push((index, entry.at));
                 }
+                Event::Expired { saga, .. } => {
+                    evidence.gone.entry(*saga).or_insert(index);
+                }
                 Event::Fault { what: "clock", .. } => evidence.jumped_at = Some(entry.at),
                 _ => {}
             }
         }
         evidence
+    }
+
+    /// The saga had expired at this place in the history.
+    pub fn is_gone(&self, saga: SagaId, index: usize) -> bool {
+        self.gone.get(&saga).is_some_and(|at| *at < index)
     }
 
     /// At this place in the history nothing stood in the way of a shard: faults were off for a while, its owner was there for
@@ -190,6 +206,7 @@ pub fn check(world: &World) -> Checked {
     ownership::check(&evidence, &mut found);
     messages::check(&evidence, &mut found);
     family::check(&evidence, &mut found);
+    retention::check(&evidence, &mut found);
     found.violations.sort();
     found.violations.dedup();
     let mut asked = Asked::new();

@@ -107,6 +107,10 @@ fn whole_batches(evidence: &Evidence<'_>, found: &mut Found) {
 /// I37, I38: at rest no timer is left behind, and no saga waits for nothing.
 fn wake_sources(evidence: &Evidence<'_>, found: &mut Found) {
     let store = &evidence.world.store;
+    for shard in evidence.world.shards() {
+        let end = store.end(shard).checked();
+        found.expect(end.is_ok(), "I35", None, || format!("{end:?}"));
+    }
     let now = store.time(evidence.world.now);
     for record in store.sagas().filter(|saga| !saga.state.is_terminal()) {
         let Some(folded) = store.folded(record.id) else {

@@ -1,4 +1,4 @@
-//! At the participants: I29 to I34. Read from their own log, which the engine does not see.
+//! At the participants: I16, I29 to I34. Read from their own log, which the engine does not see, and from what was sent to them.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,7 @@ pub fn check(evidence: &Evidence<'_>, found: &mut Found) {
         conservation(evidence, case, found);
     }
     epochs(evidence, found);
+    credit(evidence, found);
 }
 
 /// I29, I30, I31: an effect happens once, is undone once, and behind a barrier never after its compensation.
@@ -109,6 +110,18 @@ fn epochs(evidence: &Evidence<'_>, found: &mut Found) {
                 ..
             } => seen.retain(|(participant, _), _| participant != whom),
             _ => {}
+        }
+    }
+}
+
+/// I16: nothing leaves for a participant that has no room for it.
+fn credit(evidence: &Evidence<'_>, found: &mut Found) {
+    for case in evidence.cases.values() {
+        for (index, _, sent) in &case.sent {
+            let had = evidence.rooms.before(*index, sent);
+            found.expect(had > 0, "I16", case.id, || {
+                format!("{} leaves for somebody who has no room", sent.key.step)
+            });
         }
     }
 }

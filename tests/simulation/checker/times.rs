@@ -413,10 +413,10 @@ fn failed_before_abort(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &
     });
 }
 
-/// I37: in a healthy world an attempt that is due leaves soon.
+/// I37: in a healthy world an attempt that is due leaves soon; while its participant has no room it has to wait.
 fn sent_in_time(evidence: &Evidence<'_>, case: &Case<'_>, found: &mut Found) {
     let mut seen = std::collections::BTreeSet::new();
-    for (index, _, sent) in &case.sent {
+    for (index, at, sent) in &case.sent {
         // Sent again it was due long ago.
         let first = seen.insert(name_of(sent));
         let shard = sent.key.saga.shard().0;
@@ -424,14 +424,14 @@ fn sent_in_time(evidence: &Evidence<'_>, case: &Case<'_>, found: &mut Found) {
             continue;
         }
         let model = Model::until(case, *index);
-        let latest = sent.due_at.max(model.resumed_at) + ACTED_WITHIN;
-        found.expect(sent.node_time <= latest, "I37", case.id, || {
+        let late = sent.node_time.since(sent.due_at.max(model.resumed_at));
+        let full = evidence.rooms.none_since(*at - late, *index, sent);
+        found.expect(late <= full + ACTED_WITHIN, "I37", case.id, || {
             format!(
-                "{} {} #{} leaves {:?} late",
+                "{} {} #{} leaves {late:?} late, {full:?} of it for want of room",
                 sent.key.step,
                 sent.key.operation.as_str(),
                 sent.attempt,
-                sent.node_time.since(sent.due_at)
             )
         });
     }

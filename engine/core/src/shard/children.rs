@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::fact::{ChildOutcome, Parent};
 use crate::id::SagaId;
-use crate::limits::{ASLEEP_AFTER, CHILD_ASKED_AGAIN_AFTER, CHILD_ASKED_AT_REST_AFTER};
+use crate::limits::{
+    ASLEEP_AFTER, CHILD_ASKED_AGAIN_AFTER, CHILD_ASKED_AT_REST_AFTER, CHILD_KEPT_MIN,
+};
 use crate::saga::{DueChild, Saga};
 use crate::shard::entry::{InBatch, Moment, Slot};
 use crate::shard::io::{ChildAnswer, ChildState, ChildWish, Output, Start, Want};
@@ -186,3 +188,5 @@ fn refused(parent: &Parent, code: &str, message: &str) -> Output {
 
 /// A parent that only waits for a child may leave memory: the pause between two questions is long enough.
 const _: () = assert!(CHILD_ASKED_AT_REST_AFTER.as_secs() > ASLEEP_AFTER.as_secs());
+/// Whatever was asked of a child finds it.
+const _: () = assert!(CHILD_KEPT_MIN.as_secs() > CHILD_ASKED_AT_REST_AFTER.as_secs());

@@ -89,9 +89,10 @@ impl Shard {
             let time = attempt_time(&entry.saga, attempt, now);
             let heartbeat = timeouts(&entry.saga, attempt.place.step, attempt.operation).heartbeat;
             let flight = entry.flights.get_mut(attempt)?;
-            flight.sent_at = Some(now);
-            // Sent again on another stream, it has no more time than before.
-            flight.deadline.get_or_insert(now + time);
+            // Sent again on another stream, it has no more time than before. What was asked back while it left, because an earlier
+            // owner may have sent it, has all of its time from now.
+            let again = flight.sent_at.replace(now).is_some();
+            flight.deadline = flight.deadline.filter(|_| again).or(Some(now + time));
             flight.silent_at = heartbeat.map(|heartbeat| now + heartbeat);
             flight.withdraw_at = None;
             flight.wake_at()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::fact::{Incident, IncidentReason, Started};
 use crate::id::SagaId;
 use crate::journal::{IncidentInsert, IncidentName, SagaInsert, SagaUpdate, ShardBatch};
+use crate::limits::CHILD_KEPT_MIN;
 use crate::saga::{OpenIncident, Saga};
 use crate::shard::entry::{Entry, InBatch, Row, Slot, Unreadable};
 use crate::shard::machine::Shard;
@@ -89,7 +90,13 @@ fn insert(entry: &Entry, row: Row) -> SagaInsert {
 
 fn expires_at(saga: &Saga) -> Option<Time> {
     let ended_at = saga.ended_at()?;
-    Some(ended_at + saga.definition().retention())
+    let retention = saga.definition().retention();
+    // For the store, a child's retention counts from its parent's end.
+    let kept = match saga.parent() {
+        Some(_) => retention.max(CHILD_KEPT_MIN),
+        None => retention,
+    };
+    Some(ended_at + kept)
 }
 
 /// What became of a saga's incidents in this batch. The end of a saga closes them, but not what it leaves behind.

@@ -44,6 +44,20 @@ fn with_child(family: &mut Family) -> amends_core::SagaId {
 }
 
 #[test]
+fn a_child_is_kept_until_no_wish_for_it_can_be_under_way() {
+    let minute = Duration::from_secs(60);
+    for (retention, kept) in [(59, 60), (60, 60), (61, 61)] {
+        let text = CHILD.replace("steps:", &format!("retention: {retention}m\nsteps:"));
+        let mut family = Family::new(&text);
+        with_child(&mut family);
+        family.talk();
+        family.children.answer("c", succeeded());
+        let row = &family.children.rows[&family.child()];
+        assert_eq!(row.expires_at, row.ended_at.map(|at| at + minute * kept));
+    }
+}
+
+#[test]
 fn a_parent_goes_on_with_what_its_child_came_to() {
     let mut family = family();
     let parent = with_child(&mut family);

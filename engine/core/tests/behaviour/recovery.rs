@@ -161,3 +161,18 @@ fn an_abort_of_what_an_earlier_owner_may_have_sent_does_not_call_it_withdrawn() 
     pump.pass(Duration::from_secs(10));
     assert_eq!(pump.out(), ["b:compensate:1"]);
 }
+
+#[test]
+fn what_leaves_while_the_abort_asks_it_back_has_all_of_its_time() {
+    let mut pump = Pump::new();
+    pump.start(&definition(PARALLEL), "{}");
+    pump.pass(Duration::from_secs(1));
+    pump.crash();
+    pump.answer("a", rejected("NO"));
+    pump.pass(Duration::from_secs(3));
+    pump.send("b");
+    pump.pass(Duration::from_secs(9));
+    assert!(pump.out().is_empty(), "it left nine seconds ago");
+    pump.pass(Duration::from_secs(1));
+    assert_eq!(pump.out(), ["b:compensate:1"]);
+}

@@ -18,6 +18,9 @@ pub(super) const CHECKS: &[Check] = &[
     ("an expired lease is taken", |d| {
         Box::pin(an_expired_lease_is_taken(d))
     }),
+    ("a late lease that nobody took is renewed", |d| {
+        Box::pin(a_late_lease_that_nobody_took_is_renewed(d))
+    }),
     ("a process takes over from its namesake at once", |d| {
         Box::pin(a_namesake_takes_over_at_once(d))
     }),
@@ -116,8 +119,8 @@ async fn an_expired_lease_is_taken(database: Arc<dyn Database>) -> Outcome {
         &vec![1, 2],
         "what the second gets",
     )?;
-    // Whoever was late renews its row, and takes back only what nobody has taken.
-    store.renew(&one, Time::EPOCH).await?;
+    // Whoever was late has lost its lease with the first shard, and gets by a new one only what nobody has taken.
+    lost(&*store, &one).await?;
     same(
         &claim(&*store, &one, &[0, 1, 2]).await?,
         &vec![0],
@@ -128,6 +131,23 @@ async fn an_expired_lease_is_taken(database: Arc<dyn Database>) -> Outcome {
         &claim(&*store, &one, &[0, 1, 2]).await?,
         &vec![0, 1, 2],
         "what the first gets back",
+    )
+}
+
+async fn a_late_lease_that_nobody_took_is_renewed(database: Arc<dyn Database>) -> Outcome {
+    let store = database.open().await?;
+    let (one, two) = (node("one", 1), node("two", 2));
+    claim(&*store, &expired(one.clone()), &[0, 1]).await?;
+    same(
+        &claim(&*store, &two, &[2]).await?,
+        &vec![2],
+        "what the second wants",
+    )?;
+    store.renew(&one, Time::EPOCH).await?;
+    same(
+        &claim(&*store, &two, &[0, 1, 2]).await?,
+        &vec![2],
+        "what the second gets of what was renewed",
     )
 }
 
