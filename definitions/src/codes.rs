@@ -48,7 +48,7 @@ pub const CODES: [(&str, &str); 78] = [
     ("EXPRESSION_TOO_LONG", "an expression has too many bytes"),
     (
         "EXPRESSION_TYPE",
-        "an expression yields what its field does not take",
+        "an expression yields what its field does not take; a warning in a text",
     ),
     (
         "HALF_WRAPPED_EXPRESSION",

@@ -8,6 +8,7 @@ use amends_proto::v1::definition_service_client::DefinitionServiceClient;
 use amends_proto::v1::operator_service_client::OperatorServiceClient;
 use amends_proto::v1::{self, SagaState};
 use amends_sdk::{Fail, StartOptions};
+use amends_tests::server::Store;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -391,4 +392,141 @@ async fn b37_a_revision_with_sagas_in_flight_is_not_deleted_and_says_how_many() 
     let answer = definitions.delete_definition(request).await;
     refused(answer, Code::NotFound, "DEFINITION_NOT_FOUND", "gone");
     works(&stage).await;
+}
+
+const TOKEN: &str = "hunter2-hunter2";
+
+/// A server that asks for a token, kept in a file that nobody else reads.
+async fn guarded() -> (tempfile::TempDir, Stage) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let path = path.display().to_string();
+    let stage = Stage::open_with(Store::Sqlite, &[("admin_token_file", &path)]).await;
+    (directory, stage)
+}
+
+fn overriding() -> [Act; 5] {
+    [
+        Act::Skip(v1::Skip {
+            target: target("ship"),
+        }),
+        Act::Resolve(v1::Resolve {
+            target: target("ship"),
+            output: r#"{"tracking": "by hand"}"#.into(),
+        }),
+        Act::Resolve(v1::Resolve::default()),
+        Act::ResolveAbsent(v1::ResolveAbsent {
+            target: target("ship"),
+        }),
+        Act::Terminate(v1::Terminate {}),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b15_what_overrides_the_engine_is_denied_without_the_admin_token() {
+    let (_directory, stage) = guarded().await;
+    let (name, actor) = parked(&stage).await;
+    let mut operators = operators(&stage).await;
+    let denied = Code::PermissionDenied;
+    let strangers = [None, Some("Bearer hunter2"), Some("Basic hunter2-hunter2")];
+    for said in strangers {
+        let with = |request: v1::OperateSagaRequest| authorized(request, said);
+        for what in overriding() {
+            for dry_run in [false, true] {
+                let request = v1::OperateSagaRequest {
+                    dry_run,
+                    ..act(&name, what.clone())
+                };
+                let answer = operators.operate_saga(with(request)).await;
+                let error = refused(answer, denied, "ADMIN_TOKEN_REQUIRED", &format!("{what:?}"));
+                assert!(error.message.contains("--token-file"), "{error}");
+            }
+            let batch = authorized(all_ships(what.clone()), said);
+            let answer = operators.operate_incidents(batch).await;
+            let about = format!("all: {what:?}");
+            refused(answer.map(drop), denied, "ADMIN_TOKEN_REQUIRED", &about);
+        }
+        // Nobody learns whether a saga is there.
+        let nobody = with(act(
+            "namespaces/default/sagas/x",
+            Act::Terminate(v1::Terminate {}),
+        ));
+        let answer = operators.operate_saga(nobody).await;
+        refused(
+            answer,
+            denied,
+            "ADMIN_TOKEN_REQUIRED",
+            "a saga that is not there",
+        );
+        // What the engine allows by itself needs no token.
+        for what in [Act::Pause(v1::Pause {}), Act::Resume(v1::Resume {})] {
+            let answer = operators.operate_saga(with(act(&name, what))).await;
+            answer.unwrap();
+        }
+    }
+    let saga = stage.settled_as(&name, SagaState::Parked).await;
+    assert_eq!(saga.incidents.len(), 1, "{saga:?}");
+
+    let admin = stage.client.clone().admin_token(TOKEN).unwrap();
+    let resolve = &overriding()[1];
+    let state = admin.operate(&name, resolve.clone(), "seen", true).await;
+    assert_eq!(state.unwrap(), SagaState::Completed, "so it would be");
+    admin
+        .operate(&name, resolve.clone(), "seen", false)
+        .await
+        .unwrap();
+    stage.settled_as(&name, SagaState::Completed).await;
+    drop(actor);
+    assert!(!stage.server.ever_said("hunter2"), "{}", stage.server.log());
+    works(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b15_an_admin_acts_on_all_of_a_kind_and_everybody_is_one_where_no_token_is_asked_for() {
+    let (_directory, asking) = guarded().await;
+    let token = asking.client.clone().admin_token(TOKEN).unwrap();
+    let open = stage().await;
+    for (stage, client) in [(&asking, token), (&open, open.client.clone())] {
+        let (name, _actor) = parked(stage).await;
+        let batch = amends_sdk::BatchAct {
+            fingerprint: "shop@1/ship/NO_SUCH_STREET".to_owned(),
+            act: Act::Terminate(v1::Terminate {}),
+            reason: "given up".to_owned(),
+            dry_run: false,
+            rate: 1_000,
+            limit: 0,
+        };
+        let mut told = client.operate_incidents(batch).await.unwrap();
+        let told = told.message().await.unwrap().unwrap();
+        assert_eq!(
+            (told.saga.as_str(), told.reason.as_str()),
+            (name.as_str(), "")
+        );
+        stage.settled_as(&name, SagaState::Terminated).await;
+    }
+}
+
+fn authorized<T>(message: T, said: Option<&str>) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    if let Some(said) = said {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", said.parse().unwrap());
+    }
+    request
+}
+
+fn all_ships(act: Act) -> v1::OperateIncidentsRequest {
+    v1::OperateIncidentsRequest {
+        parent: "namespaces/default".to_owned(),
+        fingerprint: "shop@1/ship/NO_SUCH_STREET".to_owned(),
+        act: Some(v1::Act { act: Some(act) }),
+        reason: "the test says so".to_owned(),
+        dry_run: false,
+        rate: 0,
+        limit: 0,
+    }
 }

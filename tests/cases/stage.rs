@@ -242,6 +242,7 @@ impl Stage {
         let report = Report {
             namespace: command.key.namespace.clone(),
             attempt: attempt_of(command),
+            epoch: Some(command.epoch),
             outcome,
             verdict,
             instance: Some("p-1".into()),

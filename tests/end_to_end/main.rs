@@ -16,6 +16,7 @@ mod examples;
 mod flows;
 mod operating;
 mod orders;
+mod payments_abroad;
 mod queries;
 mod reading;
 mod restarts;

@@ -103,8 +103,6 @@ pub enum Event {
         said: &'static str,
         how: &'static str,
         honest: bool,
-        /// The epoch of who answered; none if it did not have the shard.
-        epoch: Option<u64>,
     },
     /// A node or participant came, went, or something was done to it.
     Fault {

@@ -327,6 +327,7 @@ impl World {
         let told = Told {
             key: parcel.key,
             attempt: parcel.command.attempt,
+            epoch: parcel.command.epoch,
             action: parcel.command.action.clone(),
             outcome: ran.outcome,
             verdict: ran.verdict,
@@ -492,6 +493,7 @@ impl World {
         let report = Report {
             namespace: told.key.namespace.clone(),
             attempt: name,
+            epoch: (self.plant != Some(Plant::WithholdEpochs)).then_some(told.epoch),
             outcome: told.outcome,
             verdict: told.verdict,
             instance: Some(format!("{participant}-{life}").into()),
@@ -530,17 +532,12 @@ impl World {
             self.store.state(key.saga).is_none() && self.store.last_state(key.saga).is_some();
         let unknown = honest && how == Acknowledged::UnknownOperation;
         self.marks.hit_if(unknown && gone, Mark::ResultOfExpired);
-        let target = &self.nodes[node];
-        let shard = key.saga.shard();
-        let slot = target.lanes[target.lane_of(shard)].slots.get(&shard);
-        let epoch = slot.map(|slot| slot.shard.epoch());
         self.happened(Happened::Acknowledged {
             key,
             attempt: name.attempt,
             said,
             how: answer,
             honest,
-            epoch,
         });
         if honest && how != Acknowledged::Unavailable {
             let delay = self.hop();
@@ -576,6 +573,7 @@ pub fn stream_lost(attempt: AttemptName) -> Input {
         report: Report {
             namespace: crate::clients::NAMESPACE.into(),
             attempt,
+            epoch: None,
             outcome: Outcome::Unknown {
                 code: "STREAM_LOST".into(),
                 message: "the stream was lost, and did not come back".into(),

@@ -21,6 +21,8 @@ use crate::plant::Plant;
 pub struct Told {
     pub key: std::sync::Arc<OperationKey>,
     pub attempt: u32,
+    /// Of the command that it answers.
+    pub epoch: u64,
     pub action: amends_definitions::ActionName,
     pub outcome: Outcome,
     pub verdict: Option<Verdict>,

@@ -56,6 +56,8 @@ pub enum Plant {
     ForgetTombstone,
     /// Participants obey deposed owners.
     ForgetEpochs,
+    /// Participants do not say in which epoch they were asked.
+    WithholdEpochs,
     /// The state of a saga's row is not updated.
     ForgetSagaRow,
     /// Sleeps are shorter than the definition says: the shard is handed one that says so.

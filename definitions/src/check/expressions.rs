@@ -120,7 +120,10 @@ impl<'a, 'n> Checker<'a, 'n> {
         let mapping = Mapping::compile(node, &mut found);
         let mut well_formed = true;
         for found in found {
-            well_formed &= matches!(found, Found::Reference(..) | Found::Variable(..));
+            well_formed &= matches!(
+                found,
+                Found::Reference(..) | Found::Variable(..) | Found::Unprintable(..)
+            );
             match found {
                 Found::Reference(node, reference, source) => {
                     let span = self.span(node, scalar_text(node), &reference.at);
@@ -129,6 +132,17 @@ impl<'a, 'n> Checker<'a, 'n> {
                 Found::Variable(node, variable) => {
                     let span = self.span(node, scalar_text(node), &variable.at);
                     self.variable(&variable.name, span, place);
+                }
+                // A warning: revisions that are stored may have it, and have to stay readable.
+                Found::Unprintable(node, sort, at) => {
+                    let span = self.span(node, scalar_text(node), &at);
+                    let message = format!(
+                        "{} stands in a text, which has no form for it: this fails when it is evaluated",
+                        sort.name()
+                    );
+                    self.report
+                        .warning("EXPRESSION_TYPE", message, span)
+                        .help("let the expression be the whole value, or pick from it what the text is to say");
                 }
                 Found::Fault(node, fault) => self.fault(node, scalar_text(node), fault),
                 Found::Ambiguous(node) => report_ambiguous(node, self.report),

@@ -201,7 +201,7 @@ fn bounds(fields: &RetryFields, report: &mut Report) {
         if let Some(number) = number
             && !holds(number.value)
         {
-            let message = format!("{rule}, and it is {:?}", number.value);
+            let message = format!("{rule}, and it is {}", as_written(number.value));
             report.error("RETRY_BOUNDS", message, number.span.clone());
         }
     };
@@ -222,12 +222,24 @@ fn bounds(fields: &RetryFields, report: &mut Report) {
     );
 }
 
-/// The number of attempts; what is out of bounds has its diagnostic already.
+/// A number without the `.0` that nobody wrote.
+fn as_written(number: f64) -> String {
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        format!("{number:.0}")
+    } else {
+        format!("{number:?}")
+    }
+}
+
+/// The number of attempts. What is out of bounds has its diagnostic already, and stands for a bound: it was meant to be one.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "the cast saturates, and the bounds are checked"
 )]
 fn whole(attempts: f64) -> u32 {
-    attempts as u32
+    if attempts == 0.0 {
+        return 0;
+    }
+    (attempts as u32).max(1)
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::compile::{Fault, fault};
 use super::outside::Outside;
 use super::reference::{Reference, Variable};
+use super::sort::Sort;
 use super::{Expression, Mapping, Piece, TextPart};
 use crate::document::node::{Node, NodeValue, Scalar, Style, sorted};
 use crate::json;
@@ -106,6 +107,8 @@ pub(crate) enum Found<'n> {
     Reference(&'n Node, Reference, String),
     /// A variable, placed in the text of a scalar.
     Variable(&'n Node, Variable),
+    /// A list or a map, placed in the text of a scalar: it has no form that a text could take.
+    Unprintable(&'n Node, Sort, Range<usize>),
     /// A fault in the text of a scalar.
     Fault(&'n Node, Fault),
     /// A scalar that readers of YAML disagree on.
@@ -187,6 +190,7 @@ impl Pieces {
             Err(fault) => return found.push(Found::Fault(node, fault)),
         };
         let mut compiled = Vec::new();
+        let among_others = parts.len() > 1;
         for part in parts {
             match part {
                 Part::Literal(literal) => compiled.push(TextPart::Literal(literal)),
@@ -208,6 +212,11 @@ impl Pieces {
                             let at = moved_range(&variable.at, text, &at);
                             let name = variable.name.clone();
                             found.push(Found::Variable(node, Variable { name, at }));
+                        }
+                        if let Some(sort @ (Sort::List | Sort::Map)) = expression.sort()
+                            && among_others
+                        {
+                            found.push(Found::Unprintable(node, sort, at));
                         }
                         compiled.push(TextPart::Value(expression));
                     }

@@ -81,6 +81,9 @@ pub struct Global {
         value_name = "NAME"
     )]
     pub namespace: String,
+    /// A file with the server's admin token, for acts that it guards: skip, resolve, resolve-absent, terminate
+    #[arg(long, global = true, env = "AMENDS_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// How to write data
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub output: Format,
@@ -161,6 +164,9 @@ pub struct ServerArguments {
     /// This node's name, unique among those of the database
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
+    /// A file with a token: without it, nobody may skip, resolve, resolve-absent or terminate
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<String>,
     /// Listen beyond loopback without TLS and authentication: whoever reaches the port can do everything
     #[arg(long)]
     pub insecure_listen: bool,

@@ -10,6 +10,7 @@ mod drawing;
 mod exit;
 mod failure;
 mod output;
+mod token;
 mod verbs;
 mod view;
 

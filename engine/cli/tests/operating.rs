@@ -2,13 +2,17 @@
 
 mod dev;
 
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{ChildStderr, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use amends_sdk::{Context, Fail, Participant};
 use serde_json::{Value, json};
 
-use dev::{Attached, Dev, code, out, said};
+use dev::{Attached, Dev, binary, code, out, said};
 
 /// A step that breaks behind the point of no return.
 const ORDER: &str = "\
@@ -412,4 +416,145 @@ fn participants_are_listed_and_a_check_against_them_warns_of_what_nobody_serves(
     );
     let nowhere = dev.run(&["lint", &sound, "--server", "http://127.0.0.1:1"]);
     assert_eq!(code(&nowhere), 6, "{}", said(&nowhere));
+}
+
+/// A person decides, and nothing else happens.
+const WAITING: &str = "\
+apiVersion: amends/v1
+name: waiting
+signals:
+  decided: {}
+steps:
+  - {id: decision, wait: {signal: decided}}
+";
+
+fn write_token(path: &Path, token: &str, mode: u32) -> String {
+    std::fs::write(path, token).expect("a file");
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, mode).expect("its owner may");
+    path.display().to_string()
+}
+
+/// A server with a token; what it says has to be kept, or it could not say anything.
+fn guarded() -> (Dev, String, BufReader<ChildStderr>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let token = write_token(&directory.path().join("token"), "hunter2\n", 0o600);
+    let database = directory.path().join("a.db");
+    let mut process = binary()
+        .args(["server", "--until-stdin-closes", "--listen", "127.0.0.1:0"])
+        .args(["--admin-token-file", &token, "--database-url"])
+        .arg(format!("sqlite:{}", database.display()))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut said = BufReader::new(process.stderr.take().expect("a pipe"));
+    let server = loop {
+        let mut line = String::new();
+        let read = said.read_line(&mut line).expect("a line");
+        assert!(read > 0, "it ended");
+        if let Some((_, address)) = line.trim().split_once("listening on ") {
+            break format!("http://{address}");
+        }
+    };
+    let dev = Dev {
+        process,
+        server,
+        directory,
+    };
+    (dev, token, said)
+}
+
+#[test]
+fn what_overrides_the_engine_takes_the_token_from_a_file() {
+    let (dev, token, _said) = guarded();
+    let definition = dev.file("waiting.saga.yaml", WAITING);
+    assert_eq!(code(&dev.run(&["apply", "-f", &definition])), 0);
+    let started = out(&dev.run(&["saga", "start", "waiting"]));
+    let id = started.trim();
+    let terminate = ["saga", "terminate", id, "--reason", "given up"];
+
+    let other = write_token(&dev.directory.path().join("other"), "hunter3", 0o600);
+    let wrong = ["--token-file", &other];
+    for (tried, why) in [
+        (terminate.to_vec(), "none came with it"),
+        (
+            [&terminate[..], &["--dry-run"]].concat(),
+            "none came with it",
+        ),
+        ([&terminate[..], &wrong].concat(), "is another"),
+    ] {
+        let denied = dev.run(&tried);
+        let words = said(&denied);
+        assert_eq!(code(&denied), 1, "{words}");
+        for expected in [why, "[ADMIN_TOKEN_REQUIRED]", "--token-file FILE"] {
+            assert!(words.contains(expected), "{expected}: {words}");
+        }
+        assert!(!words.contains("hunter"), "{words}");
+    }
+    let by_group = [
+        "incident",
+        "act",
+        "waiting@1/decision/X",
+        "terminate",
+        "--reason",
+        "given up",
+    ];
+    let denied = dev.run(&by_group);
+    assert_eq!(code(&denied), 1, "{}", said(&denied));
+    assert!(
+        said(&denied).contains("[ADMIN_TOKEN_REQUIRED]"),
+        "{}",
+        said(&denied)
+    );
+    assert_eq!(
+        code(&dev.run(&["saga", "pause", id, "--reason", "a pause"])),
+        0
+    );
+
+    let empty = write_token(&dev.directory.path().join("empty"), "\n", 0o600);
+    for (file, why) in [
+        (&empty, "has no token"),
+        (&"/no/such/file".to_owned(), "cannot be read"),
+    ] {
+        let unusable = dev.run(&[&terminate[..], &["--token-file", file]].concat());
+        assert_eq!(code(&unusable), 2, "{}", said(&unusable));
+        assert!(said(&unusable).contains(why), "{}", said(&unusable));
+    }
+
+    let done = binary()
+        .args(terminate)
+        .env("AMENDS_SERVER", &dev.server)
+        .env("AMENDS_TOKEN_FILE", &token)
+        .output()
+        .expect("the binary runs");
+    assert_eq!(
+        (code(&done), out(&done).trim()),
+        (0, "terminated"),
+        "{}",
+        said(&done)
+    );
+}
+
+#[test]
+fn a_token_that_others_could_read_ends_the_start_with_78() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let token = write_token(&directory.path().join("token"), "hunter2\n", 0o644);
+    let started = binary()
+        .args(["server", "--listen", "127.0.0.1:0", "--database-url"])
+        .arg(format!(
+            "sqlite:{}",
+            directory.path().join("a.db").display()
+        ))
+        .env("AMENDS__ADMIN_TOKEN_FILE", &token)
+        .output()
+        .expect("the binary runs");
+    let words = said(&started);
+    assert_eq!(code(&started), 78, "{words}");
+    assert!(
+        words.contains("its mode is 644") && words.contains("chmod 600"),
+        "{words}"
+    );
+    assert!(!words.contains("hunter2"), "{words}");
+    assert!(!directory.path().join("a.db").exists(), "nothing was made");
 }

@@ -105,6 +105,7 @@ impl Run {
         let report = Report {
             namespace: "default".into(),
             attempt: attempt.clone(),
+            epoch: Some(command.epoch),
             outcome: Outcome::Succeeded {
                 output: self.note.clone(),
             },

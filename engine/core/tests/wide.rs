@@ -230,6 +230,7 @@ fn answer(command: &Command, fails: bool) -> Input {
         report: Report {
             namespace: command.key.namespace.clone(),
             attempt: name(command),
+            epoch: Some(command.epoch),
             outcome,
             verdict: None,
             instance: None,

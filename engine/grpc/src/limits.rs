@@ -41,6 +41,8 @@ pub const DETAILS_BYTES_MAX: usize = 6 * 1024;
 /// Bytes of an error's message, for the same reason: percent-encoding can triple it.
 pub const STATUS_MESSAGE_BYTES_MAX: usize = 1_024;
 
+/// The admin token: it travels in a header, beside others.
+pub const ADMIN_TOKEN_BYTES_MAX: usize = 512;
 /// A resource name.
 pub const RESOURCE_NAME_BYTES_MAX: usize = 256;
 /// A DNS label: a namespace, a definition's id, a participant's name.

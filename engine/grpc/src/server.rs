@@ -14,6 +14,7 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::admin::{AdminToken, Guard};
 use crate::attach::Participants;
 use crate::connection;
 use crate::edge::{Admission, EdgeLayer};
@@ -33,6 +34,8 @@ pub struct Options {
     pub connections_per_peer_max: usize,
     /// How long a short request may take.
     pub request_timeout: Duration,
+    /// What whoever overrides the engine has to know; none lets everybody.
+    pub admin_token: Option<AdminToken>,
 }
 
 impl Default for Options {
@@ -43,6 +46,7 @@ impl Default for Options {
             calls_max: 8_192,
             connections_per_peer_max: limits::CONNECTIONS_PER_PEER_MAX,
             request_timeout: Duration::from_secs(30),
+            admin_token: None,
         }
     }
 }
@@ -82,7 +86,12 @@ pub async fn serve(
         admission.clone(),
         closed.clone(),
     );
-    let operators = Operators::new(orchestrator.clone(), admission.clone(), closed.clone());
+    let operators = Operators::new(
+        orchestrator.clone(),
+        Guard::new(options.admin_token),
+        admission.clone(),
+        closed.clone(),
+    );
     let sagas = Sagas::new(orchestrator.clone(), admission, closed.clone());
     let router = limited()
         .layer(edge)

@@ -16,10 +16,11 @@ pub(crate) const LANE_ROWS_MAX: usize = 8_192;
 pub(crate) const LANE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Keys in one look-up.
 pub(crate) const LOOKUP_KEYS_MAX: usize = 1_024;
-/// Of so many commands that an instance takes, one is new while others were under way before a restart.
+/// Of so many commands that an instance takes, one is new while others were under way before this node had their shard.
 pub(crate) const YOUNG_EVERY: usize = 4;
-/// Shards that a lane brings back at once.
-pub(crate) const RECOVERY_SHARDS_AT_ONCE: usize = 3;
+/// Shards that a lane brings back at once, and pages that a node reads or hands over at once for that: half of the
+/// connections that a store reads through.
+pub(crate) const RECOVERY_SHARDS_AT_ONCE: usize = 2;
 /// Sagas that a lane brings back in one page.
 pub(crate) const RECOVERY_PAGE_SAGAS: usize = 500;
 /// Sleepers that are named to their shard in one page.

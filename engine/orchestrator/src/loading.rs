@@ -180,7 +180,12 @@ async fn recover_shard(node: &Node, shard: ShardId) -> Option<()> {
 async fn recover_active(node: &Node, shard: ShardId) -> Option<()> {
     let mut after = None;
     loop {
-        let page = persist("bring sagas back", || page(node, shard, after)).await;
+        // A page that cannot be read gives its place to another shard's while it waits.
+        let (place, page) = persist("bring sagas back", || async {
+            let place = node.recoveries.acquire().await;
+            Ok((place, page(node, shard, after).await?))
+        })
+        .await;
         after = page.last().map(|history| history.saga);
         let full = page.len() >= RECOVERY_PAGE_SAGAS;
         let (more, taken) = oneshot::channel();
@@ -196,6 +201,7 @@ async fn recover_active(node: &Node, shard: ShardId) -> Option<()> {
             return Some(());
         }
         taken.await.ok()?;
+        drop(place);
     }
 }
 

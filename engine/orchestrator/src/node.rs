@@ -37,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) expiries: Expiries,
     /// Sagas that shards asked for.
     pub(crate) loads: Loads,
+    /// Pages of sagas that are brought back at once, over all lanes: connections stay free for others, and memory is bounded.
+    pub(crate) recoveries: Semaphore,
     /// Questions between parents and children that are worked on at once.
     pub(crate) errands: Semaphore,
     pub(crate) tasks: TaskTracker,

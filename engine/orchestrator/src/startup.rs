@@ -18,7 +18,7 @@ use crate::definitions::Definitions;
 use crate::dispatch::Registry;
 use crate::error::Error;
 use crate::lane::{Committer, LaneTask, Lanes, Way};
-use crate::limits::{ERRANDS_AT_ONCE_MAX, TAKEOVER_TRIES_MAX};
+use crate::limits::{ERRANDS_AT_ONCE_MAX, RECOVERY_SHARDS_AT_ONCE, TAKEOVER_TRIES_MAX};
 use crate::loading::Loads;
 use crate::node::{Node, OpenShards};
 use crate::options::Options;
@@ -120,6 +120,7 @@ fn assemble(store: Arc<dyn Store>, options: &Options, identity: Identity, parts:
         open_shards: OpenShards::new(identity.shard_count),
         expiries: Expiries::new(),
         loads,
+        recoveries: Semaphore::new(RECOVERY_SHARDS_AT_ONCE),
         errands: Semaphore::new(ERRANDS_AT_ONCE_MAX),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),

@@ -6,11 +6,13 @@
 pub mod config;
 pub mod telemetry;
 
+mod admin;
 mod error;
 mod node;
 mod signal;
 mod store;
 
+pub use amends_grpc::limits::ADMIN_TOKEN_BYTES_MAX;
 pub use config::{Config, DatabaseUrl, LogFormat, Sources};
 pub use error::{RunError, StartError};
 pub use node::{Node, start};

@@ -9,6 +9,7 @@ use amends_orchestrator::Orchestrator;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::admin::read_token;
 use crate::config::Config;
 use crate::error::{RunError, StartError, chain};
 use crate::store::open_store;
@@ -32,13 +33,15 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// Binds the port, opens the store, claims the shards that are free. In this order: a node that cannot be reached, or cannot
+/// Reads the admin token, binds the port, opens the store, claims the shards that are free. In this order: a node that cannot be reached, or cannot
 /// read its database, takes nothing from others.
 ///
 /// # Errors
 /// The first thing that is in the way.
 pub async fn start(config: Config) -> Result<Node, StartError> {
     config.check()?;
+    let admin_token = config.admin_token_file.as_deref().map(read_token);
+    let admin_token = admin_token.transpose()?;
     let listener = bind(&config).await?;
     let address = listener
         .local_addr()
@@ -68,6 +71,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         calls_max: config.calls_max,
         connections_per_peer_max: config.connections_per_peer_max,
         request_timeout: config.request_timeout(),
+        admin_token,
     };
     Ok(Node {
         address,

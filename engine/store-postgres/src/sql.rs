@@ -238,9 +238,10 @@ pub(crate) const COUNT_ACTIVE: &str = "SELECT n.revision, count(*) FROM (\
     WHERE p.shard = ('x' || substr(s.parent_id::text, 16, 3))::bit(12)::integer AND p.id = s.parent_id), false)) AS n \
     GROUP BY n.revision ORDER BY n.revision";
 
-/// A page of what retention looks at: the primary key, from a place on.
+/// Where retention has something to look at: a probe for each shard.
 pub(crate) const SHARDS_IN_USE: &str = "SELECT h.shard FROM amends.shards AS h CROSS JOIN LATERAL \
     (SELECT 1 FROM amends.sagas AS s WHERE s.shard = h.shard LIMIT 1) AS s ORDER BY h.shard";
+/// A page of what retention looks at: the primary key, from a place on.
 pub(crate) const SWEEP: &str = "SELECT id, CASE WHEN state IN (2, 4, 6) THEN expires_at END FROM amends.sagas \
     WHERE shard = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
 /// Retention, in one transaction: nobody else expires sagas of the shard, or takes it, in the meantime.
@@ -352,6 +353,7 @@ pub(crate) const ALL: &[&str] = &[
     AUTHOR,
     CLAIM_LOCK,
     CLAIM_NODE,
+    CLAIM_DEPOSE,
     CLAIM_SHARDS,
     CLAIMED,
     RENEW,

@@ -83,9 +83,10 @@ pub(crate) const COUNT_ACTIVE: &str = "SELECT revision, count(*) FROM (\
     + instr('0123456789abcdef', substr(s.parent_id, 18, 1)) - 1 AND p.id = s.parent_id \
     AND NOT (p.state IN (2, 4, 6) AND p.parent_id IS NULL))) GROUP BY revision ORDER BY revision";
 
-/// A page of what retention looks at: the primary key, from a place on.
+/// Where retention has something to look at: a probe for each shard.
 pub(crate) const SHARDS_IN_USE: &str = "SELECT h.shard FROM shards AS h \
     WHERE EXISTS (SELECT 1 FROM sagas AS s WHERE s.shard = h.shard) ORDER BY h.shard";
+/// A page of what retention looks at: the primary key, from a place on.
 pub(crate) const SWEEP: &str = "SELECT id, iif(state IN (2, 4, 6), expires_at_us, NULL) FROM sagas \
     WHERE shard = ?1 AND id > ?2 AND id < ?3 ORDER BY id LIMIT ?4";
 /// Retention, in one transaction. Of those given (`?3` is a JSON list of ids), those whose time has come, and no end above
@@ -199,6 +200,7 @@ pub(crate) const ALL: &[&str] = &[
     ROLLBACK,
     IDENTITY,
     CLAIM_NODE,
+    CLAIM_DEPOSE,
     CLAIM_SHARDS,
     CLAIMED,
     RENEW,

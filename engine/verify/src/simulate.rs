@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amends_core::fact::Fact;
 use amends_core::journal::JournalRow;
 use amends_core::saga::{DueChild, DueCommand, Phase, Saga};
-use amends_core::{OperationKind, Outcome, Time};
+use amends_core::{OperationKind, Outcome, Place, Time};
 use amends_definitions::{Definition, Payload};
 
 use crate::event::Event;
@@ -22,9 +22,9 @@ pub struct Script {
     pub input: Option<Payload>,
     /// Steps' outputs, by step; made up without one.
     pub outputs: BTreeMap<String, Payload>,
-    /// Steps that fail, by step.
+    /// Steps that fail, by step; of a step under `foreach` also single items, as `step#2`, from 1.
     pub failures: BTreeMap<String, Failure>,
-    /// Compensations that are refused, by step.
+    /// Compensations that are refused, by step or item.
     pub stuck: BTreeSet<String>,
     /// Signals that come as soon as something waits for them.
     pub signals: BTreeMap<String, Payload>,
@@ -77,7 +77,7 @@ pub struct Simulation {
 /// Plays a script.
 ///
 /// # Errors
-/// If the script names a step or a signal that the definition does not have, sends what a signal's schema refuses, or lets
+/// If the script names a step, an item or a signal that the definition does not have, sends what a signal's schema refuses, or lets
 /// something happen after more rows than there are.
 pub fn simulate(definition: &Arc<Definition>, script: &Script) -> Result<Simulation, String> {
     check_names(definition, script)?;
@@ -101,6 +101,7 @@ pub fn simulate(definition: &Arc<Definition>, script: &Script) -> Result<Simulat
     };
     play.record(facts);
     let waits_for = play.run();
+    check_items(definition, script, &play.world.saga)?;
     let rows = play.rows.len();
     for (what, wanted, came) in [
         ("crash", script.crash_after, play.crashed),
@@ -125,12 +126,9 @@ const ROWS_MAX: usize = 10_000;
 const ENDLESS_FAILURES: u32 = 3;
 
 fn check_names(definition: &Definition, script: &Script) -> Result<(), String> {
-    let named = script
-        .failures
-        .keys()
-        .chain(script.outputs.keys())
-        .chain(&script.stuck);
-    for step in named {
+    let by_item = script.failures.keys().chain(&script.stuck);
+    let by_item = by_item.map(|place| item_of(place).map_or(place.as_str(), |(step, _)| step));
+    for step in by_item.chain(script.outputs.keys().map(String::as_str)) {
         if definition.step_index(step).is_none() {
             let ids: Vec<&str> = definition.steps().iter().map(|step| step.id()).collect();
             return Err(format!(
@@ -154,6 +152,29 @@ fn check_names(definition: &Definition, script: &Script) -> Result<(), String> {
             return Err(format!(
                 "the schema of signal `{signal}` refuses its payload: {}",
                 said.join("; ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The step and the item of `step#2`; none if no item is named.
+fn item_of(place: &str) -> Option<(&str, u32)> {
+    let (step, item) = place.split_once('#')?;
+    let item = item.parse().ok().filter(|item| *item > 0)?;
+    Some((step, item))
+}
+
+/// An item that there never was could not fail.
+fn check_items(definition: &Definition, script: &Script, saga: &Saga) -> Result<(), String> {
+    for named in script.failures.keys().chain(&script.stuck) {
+        let Some((step, item)) = item_of(named) else {
+            continue;
+        };
+        let index = definition.step_index(step);
+        if index.is_none_or(|index| !saga.has_place(Place::item(index, item))) {
+            return Err(format!(
+                "there is no `{named}`: on this way, `{step}` has no item {item}"
             ));
         }
     }
@@ -257,11 +278,24 @@ impl Play<'_> {
         }
     }
 
+    /// How a place fails: as its item does, or else its step.
+    fn failure(&self, place: Place) -> Option<&Failure> {
+        let failures = &self.script.failures;
+        let whole = Place { item: 0, ..place };
+        let of_item = failures.get(&self.words.step(place));
+        of_item.or_else(|| failures.get(&self.words.step(whole)))
+    }
+
+    fn is_stuck(&self, place: Place) -> bool {
+        let whole = Place { item: 0, ..place };
+        let mut places = [place, whole].into_iter();
+        places.any(|place| self.script.stuck.contains(&self.words.step(place)))
+    }
+
     fn answer(&mut self, command: &DueCommand) -> Vec<Fact> {
         let DueCommand {
             place, operation, ..
         } = *command;
-        let id = self.stage.definition.step(place.step).id();
         let succeeds = Event::Succeeds {
             place,
             operation,
@@ -271,12 +305,12 @@ impl Play<'_> {
         let endless = operation == OperationKind::Forward
             && command.attempt > ENDLESS_FAILURES
             && !self.world.budget_ends(command);
-        let failure = self.script.failures.get(id).filter(|_| !endless);
+        let failure = self.failure(place).cloned().filter(|_| !endless);
         let event = match (operation, failure) {
             (OperationKind::Forward, Some(Failure::Rejected(code))) => Event::Rejects {
                 place,
                 operation,
-                code: code.clone(),
+                code,
             },
             (OperationKind::Forward, Some(Failure::Exhausted)) => return self.fail_once(command),
             (OperationKind::Forward, Some(Failure::Unknown { effect })) => {
@@ -284,7 +318,7 @@ impl Play<'_> {
                 return self.lose_once(command);
             }
             (OperationKind::Forward, None) => succeeds,
-            (OperationKind::Compensate, _) if self.script.stuck.contains(id) => Event::Rejects {
+            (OperationKind::Compensate, _) if self.is_stuck(place) => Event::Rejects {
                 place,
                 operation,
                 code: "REFUSED".to_owned(),
@@ -333,13 +367,13 @@ impl Play<'_> {
                 let Some(step) = self.stage.definition.step_index(&wish.parent.step) else {
                     return Vec::new();
                 };
-                let place = amends_core::Place::item(step, wish.parent.item);
+                let place = Place::item(step, wish.parent.item);
                 let forward = self.world.saga.operation(place, OperationKind::Forward);
-                let fails = self.script.failures.get(wish.parent.step.as_ref());
+                let fails = self.failure(place).cloned();
                 match (forward.phase == Phase::ChildUnderWay, fails) {
                     (true, None) => Event::ChildCompletes { place, variant: 0 },
                     (true, Some(Failure::Rejected(code))) => {
-                        return self.world.child_is_undone(self.stage, place, code);
+                        return self.world.child_is_undone(self.stage, place, &code);
                     }
                     (true, Some(Failure::Exhausted | Failure::Unknown { .. })) | (false, _) => {
                         Event::ChildIsUndone { place }

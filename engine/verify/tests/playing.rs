@@ -84,3 +84,59 @@ fn a_child_fails_with_the_code_that_is_given() {
     let abort = played.saga.abort().expect("it was aborted");
     assert_eq!(abort.reason.code(), "NO_DESK");
 }
+
+const CARS: &str = "apiVersion: amends/v1
+name: cars
+steps:
+  - id: cars
+    foreach: {in: '[1, 2, 3]', as: car, maxParallel: 1}
+    call: cars.hold
+    retry: {maxAttempts: 1}
+    compensate: {call: cars.cancel}
+  - {id: pay, kind: pivot, call: p.pay}
+";
+
+fn cars(failures: &[(&str, Failure)], stuck: &[&str]) -> Result<Vec<String>, String> {
+    let script = Script {
+        failures: failures
+            .iter()
+            .map(|(place, how)| ((*place).to_owned(), how.clone()))
+            .collect(),
+        stuck: stuck.iter().map(|place| (*place).to_owned()).collect(),
+        ..Script::default()
+    };
+    let definition = Arc::new(check(CARS.as_bytes()).definition.expect("it is right"));
+    let played = simulate(&definition, &script)?;
+    Ok(played.lines.into_iter().map(|line| line.text).collect())
+}
+
+#[test]
+fn one_item_fails_alone() {
+    let no = || Failure::Rejected("NO".to_owned());
+    let said = cars(&[("cars#2", no())], &["cars#1"])
+        .expect("it fits")
+        .join("\n");
+    for expected in [
+        "cars#1, attempt 1: succeeded",
+        "cars#2, attempt 1: rejected: NO",
+        "parked: COMPENSATION_REFUSED cars#1",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    // What is said of an item goes before what is said of its step.
+    let both = cars(&[("cars", no()), ("cars#1", Failure::Exhausted)], &[]).expect("it fits");
+    assert!(
+        both.join("\n").contains("cars#1, attempt 1: failed"),
+        "{both:#?}"
+    );
+}
+
+#[test]
+fn an_item_that_there_is_not_is_refused() {
+    for place in ["cars#4", "cars#0", "cars#x", "cars#", "pay#1", "trains#1"] {
+        let why = cars(&[(place, Failure::Exhausted)], &[]).expect_err(place);
+        assert!(why.contains("there is no"), "{why}");
+        let why = cars(&[], &[place]).expect_err(place);
+        assert!(why.contains("there is no"), "{why}");
+    }
+}

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use amends_sdk::{BatchAct, Client, IncidentOptions, proto};
+use amends_sdk::{BatchAct, Client, ClientError, IncidentOptions, proto};
 use proto::act::Act;
 use proto::operator_service_server::{OperatorService, OperatorServiceServer};
 use tokio_stream::Stream;
@@ -17,6 +17,8 @@ use tonic::{Code, Request, Response, Status};
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Status>>>,
+    /// What acts were sent with.
+    authorizations: Arc<Mutex<Vec<Option<String>>>>,
     acts: Arc<Mutex<Vec<proto::OperateSagaRequest>>>,
     batches: Arc<Mutex<Vec<proto::OperateIncidentsRequest>>>,
     lists: Arc<Mutex<Vec<proto::ListIncidentsRequest>>>,
@@ -27,6 +29,12 @@ impl Script {
         let answers = self.answers.lock();
         let answer = answers.unwrap_or_else(PoisonError::into_inner).pop_front();
         answer.map_or(Ok(()), Err)
+    }
+
+    fn note<T>(&self, request: &Request<T>) {
+        let said = request.metadata().get("authorization");
+        let said = said.map(|value| value.to_str().unwrap().to_owned());
+        self.authorizations.lock().unwrap().push(said);
     }
 }
 
@@ -40,6 +48,7 @@ impl OperatorService for Script {
         &self,
         request: Request<proto::OperateSagaRequest>,
     ) -> Result<Response<proto::OperateSagaResponse>, Status> {
+        self.note(&request);
         self.acts.lock().unwrap().push(request.into_inner());
         self.next()?;
         let state = proto::SagaState::Running.into();
@@ -50,6 +59,7 @@ impl OperatorService for Script {
         &self,
         request: Request<proto::OperateIncidentsRequest>,
     ) -> Result<Response<Self::OperateIncidentsStream>, Status> {
+        self.note(&request);
         self.batches.lock().unwrap().push(request.into_inner());
         self.next()?;
         let told = ["1", "2"].map(|saga| {
@@ -203,4 +213,30 @@ async fn questions_are_repeated_until_they_are_answered() {
     assert_eq!(groups[0].fingerprint, "order@1/-/PAUSED");
     let participants = client.participants().await.unwrap();
     assert_eq!(participants[0].participant, "namespaces/shop");
+}
+
+#[tokio::test]
+async fn an_admin_token_goes_with_acts_and_is_not_shown() {
+    let (script, client) = serve([]).await;
+    let act = || Act::Terminate(proto::Terminate {});
+    client.operate("x", act(), "why", false).await.unwrap();
+    for none in ["", "a b", "a\nb", "\u{e9}"] {
+        let refused = client.clone().admin_token(none).unwrap_err();
+        assert!(matches!(refused, ClientError::Token), "{refused:?}");
+    }
+    let client = client.admin_token("hunter2").unwrap();
+    assert!(!format!("{client:?}").contains("hunter2"));
+    client.operate("x", act(), "why", true).await.unwrap();
+    let batch = BatchAct {
+        fingerprint: "f".to_owned(),
+        act: act(),
+        reason: "why".to_owned(),
+        dry_run: false,
+        rate: 0,
+        limit: 0,
+    };
+    client.operate_incidents(batch).await.unwrap();
+    let said = script.authorizations.lock().unwrap().clone();
+    let with_it = Some("Bearer hunter2".to_owned());
+    assert_eq!(said, [None, with_it.clone(), with_it]);
 }

@@ -255,6 +255,28 @@ async fn an_outcome_is_sent_again_after_a_lost_stream_until_it_is_acknowledged()
 }
 
 #[tokio::test]
+async fn a_result_says_its_commands_epoch_and_is_kept_where_an_older_owner_has_no_answer() {
+    let inventory = Participant::new("inventory").action("nothing", nothing);
+    let (mut server, mut session, _running) = attached(inventory).await;
+    session.command([proto::Command {
+        epoch: 7,
+        ..command("a", "nothing")
+    }]);
+    let first = session.outcome().await;
+    assert_eq!(first.epoch, 7);
+    // A node whose epoch is older does not refuse it: it ends the stream, here and on the next attempt to attach.
+    for _ in 0..2 {
+        session.end(tonic::Status::unavailable("the saga is elsewhere"));
+        session = server.session().await;
+        assert_eq!(session.outcome().await, first);
+    }
+    session.acknowledge(&first);
+    session.command([command("b", "nothing")]);
+    let second = session.outcome().await;
+    assert_eq!((second.operation_key.as_str(), second.epoch), ("b", 1));
+}
+
+#[tokio::test]
 async fn a_command_that_runs_is_in_hand_over_a_lost_stream_and_does_not_run_twice() {
     let (go, started) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (wait, tell) = (go.clone(), started.clone());

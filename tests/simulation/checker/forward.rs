@@ -459,29 +459,19 @@ fn acknowledged(evidence: &Evidence<'_>, found: &mut Found) {
                 .or_insert(seen.index);
         }
     }
-    let mut newest: BTreeMap<u16, u64> = BTreeMap::new();
     for (index, entry) in evidence.entries.iter().enumerate() {
-        if let Event::TakenOver {
-            shard, position, ..
-        } = &entry.event
-        {
-            newest.insert(*shard, *position);
-        }
         let Event::Acknowledged {
             key,
             attempt,
             how,
             honest,
-            epoch,
             said: _,
         } = &entry.event
         else {
             continue;
         };
-        // A deposed owner that does not know it yet knows nothing of what its successor sent, and says so.
-        let deposed = *epoch < newest.get(&key.saga.shard().0).copied();
         let gone = evidence.is_gone(key.saga, index);
-        let strange = *honest && *how == "unknown" && !deposed && !gone;
+        let strange = *honest && *how == "unknown" && !gone;
         let owner_sent = |key: &OperationKey| {
             let mut sent = evidence
                 .cases

@@ -17,14 +17,14 @@ pub struct SimulateArguments {
     /// What a step answers; made up if absent
     #[arg(long = "answer", value_name = "STEP=JSON")]
     pub answers: Vec<String>,
-    /// A step is rejected with this code; without a code every attempt of it fails
-    #[arg(long = "fail", value_name = "STEP[:CODE]")]
+    /// A step, or one of its items, is rejected with this code; without a code every attempt of it fails
+    #[arg(long = "fail", value_name = "STEP[#ITEM][:CODE]")]
     pub failures: Vec<String>,
     /// Nobody hears of a step again; with `:effect` it had its effect all the same
-    #[arg(long = "unknown", value_name = "STEP[:effect]")]
+    #[arg(long = "unknown", value_name = "STEP[#ITEM][:effect]")]
     pub unknown: Vec<String>,
     /// A step's compensation is refused
-    #[arg(long = "stuck", value_name = "STEP")]
+    #[arg(long = "stuck", value_name = "STEP[#ITEM]")]
     pub stuck: Vec<String>,
     /// A signal that comes when a step waits for it
     #[arg(long = "signal", value_name = "ID=JSON")]

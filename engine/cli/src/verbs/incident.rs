@@ -11,6 +11,7 @@ use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, say, show, show_item, write_out};
+use crate::token::with_token;
 use crate::view::incident::{IncidentGroupsView, IncidentListView};
 use crate::view::operate::{GroupActedView, group_header};
 
@@ -108,6 +109,7 @@ async fn act(global: &Global, arguments: &IncidentActArguments) -> Result<Exit, 
         rate: arguments.rate,
         limit: arguments.limit.unwrap_or_default(),
     };
+    let request = with_token(global, request)?;
     let answer = connection.operators().operate_incidents(request).await;
     let mut stream = answer
         .map_err(|status| {

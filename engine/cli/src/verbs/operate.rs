@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{say, show};
+use crate::token::with_token;
 use crate::view::explanation::ExplanationView;
 use crate::view::operate::{OperatedView, SignalledView};
 
@@ -81,6 +82,7 @@ pub async fn act(
         reason: arguments.reason.clone(),
         dry_run: arguments.dry_run,
     };
+    let request = with_token(global, request)?;
     let answer = connection.operators().operate_saga(request).await;
     let answer = answer
         .map_err(|status| Failure::refused(format!("saga {saga} was not {done}"), &status))?;

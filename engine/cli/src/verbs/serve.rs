@@ -117,6 +117,7 @@ fn flags(arguments: &ServerArguments) -> Vec<(&'static str, String)> {
     add("listen", &arguments.listen);
     add("database_url", &arguments.database_url);
     add("node", &arguments.node);
+    add("admin_token_file", &arguments.admin_token_file);
     if arguments.insecure_listen {
         flags.push(("allow_insecure_listen", "true".to_owned()));
     }

@@ -80,6 +80,7 @@ pub fn binary() -> Command {
     command
         .env_remove("AMENDS_SERVER")
         .env_remove("AMENDS_NAMESPACE")
+        .env_remove("AMENDS_TOKEN_FILE")
         .stdin(Stdio::null());
     command
 }

@@ -145,6 +145,8 @@ pub struct Report {
     pub namespace: Arc<str>,
     /// Which attempt.
     pub attempt: AttemptName,
+    /// The epoch of the command that it answers; none if that is not said.
+    pub epoch: Option<u64>,
     /// What it came to.
     pub outcome: Outcome,
     /// What the barrier said.
@@ -596,6 +598,6 @@ pub enum Acknowledged {
     NotServed,
     /// The history cannot be read: `FAILED_PRECONDITION`.
     Unreadable,
-    /// This node lost the shard, or cannot reach the store: send it again.
+    /// This node lost the shard, as the epoch of the command may tell, or cannot reach the store: send it again.
     Unavailable,
 }

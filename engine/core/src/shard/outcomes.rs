@@ -53,10 +53,32 @@ impl Shard {
             },
         };
         if let Some(token) = token {
+            let acknowledged = self.as_far_as_known(acknowledged, report);
             batch.outputs.push(Output::Acknowledge {
                 token,
                 acknowledged,
             });
+        }
+    }
+
+    /// Who was deposed and has not noticed knows nothing of what its successor sent, and may not be able to read what it
+    /// wrote. It must not say so: the participant would forget its result.
+    pub(super) fn as_far_as_known(
+        &self,
+        acknowledged: Acknowledged,
+        report: &Report,
+    ) -> Acknowledged {
+        let deposed = report.epoch.is_some_and(|epoch| epoch > self.epoch);
+        match acknowledged {
+            Acknowledged::UnknownOperation | Acknowledged::Unreadable if deposed => {
+                Acknowledged::Unavailable
+            }
+            Acknowledged::Recorded
+            | Acknowledged::Late
+            | Acknowledged::UnknownOperation
+            | Acknowledged::NotServed
+            | Acknowledged::Unreadable
+            | Acknowledged::Unavailable => acknowledged,
         }
     }
 

@@ -44,7 +44,13 @@ impl Shard {
 
     /// Answers an input for a saga that does not exist.
     pub(super) fn answer_absent(&mut self, input: &Input) {
-        self.outputs.extend(refusal(input, Why::Absent));
+        let mut refusal = refusal(input, Why::Absent);
+        if let (Some(Output::Acknowledge { acknowledged, .. }), Input::Outcome { report, .. }) =
+            (&mut refusal, input)
+        {
+            *acknowledged = self.as_far_as_known(*acknowledged, report);
+        }
+        self.outputs.extend(refusal);
     }
 
     /// The store refuses what this input leads to: it is answered, and its saga parks. What a saga's own timers lead to

@@ -203,6 +203,7 @@ fn others(saga: SagaId, attempt: &AttemptName) -> Vec<Input> {
             report: Report {
                 namespace: "default".into(),
                 attempt: attempt(),
+                epoch: None,
                 outcome: succeeded(),
                 verdict: None,
                 instance: None,

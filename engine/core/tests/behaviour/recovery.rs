@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use amends_core::SagaId;
 use amends_core::journal::SagaState;
+use amends_core::shard::Acknowledged;
 
 use crate::forward::ORDER;
 use crate::pump::{Pump, attempt_of, definition, failed, rejected, succeeded};
@@ -28,6 +30,34 @@ fn after_a_crash_the_same_attempt_is_sent_again() {
         pump.out(),
         ["charge:forward:1"],
         "a result counts whatever its epoch"
+    );
+}
+
+#[test]
+fn a_deposed_owner_does_not_call_unknown_what_its_successor_sent() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(ORDER), r#"{"sku":"a"}"#);
+    let ours = pump.send("reserve");
+    // The successor has gone on; this owner has not noticed.
+    let mut theirs = ours.clone();
+    theirs.attempt = 2;
+    let unknown_saga = SagaId::new(pump.now, saga.shard(), 77);
+    for key_saga in [saga, unknown_saga] {
+        theirs.key.saga = key_saga;
+        for (epoch, answer) in [
+            (ours.epoch, Acknowledged::UnknownOperation),
+            (ours.epoch + 1, Acknowledged::Unavailable),
+        ] {
+            theirs.epoch = epoch;
+            assert_eq!(pump.reply(&theirs, succeeded(), None), answer, "{key_saga}");
+        }
+    }
+    let mut resent = ours;
+    resent.epoch += 1;
+    assert_eq!(
+        pump.reply(&resent, succeeded(), None),
+        Acknowledged::Recorded,
+        "what it knows counts whatever its epoch: the fence is the journal's"
     );
 }
 

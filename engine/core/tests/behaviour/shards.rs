@@ -256,6 +256,15 @@ fn a_saga_that_cannot_be_read_parks_with_its_reason_once_and_hides_no_other() {
         pump.reply(&command, succeeded(), None),
         Acknowledged::Unreadable
     );
+    // A successor may be able to read it.
+    let of_successor = Command {
+        epoch: command.epoch + 1,
+        ..command
+    };
+    assert_eq!(
+        pump.reply(&of_successor, succeeded(), None),
+        Acknowledged::Unavailable
+    );
 }
 
 #[test]

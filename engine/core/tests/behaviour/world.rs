@@ -450,6 +450,7 @@ impl World {
         let report = Report {
             namespace: "default".into(),
             attempt,
+            epoch: None,
             outcome: Outcome::Unknown {
                 code: "STREAM_LOST".into(),
                 message: "lost".into(),

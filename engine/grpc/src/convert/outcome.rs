@@ -39,8 +39,9 @@ pub fn read(
     realm: &Realm,
     wire: v1::AttemptOutcome,
 ) -> Result<AttemptOutcome, v1::Acknowledgement> {
-    let (key, attempt) = (wire.operation_key, wire.attempt);
-    parse(realm, &key, attempt, wire.verdict, wire.outcome)
+    let (key, attempt, epoch) = (wire.operation_key, wire.attempt, wire.epoch);
+    let epoch = (epoch > 0).then_some(epoch);
+    parse(realm, &key, (attempt, epoch), wire.verdict, wire.outcome)
         .map_err(|unsound| refused(key, attempt, unsound.code, unsound.reason, &unsound.message))
 }
 
@@ -65,7 +66,7 @@ pub fn is_code(code: &str) -> bool {
 fn parse(
     realm: &Realm,
     key: &str,
-    attempt: u32,
+    (attempt, epoch): (u32, Option<u64>),
     verdict: i32,
     outcome: Option<Wire>,
 ) -> Result<AttemptOutcome, Unsound> {
@@ -85,6 +86,7 @@ fn parse(
     Ok(AttemptOutcome {
         key,
         attempt,
+        epoch,
         outcome,
         verdict,
     })

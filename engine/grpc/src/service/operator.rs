@@ -19,6 +19,7 @@ use tracing::Span;
 use super::definition::answer;
 use super::person::{self, ANONYMOUS};
 use super::{follow, page};
+use crate::admin::Guard;
 use crate::convert::{fingerprint, operator as convert, saga};
 use crate::edge::Admission;
 use crate::limits::{
@@ -32,6 +33,7 @@ use crate::token::Query;
 #[derive(Clone)]
 pub(crate) struct Operators {
     orchestrator: Orchestrator,
+    guard: Guard,
     admission: Admission,
     closed: watch::Receiver<bool>,
 }
@@ -39,11 +41,13 @@ pub(crate) struct Operators {
 impl Operators {
     pub(crate) fn new(
         orchestrator: Orchestrator,
+        guard: Guard,
         admission: Admission,
         closed: watch::Receiver<bool>,
     ) -> Self {
         Self {
             orchestrator,
+            guard,
             admission,
             closed,
         }
@@ -51,8 +55,11 @@ impl Operators {
 
     async fn operate(
         &self,
-        request: v1::OperateSagaRequest,
+        request: Request<v1::OperateSagaRequest>,
     ) -> Result<v1::OperateSagaResponse, Refusal> {
+        self.guard
+            .check(request.get_ref().act.as_ref(), request.metadata())?;
+        let request = request.into_inner();
         let name = name::saga("name", &request.name)?;
         Span::current().record("saga", tracing::field::display(name.id));
         person::reason(&request.reason)?;
@@ -71,7 +78,10 @@ impl Operators {
         })
     }
 
-    fn begin(&self, request: v1::OperateIncidentsRequest) -> Result<GroupActs, Refusal> {
+    fn begin(&self, request: Request<v1::OperateIncidentsRequest>) -> Result<GroupActs, Refusal> {
+        self.guard
+            .check(request.get_ref().act.as_ref(), request.metadata())?;
+        let request = request.into_inner();
         let namespace = name::namespace("parent", &request.parent)?;
         let fingerprint = fingerprint::whole("fingerprint", &request.fingerprint)?;
         person::reason(&request.reason)?;
@@ -185,7 +195,7 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::OperateSagaRequest>,
     ) -> Result<Response<v1::OperateSagaResponse>, Status> {
-        answer(self.operate(request.into_inner()).await)
+        answer(self.operate(request).await)
     }
 
     async fn operate_incidents(
@@ -193,7 +203,7 @@ impl OperatorService for Operators {
         request: Request<v1::OperateIncidentsRequest>,
     ) -> Result<Response<Self::OperateIncidentsStream>, Status> {
         let room = self.admission.long_call()?;
-        let acts = self.begin(request.into_inner());
+        let acts = self.begin(request);
         let acts = acts.map_err(|refusal| status_of(&refusal))?;
         let running = Running {
             acts,

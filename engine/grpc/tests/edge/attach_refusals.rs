@@ -316,6 +316,30 @@ async fn a_participant_that_falls_silent_with_attempts_in_hand_loses_its_stream_
 }
 
 #[tokio::test]
+async fn b39_a_node_that_is_told_of_a_newer_epoch_does_not_say_that_there_is_no_such_attempt() {
+    let node = Node::with_order().await;
+    let mut shop = Participant::attached(&node, "shop-1").await;
+    node.start_order("A-1").await.unwrap();
+    let reserve = shop.commands().await.remove(0);
+    let newer = v1::AttemptOutcome {
+        attempt: 2,
+        epoch: reserve.epoch + 1,
+        ..outcome(&reserve, succeeded("1"))
+    };
+    shop.outcomes(vec![newer]).await;
+    assert_eq!(refusal(shop.answer().await).0, Code::Unavailable);
+    // What the node does know is taken, whatever epoch it speaks of.
+    let mut shop = Participant::attached(&node, "shop-1").await;
+    let known = v1::AttemptOutcome {
+        epoch: u64::MAX,
+        ..outcome(&reserve, succeeded("1"))
+    };
+    shop.outcomes(vec![known]).await;
+    let answer = shop.acknowledgements().await.remove(0);
+    assert_eq!(answer.disposition(), Disposition::Recorded, "{answer:?}");
+}
+
+#[tokio::test]
 async fn b41_the_outcomes_of_a_participant_that_does_not_read_wait_for_it() {
     let node = Node::start().await;
     let mut shop = Participant::attached(&node, "shop-1").await;

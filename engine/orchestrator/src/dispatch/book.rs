@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::offers::{QueueId, Queues, Turns, YOUNG};
+use super::offers::{QueueId, Queues, Turns, place};
 use super::{Delivery, InstanceId, attempt_of, first_of, floor};
 use crate::limits::HEARTBEATS_IN_TIMEOUT;
 use crate::telemetry;
@@ -140,7 +140,7 @@ impl Book {
         let queue = self
             .queues
             .find_or_make(&command.key.namespace, &command.action);
-        let place = self.place(command.resent);
+        let place = place(command.resent, self.next());
         if self.queues.get_mut(queue).newly_missed() {
             telemetry::nobody_serves(&command.key.namespace, command.action.as_str());
         }
@@ -447,12 +447,6 @@ impl Book {
         for attempt in sent {
             self.forget_sent(&attempt);
         }
-    }
-
-    /// Where a command stands in its queue.
-    fn place(&mut self, resent: bool) -> u64 {
-        let next = self.next();
-        if resent { next } else { YOUNG + next }
     }
 
     pub(super) fn next(&mut self) -> u64 {

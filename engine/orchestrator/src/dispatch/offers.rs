@@ -11,7 +11,7 @@ use super::InstanceId;
 use crate::limits::YOUNG_EVERY;
 
 /// Where the commands begin, in the order of a queue, that are sent for the first time.
-pub(super) const YOUNG: u64 = 1 << 63;
+const YOUNG: u64 = 1 << 63;
 
 /// Whose turn it is at an instance.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +28,11 @@ enum Age {
     Old,
     /// The others.
     Young,
+}
+
+/// Where a command stands in its queue, by whether it may have been sent by an earlier owner, and its number.
+pub(super) fn place(resent: bool, number: u64) -> u64 {
+    if resent { number } else { YOUNG + number }
 }
 
 /// Names a queue in [`Queues`]; never reused.
@@ -99,7 +104,7 @@ impl Queues {
         self.queues.get_mut(&id).expect(LIVES)
     }
 
-    /// Puts a command at the end of its queue.
+    /// Puts a command in its place in its queue.
     pub(super) fn push(&mut self, id: QueueId, place: u64, command: Arc<Command>) {
         let queue = self.get_mut(id);
         queue.asked_for = true;
@@ -306,12 +311,15 @@ mod tests {
         let mut queues = Queues::default();
         let offers = ["a.one", "a.two"]
             .map(|action| queues.find_or_make("default", &ActionName::new(action)));
-        for place in 1..=4 {
-            // The first of both queues were under way: 11 to 14 and 21 to 24.
+        for n in 1..=4_u64 {
+            // 11 to 14 and 21 to 24 were under way; each came behind a new one.
             for (queue, attempt) in offers.into_iter().zip([10, 20]) {
-                let attempt = attempt + u32::try_from(place).unwrap();
-                queues.push(queue, place, command(attempt, true));
-                queues.push(queue, YOUNG + place, command(attempt + 100, false));
+                let attempt = attempt + u32::try_from(n).unwrap();
+                for (resent, number, attempt) in
+                    [(false, 2 * n, attempt + 100), (true, 2 * n + 1, attempt)]
+                {
+                    queues.push(queue, place(resent, number), command(attempt, resent));
+                }
             }
         }
         let mut turns = Turns::default();

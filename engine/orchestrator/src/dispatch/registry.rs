@@ -400,6 +400,7 @@ fn stream_lost(whose: &Name, attempt: AttemptName) -> Report {
     Report {
         namespace: whose.namespace.as_str().into(),
         attempt,
+        epoch: None,
         outcome: Outcome::Unknown {
             code: "STREAM_LOST".into(),
             message: "the participant's stream was lost, and it did not return in time".into(),

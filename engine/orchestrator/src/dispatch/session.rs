@@ -67,6 +67,8 @@ pub struct AttemptOutcome {
     pub key: OperationKey,
     /// Which attempt, from 1.
     pub attempt: u32,
+    /// The epoch of its command; none if that is not said.
+    pub epoch: Option<u64>,
     /// What it came to.
     pub outcome: Outcome,
     /// What the barrier said.
@@ -190,6 +192,7 @@ impl End {
         let report = Report {
             namespace: self.namespace.clone(),
             attempt: attempt_of(&outcome.key, outcome.attempt),
+            epoch: outcome.epoch,
             outcome: outcome.outcome,
             verdict: outcome.verdict,
             instance: Some(self.name.clone()),

@@ -83,6 +83,31 @@ async fn thousands_of_active_sagas_come_back_page_by_page() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deposed_node_that_has_not_noticed_leaves_the_results_of_its_successors_commands_to_it() {
+    let world = World::new(4);
+    let first = world.node("one").await;
+    let mut stale = Participant::attach(&first, "shop-1", 10);
+    let saga = start(&first, "order", "{}").await;
+    let reserve = stale.command().await;
+    let second = world.node("one").await;
+    let mut shop = Participant::attach(&second, "shop-1", 10);
+    shop.answer(&reserve, succeeded()).await;
+    let charge = shop.command().await;
+    assert!(charge.epoch > reserve.epoch);
+    assert_eq!(
+        stale.answer(&charge, succeeded()).await,
+        Acknowledged::Unavailable,
+        "the participant keeps it"
+    );
+    assert_eq!(
+        shop.answer(&charge, succeeded()).await,
+        Acknowledged::Recorded
+    );
+    shop.succeed_always();
+    assert_eq!(ended(&second, saga).await, SagaState::Completed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_process_of_the_same_name_deposes_the_first() {
     let world = World::new(4);
     let first = world.node("one").await;

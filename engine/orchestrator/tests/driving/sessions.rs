@@ -256,6 +256,7 @@ async fn many_results_in_one_message_are_answered_even_with_room_for_one() {
         outcomes.push(AttemptOutcome {
             key,
             attempt,
+            epoch: Some(command.epoch),
             outcome: succeeded(),
             verdict: None,
         });

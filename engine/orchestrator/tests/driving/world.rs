@@ -321,6 +321,7 @@ impl Participant {
         let outcome = AttemptOutcome {
             key: command.key.clone(),
             attempt: command.attempt,
+            epoch: Some(command.epoch),
             outcome,
             verdict: None,
         };

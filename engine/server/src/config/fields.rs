@@ -22,6 +22,12 @@ pub const FIELDS: &[Field] = &[
         meaning: "Sagas that a node keeps in memory. A start beyond it is `RESOURCE_EXHAUSTED`; what was accepted is never shed. A saga in flight costs some kilobytes and its payloads: raise it with the memory of the machine.",
     },
     Field {
+        key: "admin_token_file",
+        kind: "path of a file",
+        default: "",
+        meaning: "A file with a token: one line of visible ASCII, 512 bytes at most, such as `openssl rand -hex 32` makes. Who does not send it may not `skip`, `resolve`, `resolve-absent` or `terminate`, neither one saga nor a group, not even as a dry run: `PERMISSION_DENIED`. Clients send it as `authorization: Bearer TOKEN` (`amends --token-file`); without TLS, whoever reads along has it too. Without this setting everybody who reaches the port may do everything. Nobody but the file's owner and group may have access to it. Another token takes a restart.",
+    },
+    Field {
         key: "allow_insecure_listen",
         kind: "true or false",
         default: "false",
@@ -115,7 +121,7 @@ pub const FIELDS: &[Field] = &[
         key: "retention_interval_ms",
         kind: "milliseconds, 0 to 86,400,000",
         default: "60000",
-        meaning: "How often a node asks itself whether a sweep for what has expired is worth while, give or take a quarter; 0 deletes nothing. It walks the sagas that are old enough, and rests nine times as long as it looked, three times while most of them have expired. How long a saga is kept says its definition's `retention`; it may stay for a twentieth longer, an hour at most.",
+        meaning: "How often a node asks itself whether a sweep for what has expired is worth while, give or take a quarter; 0 deletes nothing. It walks the sagas that are old enough, and rests nine times as long as it looked, three times while most of them have expired, as long as it looked while nearly all have. How long a saga is kept says its definition's `retention`; it may stay for a twentieth longer, an hour at most.",
     },
     Field {
         key: "session_lease_ms",

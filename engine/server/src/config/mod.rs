@@ -25,6 +25,7 @@ use crate::error::StartError;
 )]
 pub struct Config {
     pub active_max: usize,
+    pub admin_token_file: Option<PathBuf>,
     pub allow_insecure_listen: bool,
     pub calls_max: usize,
     pub connections_per_peer_max: usize,
@@ -70,6 +71,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             active_max: 200_000,
+            admin_token_file: None,
             allow_insecure_listen: false,
             calls_max: 8_192,
             connections_per_peer_max: amends_grpc::limits::CONNECTIONS_PER_PEER_MAX,
@@ -146,6 +148,15 @@ impl Config {
         let interval = self.retention_interval_ms;
         within("retention_interval_ms", interval, 0, 86_400_000)?;
         within("session_lease_ms", self.session_lease_ms, 100, 600_000)?;
+        if self
+            .admin_token_file
+            .as_ref()
+            .is_some_and(|file| file.as_os_str().is_empty())
+        {
+            return Err(StartError::Config(
+                "admin_token_file: it names no file".into(),
+            ));
+        }
         let shards = self.shards.unwrap_or(1);
         within("shards", shards, 1, amends_core::limits::SHARDS_MAX)?;
         if !self

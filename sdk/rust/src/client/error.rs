@@ -38,6 +38,9 @@ pub enum ClientError {
     /// The `traceparent` has characters that a header cannot carry.
     #[error("the traceparent has characters that a header cannot carry")]
     Traceparent,
+    /// The admin token is none that a header can carry; it is not shown.
+    #[error("the admin token has to be one line of visible ASCII characters")]
+    Token,
     /// The server's answer lacks what it promises.
     #[error("the server's answer is incomplete: it may speak another version of the protocol")]
     Incomplete,

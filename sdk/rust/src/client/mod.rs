@@ -15,7 +15,7 @@ use amends_proto::v1::definition_service_client::DefinitionServiceClient;
 use amends_proto::v1::operator_service_client::OperatorServiceClient;
 use amends_proto::v1::saga_service_client::SagaServiceClient;
 use serde::Serialize;
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::metadata::{Ascii, AsciiMetadataValue, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -35,6 +35,8 @@ pub struct Client {
     operators: OperatorServiceClient<Channel>,
     namespace: String,
     retry_for: Duration,
+    /// What acts of operators are sent with.
+    authorization: Option<AsciiMetadataValue>,
 }
 
 /// How to start a saga.
@@ -132,6 +134,7 @@ impl Client {
             operators: operators.max_decoding_message_size(message_bytes_max),
             namespace: "default".to_owned(),
             retry_for: Duration::from_secs(30),
+            authorization: None,
         }
     }
 
@@ -140,6 +143,21 @@ impl Client {
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
+    }
+
+    /// With the server's admin token, which it may ask of whoever overrides it: it goes with [`Client::operate`] and
+    /// [`Client::operate_incidents`] alone.
+    ///
+    /// # Errors
+    /// Where a header cannot carry it: it is empty, or something else than visible ASCII characters.
+    pub fn admin_token(mut self, token: &str) -> Result<Self, ClientError> {
+        let visible = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let authorization = visible.then(|| format!("Bearer {token}").parse().ok());
+        let mut authorization: AsciiMetadataValue =
+            authorization.flatten().ok_or(ClientError::Token)?;
+        authorization.set_sensitive(true);
+        self.authorization = Some(authorization);
+        Ok(self)
     }
 
     /// For how long a call is repeated while the server is unavailable or overloaded. Zero for not at all. Defaults

@@ -1,7 +1,7 @@
 //! The client's verbs of operators: acts on sagas, incidents, participants.
 
 use amends_proto::v1;
-use tonic::Streaming;
+use tonic::{Request, Streaming};
 
 use crate::client::{Client, ClientError};
 
@@ -95,7 +95,8 @@ impl Client {
     /// is not repeated when its answer was lost: look at the saga, and ask again.
     ///
     /// # Errors
-    /// Whatever the server answers; `FAILED_PRECONDITION` where it would break what the saga promises.
+    /// Whatever the server answers; `FAILED_PRECONDITION` where it would break what the saga promises, `PERMISSION_DENIED`
+    /// where the server asks for its admin token.
     pub async fn operate(
         &self,
         saga: &str,
@@ -110,7 +111,7 @@ impl Client {
             dry_run,
         };
         let answer = self.repeat(false, || {
-            let (mut operators, message) = (self.operators.clone(), message.clone());
+            let (mut operators, message) = (self.operators.clone(), self.authorized(&message));
             async move { operators.operate_saga(message).await }
         });
         Ok(answer.await?.state())
@@ -137,10 +138,19 @@ impl Client {
             limit: batch.limit,
         };
         self.repeat(false, || {
-            let (mut operators, message) = (self.operators.clone(), message.clone());
+            let (mut operators, message) = (self.operators.clone(), self.authorized(&message));
             async move { operators.operate_incidents(message).await }
         })
         .await
+    }
+
+    fn authorized<T: Clone>(&self, message: &T) -> Request<T> {
+        let mut request = Request::new(message.clone());
+        if let Some(authorization) = &self.authorization {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", authorization.clone());
+        }
+        request
     }
 
     /// Lists open incidents, the oldest first, one page at a time.

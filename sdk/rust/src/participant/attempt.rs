@@ -40,7 +40,7 @@ impl Attempt {
     /// Runs it to its end. It always has one.
     pub(super) async fn run(self) -> v1::AttemptOutcome {
         let operation_key = self.command.operation_key.clone();
-        let attempt = self.command.attempt;
+        let (attempt, epoch) = (self.command.attempt, self.command.epoch);
         let begin_time = Some(SystemTime::now().into());
         let answer = perform(self).await;
         tracing::debug!(outcome = ?answer.outcome, verdict = ?answer.verdict, "attempt ended");
@@ -48,6 +48,7 @@ impl Attempt {
         v1::AttemptOutcome {
             operation_key,
             attempt,
+            epoch,
             outcome: Some(outcome),
             verdict: verdict.into(),
             begin_time,
