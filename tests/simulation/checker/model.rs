@@ -192,6 +192,8 @@ impl Model {
                     self.forward(pivot).end,
                     End::Succeeded | End::Unusable | End::Skipped
                 ) || self.forward(pivot).continued
+                    // Its output was unusable, and somebody lets it be tried again: its effect is there.
+                    || self.forward(pivot).effect
             }
             None => case.definition.step_indices().any(|step| {
                 case.definition.step(step).kind() == Kind::Retriable

@@ -3,8 +3,8 @@
 use amends_core::fact::IncidentReason;
 use amends_core::journal::SagaState;
 use amends_core::shard::{
-    Acknowledged, BatchLimits, Existing, History, Input, LoadedSaga, OrderRefusal, Output, Shard,
-    SignalRefusal, StartRefusal, Verb,
+    Acknowledged, BatchLimits, Command, Existing, History, Input, LoadedSaga, OrderRefusal, Output,
+    Shard, SignalRefusal, StartRefusal, Verb,
 };
 use amends_core::{ShardId, Time};
 
@@ -258,7 +258,7 @@ fn a_saga_that_cannot_be_read_parks_with_its_reason_once_and_hides_no_other() {
     );
     // A successor may be able to read it.
     let of_successor = Command {
-        epoch: command.epoch + 1,
+        epoch: pump.shard.epoch() + 1,
         ..command
     };
     assert_eq!(
