@@ -25,7 +25,7 @@ pub const FIELDS: &[Field] = &[
         key: "admin_token_file",
         kind: "path of a file",
         default: "",
-        meaning: "A file with a token: one line of visible ASCII, 512 bytes at most, such as `openssl rand -hex 32` makes. Who does not send it may not `skip`, `resolve`, `resolve-absent` or `terminate`, neither one saga nor a group, not even as a dry run: `PERMISSION_DENIED`. Clients send it as `authorization: Bearer TOKEN` (`amends --token-file`); without TLS, whoever reads along has it too. Without this setting everybody who reaches the port may do everything. Nobody but the file's owner and group may have access to it. Another token takes a restart.",
+        meaning: "A file with a token: one line of visible ASCII, 512 bytes at most, such as `openssl rand -hex 32` makes. Who does not send it may not `skip`, `resolve`, `resolve-absent` or `terminate`, neither one saga nor a group, not even as a dry run: `PERMISSION_DENIED`. Clients send it as `authorization: Bearer TOKEN` (`amends --token-file`); without TLS, whoever reads along has it too. Without this setting everybody who reaches the port may do everything. Nobody but the file's owner may have access to it. Another token takes a restart.",
     },
     Field {
         key: "allow_insecure_listen",
