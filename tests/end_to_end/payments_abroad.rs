@@ -59,6 +59,13 @@ async fn pay(options: AbroadOptions) -> Payment {
 }
 
 impl Payment {
+    /// How the saga ended, what alice has paid, what is held of hers, and what the bank was told to pay.
+    #[track_caller]
+    fn ended_as(&self, state: SagaState, amounts: (i64, i64, i64)) {
+        assert_eq!(self.saga.state(), state, "{:?}", self.saga);
+        assert_eq!((self.alice_paid, self.held, self.ordered), amounts);
+    }
+
     fn has(&self, operation: &str, outcome: &str) -> bool {
         let ended = |(kind, asked, said): &&(String, String, String)| {
             (kind.as_str(), asked.as_str(), said.as_str()) == ("attempt_ended", operation, outcome)
@@ -70,22 +77,13 @@ impl Payment {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_that_answers_is_not_asked_again() {
     let payment = pay(AbroadOptions::default()).await;
-    assert_eq!(
-        payment.saga.state(),
-        SagaState::Completed,
-        "{:?}",
-        payment.saga
-    );
+    payment.ended_as(SagaState::Completed, (AMOUNT, 0, AMOUNT));
     assert!(
         payment.has("forward", "succeeded")
             && !payment
                 .kinds
                 .iter()
                 .any(|(_, operation, _)| operation == "query")
-    );
-    assert_eq!(
-        (payment.alice_paid, payment.held, payment.ordered),
-        (AMOUNT, 0, AMOUNT)
     );
 }
 
@@ -96,22 +94,13 @@ async fn an_order_whose_answer_is_lost_is_found_and_recalled() {
         ..AbroadOptions::default()
     };
     let payment = pay(lost).await;
-    assert_eq!(
-        payment.saga.state(),
-        SagaState::Compensated,
-        "{:?}",
-        payment.saga
-    );
+    payment.ended_as(SagaState::Compensated, (0, 0, 0));
     assert!(payment.has("forward", "unknown"), "{:?}", payment.kinds);
     assert!(payment.has("query", "succeeded"), "{:?}", payment.kinds);
     assert!(
         payment.has("compensate", "succeeded"),
         "{:?}",
         payment.kinds
-    );
-    assert_eq!(
-        (payment.alice_paid, payment.held, payment.ordered),
-        (0, 0, 0)
     );
 }
 
@@ -122,12 +111,7 @@ async fn an_order_that_never_reached_the_bank_has_nothing_to_recall() {
         ..AbroadOptions::default()
     };
     let payment = pay(lost).await;
-    assert_eq!(
-        payment.saga.state(),
-        SagaState::Compensated,
-        "{:?}",
-        payment.saga
-    );
+    payment.ended_as(SagaState::Compensated, (0, 0, 0));
     assert!(payment.has("query", "absent"), "{:?}", payment.kinds);
     let recalled = &step(&payment.saga, "order").compensation;
     assert!(
@@ -135,8 +119,4 @@ async fn an_order_that_never_reached_the_bank_has_nothing_to_recall() {
         "{recalled:?}"
     );
     assert_eq!(forward(&payment.saga, "debit"), StepState::Waiting);
-    assert_eq!(
-        (payment.alice_paid, payment.held, payment.ordered),
-        (0, 0, 0)
-    );
 }
