@@ -1,6 +1,6 @@
 //! The admin token of whoever acts on sagas, from its file. Deliberately not here: which acts need it; the server says so.
 
-use amends_server::ADMIN_TOKEN_BYTES_MAX;
+use amends_server::{ADMIN_TOKEN_BYTES_MAX, AdminToken};
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 
@@ -16,7 +16,7 @@ pub fn with_token<T>(global: &Global, message: T) -> Result<Request<T>, Failure>
     let mut request = Request::new(message);
     if let Some(path) = &global.token_file {
         let text = read_text(path, ADMIN_TOKEN_BYTES_MAX as u64 + LINE_END_BYTES_MAX)?;
-        let authorization = bearer(one_line(&text)).ok_or_else(|| {
+        let authorization = bearer(AdminToken::line(&text)).ok_or_else(|| {
             Failure::usage(format!("{} has no token in it", path.display()))
                 .because("a token is one line of visible ASCII characters")
                 .advice("name the file that the server has as admin_token_file, with --token-file or AMENDS_TOKEN_FILE")
@@ -26,12 +26,6 @@ pub fn with_token<T>(global: &Global, message: T) -> Result<Request<T>, Failure>
             .insert("authorization", authorization);
     }
     Ok(request)
-}
-
-/// Without the end of its line, as the server reads it.
-fn one_line(text: &str) -> &str {
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    line.strip_suffix('\r').unwrap_or(line)
 }
 
 fn bearer(token: &str) -> Option<AsciiMetadataValue> {
@@ -56,7 +50,7 @@ mod tests {
         assert_eq!(authorization, "Bearer hunter2");
         assert!(!format!("{authorization:?}").contains("hunter2"));
         for (text, token) in [("a\n", "a"), ("a\r\n", "a"), ("a", "a"), ("a\n\n", "a\n")] {
-            assert_eq!(one_line(text), token);
+            assert_eq!(AdminToken::line(text), token);
         }
         for none in ["", "a b", "a\nb", "\u{e9}"] {
             assert!(bearer(none).is_none(), "{none:?}");

@@ -50,6 +50,13 @@ impl AdminToken {
         Ok(Self(text.into()))
     }
 
+    /// The token in the text of a file: the end of its line does not belong to it.
+    #[must_use]
+    pub fn line(text: &str) -> &str {
+        let line = text.strip_suffix('\n').unwrap_or(text);
+        line.strip_suffix('\r').unwrap_or(line)
+    }
+
     /// How long that takes tells nothing of how much of it is right.
     fn is(&self, said: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(said).into()

@@ -10,7 +10,7 @@ use amends_grpc::limits::ADMIN_TOKEN_BYTES_MAX;
 
 use crate::error::{StartError, chain};
 
-/// Reads the token. The line's end behind it does not belong to it.
+/// Reads the token.
 pub(crate) fn read_token(path: &Path) -> Result<AdminToken, StartError> {
     let unusable = |why: String| {
         let path = path.display();
@@ -35,9 +35,7 @@ pub(crate) fn read_token(path: &Path) -> Result<AdminToken, StartError> {
     let bounded = u64::try_from(bytes_max + 1).unwrap_or(u64::MAX);
     file.take(bounded).read_to_end(&mut bytes).map_err(failed)?;
     let text = String::from_utf8_lossy(&bytes);
-    let token = text.strip_suffix('\n').unwrap_or(&text);
-    let token = token.strip_suffix('\r').unwrap_or(token);
-    AdminToken::new(token).map_err(|error| unusable(chain(&error)))
+    AdminToken::new(AdminToken::line(&text)).map_err(|error| unusable(chain(&error)))
 }
 
 /// The permissions of all but the owner.

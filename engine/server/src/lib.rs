@@ -12,6 +12,7 @@ mod node;
 mod signal;
 mod store;
 
+pub use amends_grpc::AdminToken;
 pub use amends_grpc::limits::ADMIN_TOKEN_BYTES_MAX;
 pub use config::{Config, DatabaseUrl, LogFormat, Sources};
 pub use error::{RunError, StartError};
