@@ -1,7 +1,6 @@
 //! What this store promises beyond the suite of all stores: its statements, its plans, its view, its refusals.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use amends_core::key::Hash128;
 use amends_core::{ShardId, Time};

@@ -3,11 +3,15 @@
 
 use std::future::Future;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 /// The thread. Dropped, it drops what it is at.
-pub(crate) struct Thread(Option<Runtime>);
+pub(crate) struct Thread {
+    handle: Handle,
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
+}
 
 impl Thread {
     /// # Errors
@@ -15,29 +19,27 @@ impl Thread {
     pub(crate) fn start() -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            .max_blocking_threads(1)
             .thread_name("amends-sqlite")
             .enable_time()
             .build()?;
-        Ok(Self(Some(runtime)))
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
     }
 
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        match &self.0 {
-            Some(runtime) => runtime.spawn(work),
-            // Not before it is dropped.
-            None => tokio::spawn(work),
-        }
+        self.handle.spawn(work)
     }
 }
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        // It may be dropped by a task, and a task must not block.
-        if let Some(runtime) = self.0.take() {
+        // Whoever drops it may be a task, and a task must not block.
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
