@@ -52,5 +52,5 @@ pub use normal::{
 };
 pub use payload::{Payload, PayloadError};
 #[cfg(feature = "document")]
-pub use samples::Samples;
+pub use samples::{Lack, Lacking, Samples};
 pub use schema::Schema;
