@@ -27,6 +27,8 @@ pub mod limits;
 mod normal;
 pub mod payload;
 #[cfg(feature = "document")]
+mod readers;
+#[cfg(feature = "document")]
 mod samples;
 pub mod schema;
 #[cfg(feature = "document")]
@@ -51,6 +53,8 @@ pub use normal::{
     NormalFormError, definition_changes, from_normal_form, step_changes, to_normal_form,
 };
 pub use payload::{Payload, PayloadError};
+#[cfg(feature = "document")]
+pub use readers::OutputReader;
 #[cfg(feature = "document")]
 pub use samples::{Lack, Lacking, Samples};
 pub use schema::Schema;
