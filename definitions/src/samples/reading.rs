@@ -1,11 +1,9 @@
 //! What all expressions of a definition read, and what they expect of it. Paths go through names: the item of a step, a
 //! wait's output, what a compensation sees of its own step.
 
-use serde_json::Value;
-
 use crate::definition::{Compensation, Definition, Sleep, Step, Work};
-use crate::expression::hints::{ELEMENT, Hint, Hints, Names, element_path, value_path};
-use crate::expression::template::{Part, split};
+use crate::expression::hints::{ELEMENT, Hint, Hints, Names, element_path};
+use crate::expression::origin::{Origin, origin};
 use crate::expression::{Expression, Mapping};
 
 /// What all expressions of a definition expect.
@@ -114,56 +112,24 @@ fn of_step(hints: &mut Hints, step: &Step) {
                     hints.add(output.iter().chain(rest).cloned().collect(), found);
                 }
                 [root, field, rest @ ..] if root == "self" && field == "input" => {
-                    match of_own_input(step, rest, &names) {
-                        Own::At(path) => hints.add(path, found),
-                        Own::Written => {}
-                        Own::Computed => hints.add(path, found),
+                    let own = match step.work() {
+                        Work::Call(call) => call.input(),
+                        Work::Saga(_)
+                        | Work::Wait(_)
+                        | Work::Sleep(_)
+                        | Work::Emit(_)
+                        | Work::Fail(_) => None,
+                    };
+                    let computed = Origin::Computed;
+                    match own.map_or(computed, |own| origin(own, rest, &names)) {
+                        Origin::At(path) => hints.add(path, found),
+                        Origin::Written => {}
+                        Origin::Computed => hints.add(path, found),
                     }
                 }
                 _ => hints.add(path, found),
             }
         }
-    }
-}
-
-/// Where a part of a step's own input comes from.
-enum Own {
-    At(Vec<String>),
-    /// The definition has it, whatever a saga has.
-    Written,
-    Computed,
-}
-
-fn of_own_input(step: &Step, fields: &[String], names: &Names) -> Own {
-    let Work::Call(call) = step.work() else {
-        return Own::Computed;
-    };
-    let mapping = call
-        .input()
-        .map(|input| serde_json::from_str::<Value>(input.source()));
-    let Some(Ok(mapping)) = mapping else {
-        return Own::Computed;
-    };
-    let (mut here, mut rest) = (&mapping, fields);
-    while let (Value::Object(object), [field, more @ ..]) = (here, rest) {
-        let Some(part) = object.get(field) else {
-            return Own::Computed;
-        };
-        (here, rest) = (part, more);
-    }
-    let source = here
-        .as_str()
-        .and_then(|text| match split(text).ok()?.as_slice() {
-            [Part::Source(source)] => text.get(source.clone()),
-            _ => None,
-        });
-    match source.and_then(|source| value_path(source, names)) {
-        Some(mut path) => {
-            path.extend_from_slice(rest);
-            Own::At(path)
-        }
-        None if rest.is_empty() => Own::Written,
-        None => Own::Computed,
     }
 }
 
