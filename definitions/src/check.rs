@@ -2,6 +2,7 @@
 //! error becomes a [`Definition`].
 
 mod assembly;
+mod children;
 mod compensations;
 mod expressions;
 mod foreach;
@@ -88,6 +89,7 @@ fn definition_here(node: &Node, report: &mut Report) -> Option<Definition> {
     }
     let (schemas, shapes) = schemas::compile(&draft, report);
     let mut definition = assembly::assemble(&draft, graph, schemas, &shapes, report)?;
+    children::check(&draft, &definition, report);
     let normal_form = normal::to_normal_form(&definition);
     if normal_form.len() > NORMAL_FORM_BYTES_MAX {
         let message = format!(

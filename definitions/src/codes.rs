@@ -1,7 +1,7 @@
 //! The codes of all diagnostics, with what each means. They are stable: tools and people quote them.
 
 /// Each code of a [`Diagnostic`](crate::Diagnostic), sorted, with its meaning.
-pub const CODES: [(&str, &str); 78] = [
+pub const CODES: [(&str, &str); 79] = [
     ("ACTION", "an action is not written as participant.action"),
     ("ALIASES_FORBIDDEN", "an anchor, an alias or a merge key"),
     (
@@ -12,6 +12,10 @@ pub const CODES: [(&str, &str); 78] = [
     (
         "ATTEMPT_ABOVE_TOTAL",
         "one attempt may take longer than all attempts together",
+    ),
+    (
+        "CHILD_WAITS_FOR_PARENT",
+        "a child saga gets its turn when its parent has ended (warning)",
     ),
     ("CODE", "a failure's code is not UPPER_SNAKE_CASE"),
     (

@@ -6,6 +6,8 @@ pub(crate) mod compile;
 #[cfg(feature = "document")]
 pub(crate) mod hints;
 #[cfg(feature = "document")]
+pub(crate) mod origin;
+#[cfg(feature = "document")]
 mod outside;
 mod pattern;
 pub(crate) mod reference;

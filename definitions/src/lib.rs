@@ -27,6 +27,8 @@ pub mod limits;
 mod normal;
 pub mod payload;
 #[cfg(feature = "document")]
+mod readers;
+#[cfg(feature = "document")]
 mod samples;
 pub mod schema;
 #[cfg(feature = "document")]
@@ -52,5 +54,7 @@ pub use normal::{
 };
 pub use payload::{Payload, PayloadError};
 #[cfg(feature = "document")]
-pub use samples::Samples;
+pub use readers::OutputReader;
+#[cfg(feature = "document")]
+pub use samples::{Lack, Lacking, Samples};
 pub use schema::Schema;

@@ -2,16 +2,23 @@
 //! expressions do with them. So a definition can be explored without participants. Deliberately not here: any promise that
 //! real payloads look like these.
 
+mod lacking;
+mod reading;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::definition::{Compensation, Definition, Sleep, Step, Work};
+use crate::definition::{Definition, Step};
 use crate::expression::compile::with_room;
-use crate::expression::hints::{ELEMENT, Hint, Hints, Names};
-use crate::expression::{Expression, Mapping};
+use crate::expression::hints::{ELEMENT, Hint, Hints};
+use crate::expression::reference::{ROOTS, ROOTS_IN_PLACES};
 use crate::payload::Payload;
 use crate::schema::Schema;
+
+pub use lacking::Lack;
+use lacking::{LACKS_MAX, shown};
+use reading::collect;
 
 /// What a definition can work with. The first of each list is the plain case; the others take the other way at one place
 /// where an expression branches.
@@ -21,11 +28,23 @@ pub struct Samples {
     pub inputs: Vec<Payload>,
     /// Outputs of each step in document order; under `foreach`, of one item.
     pub outputs: Vec<Vec<Payload>>,
-    /// Of each step in document order, an output without what expressions read of it and its schema does not require; none
-    /// if nothing is read that may be missing.
-    pub lacking: Vec<Option<Payload>>,
     /// Payloads of each declared signal.
     pub signals: BTreeMap<String, Vec<Payload>>,
+    /// What each of them may lack.
+    pub lacking: Lacking,
+    /// What no schema requires, is read, and is in every sample all the same; in words.
+    pub assumed: Vec<String>,
+}
+
+/// The plain samples, each without one field that expressions read of it and its schema does not require.
+#[derive(Clone, Debug, Default)]
+pub struct Lacking {
+    /// Starts; items of its lists lack fields as well.
+    pub inputs: Vec<Lack>,
+    /// Outputs of each step in document order.
+    pub outputs: Vec<Vec<Lack>>,
+    /// Payloads of each declared signal.
+    pub signals: BTreeMap<String, Vec<Lack>>,
 }
 
 impl Samples {
@@ -38,168 +57,94 @@ impl Samples {
     /// let samples = amends_definitions::Samples::of(&definition);
     /// assert_eq!(samples.inputs[0].as_bytes(), br#"{"loud":true,"name":"sample"}"#);
     /// assert_eq!(samples.inputs.len(), 2, "loud or not");
+    /// assert_eq!(samples.lacking.inputs[0].payload.as_bytes(), br#"{"name":"sample"}"#);
     /// ```
     #[must_use]
     pub fn of(definition: &Definition) -> Self {
         let hints = with_room(|| collect(definition)).unwrap_or_default();
-        let path = |parts: &[&str]| {
-            parts
-                .iter()
-                .map(|part| (*part).to_owned())
-                .collect::<Vec<_>>()
+        let mut assumed = of_computed(definition, &hints);
+        let mut made = |path: Vec<String>, schema: Option<&Schema>| {
+            let source = schema.and_then(|schema| serde_json::from_str(schema.source()).ok());
+            let maker = Maker {
+                hints: &hints,
+                schema: schema.zip(source.as_ref()),
+            };
+            let (lacks, too_many) = maker.lacking(&path);
+            assumed.extend(too_many.iter().map(|path| {
+                format!("`{path}` is there: {LACKS_MAX} other fields of that payload are left out")
+            }));
+            (maker.payloads(&path), lacks)
         };
-        let maker = |schema: Option<&Schema>| Maker {
-            hints: &hints,
-            schema: schema.and_then(|schema| serde_json::from_str(schema.source()).ok()),
-        };
-        let sample = |path: Vec<String>, schema: Option<&Schema>| maker(schema).payloads(&path);
-        let of_output = |step: &Step| {
-            let mut at = path(&["steps", step.id(), "output"]);
-            if step.foreach().is_some() {
-                at.push(ELEMENT.to_owned());
-            }
-            at
-        };
-        let steps = definition.steps();
+        let (inputs, lacking_inputs) = made(path(&["input"]), definition.input_schema());
+        let (mut outputs, mut lacking_outputs) = (Vec::new(), Vec::new());
+        for step in definition.steps() {
+            let (payloads, lacks) = made(output_of(step), step.output_schema());
+            outputs.push(payloads);
+            lacking_outputs.push(lacks);
+        }
+        let (mut signals, mut lacking_signals) = (BTreeMap::new(), BTreeMap::new());
+        for (id, signal) in definition.signals() {
+            let (payloads, lacks) = made(path(&["signals", id]), signal.schema());
+            signals.insert(id.clone(), payloads);
+            lacking_signals.insert(id.clone(), lacks);
+        }
         Self {
-            inputs: sample(path(&["input"]), definition.input_schema()),
-            outputs: (steps.iter())
-                .map(|step| sample(of_output(step), step.output_schema()))
-                .collect(),
-            lacking: (steps.iter())
-                .map(|step| maker(step.output_schema()).lacking(&of_output(step)))
-                .collect(),
-            signals: definition
-                .signals()
-                .iter()
-                .map(|(id, signal)| {
-                    let payloads = sample(path(&["signals", id]), signal.schema());
-                    (id.clone(), payloads)
-                })
-                .collect(),
+            inputs,
+            outputs,
+            signals,
+            lacking: Lacking {
+                inputs: lacking_inputs,
+                outputs: lacking_outputs,
+                signals: lacking_signals,
+            },
+            assumed,
         }
     }
+}
+
+fn path(parts: &[&str]) -> Vec<String> {
+    parts.iter().map(|part| (*part).to_owned()).collect()
+}
+
+fn output_of(step: &Step) -> Vec<String> {
+    let mut at = path(&["steps", step.id(), "output"]);
+    if step.foreach().is_some() {
+        at.push(ELEMENT.to_owned());
+    }
+    at
+}
+
+/// Fields that are read of what an expression computes: nobody can tell what would have to lack them.
+fn of_computed(definition: &Definition, hints: &Hints) -> Vec<String> {
+    // Such an item is what it is in every saga.
+    let is_constant = |name: &str| {
+        let mut lists = definition.steps().iter().filter_map(Step::foreach);
+        lists.any(|foreach| foreach.name() == name && foreach.list().references().is_empty())
+    };
+    let of_names = hints.paths.keys().filter(|path| match path.as_slice() {
+        [root, field, _, ..] if root == "self" => field == "input",
+        [root, _, ..] => {
+            let root = root.as_str();
+            !ROOTS.contains(&root) && !ROOTS_IN_PLACES.contains(&root) && !is_constant(root)
+        }
+        _ => false,
+    });
+    let of_names = of_names.filter(|path| !hints.may_be_absent(path));
+    let fields = of_names.map(|path| shown(path));
+    fields
+        .chain(hints.of_computed.iter().cloned())
+        .map(|field| format!("`{field}` is there: it is read of a computed value"))
+        .collect()
 }
 
 /// Variants of one payload beside the plain one.
 const VARIANTS_MAX: usize = 6;
 
-/// What all expressions of a definition expect.
-fn collect(definition: &Definition) -> Hints {
-    let mut hints = Hints::default();
-    // What a wait yields is the signal.
-    let mut names: Names = Vec::new();
-    for step in definition.steps() {
-        if let Work::Wait(wait) = step.work() {
-            let signal = vec!["signals".to_owned(), wait.signal().to_owned()];
-            names.push((format!("steps.{}.output", step.id()), signal));
-        }
-    }
-    let whole = |hints: &mut Hints, expression: Option<&Expression>, hint: Hint| {
-        if let Some(expression) = expression {
-            hints.collect(expression.source(), Some(hint), &Vec::new());
-        }
-    };
-    whole(&mut hints, definition.key(), Hint::Text);
-    whole(&mut hints, definition.ordering_key(), Hint::Text);
-    of_mapping(&mut hints, definition.output(), &Vec::new());
-    for step in definition.steps() {
-        of_step(&mut hints, step);
-    }
-    aliased(hints, &names)
-}
-
-/// Moves what is expected of a wait's output to its signal.
-fn aliased(hints: Hints, names: &Names) -> Hints {
-    let mut moved = Hints::default();
-    for (path, found) in hints.0 {
-        let head = path.get(..3).map(|head| head.join("."));
-        let alias = names.iter().find(|(name, _)| Some(name) == head.as_ref());
-        let path = match alias {
-            Some((_, signal)) => signal.iter().chain(&path[3..]).cloned().collect(),
-            None => path,
-        };
-        moved.0.entry(path).or_default().extend(found);
-    }
-    moved
-}
-
-fn of_step(hints: &mut Hints, step: &Step) {
-    let mut names: Names = Vec::new();
-    let mut output = vec![
-        "steps".to_owned(),
-        step.id().to_owned(),
-        "output".to_owned(),
-    ];
-    if let Some(when) = step.when() {
-        hints.collect(when.source(), Some(Hint::Bool), &names);
-    }
-    if let Some(foreach) = step.foreach() {
-        hints.collect(foreach.list().source(), Some(Hint::List), &names);
-        let source = foreach.list().source().trim();
-        let plain = source
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || "_.".contains(char));
-        if plain {
-            let mut element: Vec<String> = source.split('.').map(str::to_owned).collect();
-            element.push(ELEMENT.to_owned());
-            names.push((foreach.name().to_owned(), element));
-        }
-        output.push(ELEMENT.to_owned());
-        if let Some(key) = foreach.key() {
-            hints.collect(key.source(), Some(Hint::Text), &names);
-        }
-    }
-    match step.work() {
-        Work::Call(call) => of_mapping(hints, call.input(), &names),
-        Work::Saga(child) => {
-            of_mapping(hints, child.input(), &names);
-            if let Some(key) = child.key() {
-                hints.collect(key.source(), Some(Hint::Text), &names);
-            }
-        }
-        Work::Emit(emit) => {
-            of_mapping(hints, emit.subject(), &names);
-            of_mapping(hints, emit.data(), &names);
-        }
-        Work::Fail(fail) => of_mapping(hints, fail.message(), &names),
-        Work::Sleep(Sleep::Until(until)) => {
-            hints.collect(until.source(), Some(Hint::Time), &names);
-        }
-        Work::Sleep(Sleep::For(_)) | Work::Wait(_) => {}
-    }
-    for route in step.on_error() {
-        of_mapping(hints, route.output(), &names);
-    }
-    if let Compensation::Call(undo) = step.compensation() {
-        let input = vec!["self.input".to_owned()];
-        names.push(("self".to_owned(), input));
-        // `self.output` is the step's own.
-        let mut own = Hints::default();
-        of_mapping(&mut own, undo.input(), &names);
-        for (path, found) in own.0 {
-            let path = match path.as_slice() {
-                [root, field, rest @ ..] if root == "self.input" && field == "output" => {
-                    output.iter().chain(rest).cloned().collect()
-                }
-                _ => path,
-            };
-            hints.0.entry(path).or_default().extend(found);
-        }
-    }
-}
-
-fn of_mapping(hints: &mut Hints, mapping: Option<&Mapping>, names: &Names) {
-    let Some(mapping) = mapping else { return };
-    for (expression, in_text) in mapping.expressions() {
-        hints.collect(expression.source(), in_text.then_some(Hint::Text), names);
-    }
-}
-
 /// Makes the payloads of one path.
 struct Maker<'h> {
     hints: &'h Hints,
-    schema: Option<Value>,
+    /// Compiled, and as it was written.
+    schema: Option<(&'h Schema, &'h Value)>,
 }
 
 impl Maker<'_> {
@@ -226,41 +171,8 @@ impl Maker<'_> {
         payloads
     }
 
-    /// The plain payload without what is read of it and nothing requires; none if that is nothing.
-    fn lacking(&self, path: &[String]) -> Option<Payload> {
-        let whole = self.payload(path, &mut Turns::default());
-        let mut value: Value = serde_json::from_slice(whole.as_bytes()).ok()?;
-        let lacks = self.take_unrequired(path, self.schema.as_ref(), &mut value);
-        lacks.then(|| Payload::trusted(value.to_string().into()))
-    }
-
-    /// Takes fields away, and says whether there were any. Those that are asked for with `has` are left: they vary anyway.
-    fn take_unrequired(&self, path: &[String], schema: Option<&Value>, value: &mut Value) -> bool {
-        let Value::Object(object) = value else {
-            return false;
-        };
-        let required = schema.and_then(|schema| schema.get("required")?.as_array());
-        let mut lacks = false;
-        for field in self.hints.fields(path) {
-            let mut at = path.to_vec();
-            at.push(field.to_owned());
-            let hints = self.hints.0.get(&at);
-            if field == ELEMENT || hints.is_some_and(|hints| hints.contains(&Hint::Optional)) {
-                continue;
-            }
-            let is_required = required.is_some_and(|names| names.iter().any(|name| name == field));
-            if !is_required {
-                lacks |= object.remove(field).is_some();
-            } else if let Some(part) = object.get_mut(field) {
-                let schema = schema.and_then(|schema| schema.get("properties")?.get(field));
-                lacks |= self.take_unrequired(&at, schema, part);
-            }
-        }
-        lacks
-    }
-
     fn payload(&self, path: &[String], turns: &mut Turns) -> Payload {
-        let value = self.value(path, self.schema.as_ref(), turns, 0);
+        let value = self.value(path, self.schema.map(|(_, source)| source), turns, 0);
         let text = value
             .unwrap_or_else(|| Value::Object(Map::new()))
             .to_string();
@@ -283,12 +195,7 @@ impl Maker<'_> {
         if depth > DEPTH_MAX {
             return Some(Value::Null);
         }
-        let optional = self
-            .hints
-            .0
-            .get(path)
-            .is_some_and(|hints| hints.contains(&Hint::Optional));
-        if optional && turns.choose(2) == 1 {
+        if self.hints.may_be_absent(path) && turns.choose(2) == 1 {
             return None;
         }
         if is_list {
@@ -327,7 +234,7 @@ impl Maker<'_> {
             return of_schema;
         }
         let mut candidates = Vec::new();
-        let hints = self.hints.0.get(path).into_iter().flatten();
+        let hints = self.hints.paths.get(path).into_iter().flatten();
         for hint in hints {
             match hint {
                 Hint::Optional => {}
@@ -411,7 +318,7 @@ fn leaves_of(schema: &Value) -> Vec<Value> {
 mod tests {
     use super::*;
 
-    fn check(source: &str) -> Samples {
+    pub(super) fn check(source: &str) -> Samples {
         let checked = crate::check(source.as_bytes());
         Samples::of(&checked.definition.expect("a right definition"))
     }
@@ -450,31 +357,6 @@ steps:
                 .any(|text| text.contains(":101"))
         );
         assert_eq!(texts(&samples.outputs[0]), [r#"{"id":"sample"}"#]);
-    }
-
-    #[test]
-    fn an_output_lacks_what_is_read_of_it_and_not_required() {
-        let source = "apiVersion: amends/v1
-name: lacking
-steps:
-  - {id: hold, call: p.hold, compensate: {call: p.release, input: {id: \"${{ self.output.id }}\"}}}
-  - id: pay
-    kind: pivot
-    call: p.pay
-    outputSchema: {type: object, required: [a], properties: {a: {type: object, required: [x]}, b: {type: string}}}
-  - {id: mail, kind: retriable, call: p.mail, when: has(steps.hold.output.mail)}
-  - {id: last, kind: retriable, call: p.last}
-output: {x: \"${{ steps.pay.output.a.x }}\", y: \"${{ steps.pay.output.a.y }}\", b: \"${{ steps.pay.output.b }}\"}
-";
-        let lacking = check(source).lacking;
-        let lacking = |step: usize| lacking[step].as_ref().map(Payload::as_bytes);
-        assert_eq!(lacking(0), Some(&br#"{"mail":"sample"}"#[..]));
-        assert_eq!(lacking(1), Some(&br#"{"a":{"x":"sample"}}"#[..]));
-        assert_eq!(
-            (lacking(2), lacking(3)),
-            (None, None),
-            "nothing is read of them"
-        );
     }
 
     #[test]

@@ -473,8 +473,8 @@ async fn b15_what_overrides_the_engine_is_denied_without_the_admin_token() {
 
     let admin = stage.client.clone().admin_token(TOKEN).unwrap();
     let resolve = &overriding()[1];
-    let state = admin.operate(&name, resolve.clone(), "seen", true).await;
-    assert_eq!(state.unwrap(), SagaState::Completed, "so it would be");
+    let would = admin.operate(&name, resolve.clone(), "seen", true).await;
+    assert_eq!(would.unwrap().state(), SagaState::Completed);
     admin
         .operate(&name, resolve.clone(), "seen", false)
         .await

@@ -17,6 +17,9 @@ use tempfile::TempDir;
 const PACKAGE: &str = include_str!("package.json");
 const LOCK: &str = include_str!("package-lock.json");
 
+/// Set where no test may be skipped: by `tests/run`.
+const SKIP_NONE: &str = "AMENDS_TESTS_SKIP_NONE";
+
 /// The longest that anything may take; an answer takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,7 +35,7 @@ pub struct LanguageServer {
 }
 
 impl LanguageServer {
-    /// Starts one; none if this machine has no Node.js, and then standard error says so.
+    /// Starts one; none if this machine has no Node.js, and then standard error says so. Under `tests/run` that is a failure.
     pub fn start() -> Option<Self> {
         installed().map(Self::start_at)
     }
@@ -254,10 +257,15 @@ fn installed() -> Option<&'static Path> {
         for program in ["node", "npm"] {
             let version = Command::new(program).arg("--version").output();
             if !version.is_ok_and(|output| output.status.success()) {
+                let cure = format!("`{program}` is missing: install Node.js 18 or newer, with npm");
+                assert!(
+                    std::env::var_os(SKIP_NONE).is_none(),
+                    "{SKIP_NONE} is set, and {cure}"
+                );
                 // Not through the macro for tests, whose words a test that passes never shows.
                 let _ = writeln!(
                     std::io::stderr(),
-                    "\nSKIPPED: the tests of editors, because `{program}` is missing: install Node.js 18 or newer, with npm\n"
+                    "\nSKIPPED: the tests of editors, because {cure}\n"
                 );
                 return None;
             }

@@ -1,6 +1,6 @@
 //! What an author sees in an editor: a real yaml-language-server, which most editors run, with the schema that
 //! `amends schema` prints, named on the first line as the command's help says. Needs Node.js and npm; without them the tests
-//! say so and pass. Deliberately not here: the schema against the language (the package `amends-definitions`).
+//! fail under `tests/run`, and else say so and pass. Deliberately not here: the schema against the language (the package `amends-definitions`).
 
 #![expect(
     clippy::panic,

@@ -313,6 +313,12 @@ fn verify_finds_the_shortest_way_to_a_compensation_that_cannot_be_called() {
     let output = run(&["verify", "-"], &mended);
     assert_eq!(code(&output), 0, "{}", text(&output.stdout));
     assert!(text(&output.stdout).ends_with("Every promise holds.\n"));
+    assert!(text(&output.stdout).contains("one at a time:\n  input.hold\n"));
+    let computed = REFUND.replace("self.output.id", "input.holds[input.at].id");
+    let output = run(&["verify", "-"], &computed);
+    assert!(
+        text(&output.stdout).contains("\nassumed: `id` is there: it is read of a computed value\n")
+    );
     let cut = run(&["verify", "-", "--states", "3"], &mended);
     assert_eq!(code(&cut), 1);
     assert!(text(&cut.stdout).contains("NOT all of them"));

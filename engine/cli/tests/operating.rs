@@ -69,8 +69,12 @@ async fn done(_context: Context, _input: Value) -> Result<Value, Fail> {
 
 /// A server with parked orders, oldest first.
 fn parked(orders: usize) -> (Dev, Attached, Arc<AtomicBool>, Vec<String>) {
+    parked_as(ORDER, orders)
+}
+
+fn parked_as(order: &str, orders: usize) -> (Dev, Attached, Arc<AtomicBool>, Vec<String>) {
     let dev = Dev::start();
-    let definition = dev.file("order.saga.yaml", ORDER);
+    let definition = dev.file("order.saga.yaml", order);
     assert_eq!(code(&dev.run(&["apply", "-f", &definition])), 0);
     let mended = Arc::new(AtomicBool::new(false));
     let shop = attach_shop(&dev.server, &mended);
@@ -150,6 +154,44 @@ fn a_parked_saga_is_explained_and_its_own_commands_mend_it() {
         (&today[4..5], &today[10..11]),
         ("-", "T"),
         "a fact has its date: {today}"
+    );
+}
+
+#[test]
+fn a_skip_names_who_reads_what_there_will_not_be() {
+    let tell = "  - {id: tell, kind: retriable, call: shop.pay, input: {ref: \"${{ steps.ship.output.tracking }}\"}}
+output: {shipped: \"${{ has(steps.ship.output) }}\"}
+";
+    let (dev, _shop, _mended, sagas) = parked_as(&format!("{ORDER}{tell}"), 1);
+    let skip = ["saga", "skip", &sagas[0], "ship", "--reason", "by hand"];
+    let dry = [&skip[..], &["--dry-run"]].concat();
+    let told = out(&dev.run(&dry));
+    let readers = "`input` of step tell reads its output: there is none, so it has no value (EXPRESSION_FAILED)\n\
+                   the saga's `output` reads its output: it asks with `has`, and there is none\n";
+    assert!(told.ends_with(readers), "{told}");
+    let data = dev.json(&dry);
+    assert_eq!(
+        data["readers"],
+        json!([{"step": "tell", "field": "input", "sees": "nothing"}, {"field": "output", "sees": "absence"}])
+    );
+    let kind = "order@1/ship/TRUCK_BROKEN";
+    let group = [
+        "incident",
+        "act",
+        kind,
+        "skip",
+        "--reason",
+        "by hand",
+        "--dry-run",
+    ];
+    let of_group = said(&dev.run(&group));
+    assert!(of_group.contains(readers), "{of_group}");
+    // It is as it was said.
+    assert_eq!(code(&dev.run(&skip)), 0);
+    let shown = out(&dev.run(&["saga", "get", &sagas[0]]));
+    assert!(
+        shown.contains("tell") && shown.contains("EXPRESSION_FAILED"),
+        "{shown}"
     );
 }
 

@@ -154,13 +154,44 @@ impl GroupVerb {
     }
 }
 
+/// What became of an act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acted {
+    /// Where the saga is then.
+    pub state: SagaState,
+    /// Of a skip: who reads the output that there will not be.
+    pub readers: Vec<Reader>,
+}
+
+/// Expressions of one field that read the output of a step that is skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// Of which step; none: of the saga's own `output`.
+    pub step: Option<String>,
+    /// In which field of it, such as `input`.
+    pub field: &'static str,
+    /// What they will see.
+    pub sees: Sees,
+}
+
+/// What an expression sees in the place of an output that there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// Nothing, so it has no value.
+    Nothing,
+    /// `has` says that there is none.
+    Absence,
+    /// A list with null in the place of an item without an output.
+    NullInList,
+}
+
 /// What became of one incident of a group.
 #[derive(Debug)]
 pub struct GroupActed {
     /// The incident, as it was when it was read.
     pub incident: IncidentInsert,
-    /// Where its saga is then; or why nothing was done.
-    pub result: Result<SagaState, Refusal>,
+    /// What became of its saga; or why nothing was done.
+    pub result: Result<Acted, Refusal>,
 }
 
 /// An attached participant instance.

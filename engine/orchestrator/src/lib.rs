@@ -47,8 +47,8 @@ pub use amends_store::{
     InvalidFingerprint, ListQuery, SagaRecord,
 };
 pub use api::{
-    ActRequest, Applied, ChangedIncidents, GroupActed, GroupRequest, GroupVerb, HistoryPage,
-    Impact, ParticipantView, SagaView, SignalRequest, StartRequest,
+    ActRequest, Acted, Applied, ChangedIncidents, GroupActed, GroupRequest, GroupVerb, HistoryPage,
+    Impact, ParticipantView, Reader, SagaView, Sees, SignalRequest, StartRequest,
 };
 pub use dispatch::{Acknowledgement, Attachment, AttemptOutcome, Delivery, Session, SessionHandle};
 pub use error::Error;

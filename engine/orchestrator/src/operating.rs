@@ -4,15 +4,15 @@
 use amends_core::SagaId;
 use amends_core::journal::SagaState;
 use amends_core::shard::{
-    CancelDisposition, CancelRefusal, Order, OrderRefusal, Signal, SignalRefusal,
+    CancelDisposition, CancelRefusal, Order, OrderRefusal, Signal, SignalRefusal, Target, Verb,
 };
 use tokio::sync::oneshot;
 
-use crate::api::{ActRequest, SignalRequest};
+use crate::api::{ActRequest, Acted, Reader, Sees, SignalRequest};
 use crate::lane::{ActOrder, CancelOrder, Message, SignalOrder, Waiting};
 use crate::limits::KEY_BYTES_MAX;
 use crate::node::Node;
-use crate::reads::no_saga;
+use crate::reads::{no_saga, not_answered, record};
 use crate::refusal::{Kind, Refusal};
 
 /// Asks for an abort.
@@ -74,8 +74,21 @@ pub(crate) async fn signal(node: &Node, request: SignalRequest) -> Result<bool, 
         .map_err(|refusal| not_signalled(&namespace, saga, &named, refusal))
 }
 
-/// Does something about a saga, or says what would become of it. Where the saga is then.
-pub(crate) async fn act(node: &Node, request: ActRequest) -> Result<SagaState, Refusal> {
+/// Does something about a saga, or says what would become of it.
+pub(crate) async fn act(node: &Node, request: ActRequest) -> Result<Acted, Refusal> {
+    // Read before: what was done is told, whatever becomes of a read.
+    let readers = match &request.verb {
+        Verb::Skip { target } => readers(node, &request, target).await?,
+        Verb::Retry { .. }
+        | Verb::Resolve { .. }
+        | Verb::ResolveSaga { .. }
+        | Verb::ResolveAbsent { .. }
+        | Verb::Compensate
+        | Verb::Pause
+        | Verb::Resume
+        | Verb::Terminate => Vec::new(),
+    };
+
     let ActRequest {
         namespace,
         saga,
@@ -99,9 +112,45 @@ pub(crate) async fn act(node: &Node, request: ActRequest) -> Result<SagaState, R
         })
     };
     let answer = ask(node, &namespace, saga, order).await?;
-    answer
+    let state = answer
         .unwrap_or(Err(OrderRefusal::Unavailable))
-        .map_err(|refusal| not_done(&namespace, saga, refusal))
+        .map_err(|refusal| not_done(&namespace, saga, refusal))?;
+    Ok(Acted { state, readers })
+}
+
+/// Who reads the output of a step that is to be skipped: a matter of the saga's definition alone. Nobody, where saga, step or
+/// definition cannot be found; why not is for the saga's shard to say.
+async fn readers(
+    node: &Node,
+    request: &ActRequest,
+    target: &Target,
+) -> Result<Vec<Reader>, Refusal> {
+    let record = record(node, &request.namespace, request.saga).await?;
+    let Some(record) = record else {
+        return Ok(Vec::new());
+    };
+    let definition = node.definitions.pinned(&*node.store, record.hash).await;
+    let definition = definition.map_err(|error| not_answered("read a definition", &error))?;
+    let Ok(definition) = definition else {
+        return Ok(Vec::new());
+    };
+    let Some(skipped) = definition.step_index(&target.step) else {
+        return Ok(Vec::new());
+    };
+    let listed = definition.step(skipped).foreach().is_some();
+    let readers = definition.output_readers(skipped).into_iter();
+    let readers = readers.map(|reader| Reader {
+        step: reader
+            .step
+            .map(|step| definition.step(step).id().to_owned()),
+        field: reader.field,
+        sees: match (listed, reader.asks_first) {
+            (true, _) => Sees::NullInList,
+            (false, true) => Sees::Absence,
+            (false, false) => Sees::Nothing,
+        },
+    });
+    Ok(readers.collect())
 }
 
 /// Asks the shard of a saga; none if nobody answers.

@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::DropGuard;
 
 use crate::api::{
-    ActRequest, Applied, GroupRequest, HistoryPage, ParticipantView, SagaView, SignalRequest,
-    StartRequest,
+    ActRequest, Acted, Applied, GroupRequest, HistoryPage, ParticipantView, SagaView,
+    SignalRequest, StartRequest,
 };
 use crate::dispatch::{Attachment, Session};
 use crate::error::Error;
@@ -240,12 +240,12 @@ impl Orchestrator {
         operating::signal(&self.node, request).await
     }
 
-    /// Does something about a saga, or only says what would become of it: where it is then.
+    /// Does something about a saga, or only says what would become of it.
     ///
     /// # Errors
     /// `NOT_FOUND`; `INVALID_ARGUMENT` for a step that the saga does not have; `FAILED_PRECONDITION` with a reason of its
     /// own for what would break what a saga promises.
-    pub async fn order(&self, request: ActRequest) -> Result<SagaState, Refusal> {
+    pub async fn order(&self, request: ActRequest) -> Result<Acted, Refusal> {
         operating::act(&self.node, request).await
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn digest(world: &World) -> Hash128 {
     out.byte(u8::from(world.cancelled && saga.abort().is_none()));
     // What expressions still to come may see of it; of a saga that has ended there are none.
     if !saga.terminal() {
+        out.byte(u8::from(world.lacks));
         out.payload(Some(&saga.started().input));
     }
     for (step, status) in saga.definition().step_indices().zip(saga.steps().iter()) {

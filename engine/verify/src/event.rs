@@ -14,10 +14,12 @@ pub enum Event {
         /// Which of the step's sample outputs.
         variant: usize,
     },
-    /// An action succeeds, or a child completes, and its answer lacks what expressions read of it.
+    /// An action succeeds, or a child completes, and its answer lacks a field that expressions read.
     Lacks {
         /// Where.
         place: Place,
+        /// Which field.
+        field: String,
     },
     /// A participant says no, with this code: without effect.
     Rejects {
@@ -110,6 +112,13 @@ pub enum Event {
         signal: String,
         /// Which of its sample payloads.
         variant: usize,
+    },
+    /// A signal comes that lacks a field that expressions read.
+    SignalLacks {
+        /// Its id.
+        signal: String,
+        /// Which field.
+        field: String,
     },
     /// A compensation takes so long that something else happens first.
     TakesLong {

@@ -7,7 +7,7 @@ use amends_core::Fact;
 use amends_core::journal::SagaState;
 use amends_core::key::Hash128;
 use amends_core::saga::OpenIncident;
-use amends_definitions::{Definition, Payload, Samples};
+use amends_definitions::{Definition, Expression, Lack, Lacking, Payload, Samples, Scope};
 
 use crate::digest::digest;
 use crate::event::Event;
@@ -57,8 +57,10 @@ pub struct Exploration {
     /// Steps whose effect may be left behind, as far as the saga can know: a lost result that arrives after its step was
     /// undone raises an alarm there. A barrier prevents it.
     pub alarms: BTreeMap<String, Vec<String>>,
-    /// Steps whose answers need not have what expressions read of them: each was tried without, one at a time.
+    /// What expressions read of the input, answers and signals and no schema requires: each was left out, one at a time.
     pub unassured: Vec<String>,
+    /// What could not be left out, in words.
+    pub assumed: Vec<String>,
     /// Broken promises, each by a shortest way.
     pub violations: Vec<Violation>,
 }
@@ -128,15 +130,11 @@ pub fn explore_telling(
         alarms: BTreeMap::new(),
         violations: BTreeMap::new(),
     };
-    for (variant, input) in stage.samples.inputs.iter().enumerate() {
-        let (world, facts) = World::begin(&stage, input.clone());
-        search.reach(world, &facts, Step::Begins { variant }, None);
-    }
+    search.begin();
     search.run(tell);
-    let lacking = definition.steps().iter().zip(&stage.samples.lacking);
-    let unassured = lacking.filter(|(_, lacking)| lacking.is_some());
     Exploration {
-        unassured: unassured.map(|(step, _)| step.id().to_owned()).collect(),
+        unassured: unassured(&stage.samples.lacking),
+        assumed: stage.samples.assumed.clone(),
         states: search.nodes.len(),
         transitions: search.transitions,
         truncated: search.truncated,
@@ -146,18 +144,32 @@ pub fn explore_telling(
     }
 }
 
-/// Samples and promises of a definition, as the options say.
+/// The paths of all that was left out.
+fn unassured(lacking: &Lacking) -> Vec<String> {
+    let of_answers = lacking.outputs.iter().flatten();
+    let of_signals = lacking.signals.values().flatten();
+    let all = lacking.inputs.iter().chain(of_answers).chain(of_signals);
+    all.map(|lack| lack.path.clone()).collect()
+}
+
+/// Samples and promises of a definition, as the options say. What is given lacks nothing.
 pub(crate) fn stage(definition: &Arc<Definition>, options: &Options) -> Stage {
     let mut samples = Samples::of(definition);
+    let mut given = Vec::new();
     if let Some(input) = &options.input {
         samples.inputs = vec![input.clone()];
+        samples.lacking.inputs.clear();
+        given.push("`input.".to_owned());
     }
     for (step, output) in &options.outputs {
-        if let Some(step) = definition.step_index(step) {
-            samples.outputs[step.index()] = vec![output.clone()];
-            samples.lacking[step.index()] = None;
+        if let Some(index) = definition.step_index(step) {
+            samples.outputs[index.index()] = vec![output.clone()];
+            samples.lacking.outputs[index.index()].clear();
+            given.push(format!("`steps.{step}.output"));
         }
     }
+    let is_given = |what: &String| given.iter().any(|start| what.starts_with(start));
+    samples.assumed.retain(|what| !is_given(what));
     Stage {
         definition: Arc::clone(definition),
         samples,
@@ -166,10 +178,23 @@ pub(crate) fn stage(definition: &Arc<Definition>, options: &Options) -> Stage {
     }
 }
 
+/// A start without a value for its key is refused: by which code.
+fn refusal(definition: &Definition, input: &Payload) -> Option<&'static str> {
+    let keys = [
+        (definition.key(), "KEY_INVALID"),
+        (definition.ordering_key(), "ORDERING_KEY_INVALID"),
+    ];
+    let mut keys = keys
+        .into_iter()
+        .filter_map(|(key, code)| Some((key?, code)));
+    let refuses = |key: &Expression| key.evaluate_key(&Scope::of_input(input)).is_err();
+    keys.find(|(key, _)| refuses(key)).map(|(_, code)| code)
+}
+
 /// How a state was reached.
 enum Step {
-    /// With one of the inputs.
-    Begins { variant: usize },
+    /// With an input, in words.
+    Begins { words: String },
     /// From another state, by what happened.
     Follows { from: usize, event: Event },
 }
@@ -189,6 +214,34 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Every way in which a saga begins.
+    fn begin(&mut self) {
+        let stage = self.stage;
+        for input in &stage.samples.inputs {
+            let (world, facts) = World::begin(stage, input.clone());
+            let words = format!("a saga begins with {}", on_one_line(input));
+            self.reach(world, &facts, Step::Begins { words }, None);
+        }
+        // Of a made-up input that a key cannot take, nothing follows for those that lack more.
+        let takes_plain = refusal(&stage.definition, &stage.samples.inputs[0]).is_none();
+        for Lack { field, payload, .. } in &stage.samples.lacking.inputs {
+            let with = format!("{}, which lacks {field}", on_one_line(payload));
+            let refused = refusal(&stage.definition, payload).filter(|_| takes_plain);
+            if let Some(code) = refused {
+                let end = self.ends.entry(format!("refused at the start: {code}"));
+                end.or_insert_with(|| End {
+                    states: 0,
+                    trace: vec![format!("a saga is to begin with {with}")],
+                });
+                continue;
+            }
+            let (mut world, facts) = World::begin(stage, payload.clone());
+            world.lacks = true;
+            let words = format!("a saga begins with {with}");
+            self.reach(world, &facts, Step::Begins { words }, None);
+        }
+    }
+
     fn run(&mut self, tell: &mut dyn FnMut(Progress)) {
         let mut looked_at = 0_usize;
         while let Some((node, world)) = self.open.pop_front() {
@@ -298,6 +351,7 @@ impl Search<'_> {
                         | Event::ArrivesLate { .. }
                         | Event::DeadlinePasses
                         | Event::SignalComes { .. }
+                        | Event::SignalLacks { .. }
                 )
             });
         if !settled {
@@ -347,9 +401,8 @@ impl Search<'_> {
         let mut at = Some(node);
         while let Some(node) = at {
             at = match &self.nodes[node] {
-                Step::Begins { variant } => {
-                    let input = &self.stage.samples.inputs[*variant];
-                    lines.push(format!("a saga begins with {}", on_one_line(input)));
+                Step::Begins { words } => {
+                    lines.push(words.clone());
                     None
                 }
                 Step::Follows { from, event } => {

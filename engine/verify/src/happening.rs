@@ -6,7 +6,7 @@ use amends_core::saga::Phase;
 use amends_core::saga::decide::Decision;
 use amends_core::shard::{ChildAnswer, ChildState, Signal};
 use amends_core::{OperationKind, Outcome, Place, SagaId, ShardId, Verdict};
-use amends_definitions::{DefinitionHash, Payload};
+use amends_definitions::{DefinitionHash, Lack, Payload};
 
 use crate::event::Event;
 use crate::world::{ANY_CODE, ATTEMPTS_TRIED_MAX, Lost, Stage, World};
@@ -55,7 +55,7 @@ impl World {
                 operation,
                 variant,
             } => self.succeeds(stage, *place, *operation, *variant),
-            Event::Lacks { place } => self.lacks(stage, *place),
+            Event::Lacks { place, field } => self.answer_lacks(stage, *place, field),
             Event::Rejects {
                 place,
                 operation,
@@ -166,6 +166,12 @@ impl World {
                 let payload = stage.samples.signals[signal][*variant].clone();
                 self.signal(stage, signal, payload)
             }
+            Event::SignalLacks { signal, field } => {
+                self.signalled.insert(signal.clone());
+                let payload = without(&stage.samples.lacking.signals[signal], field);
+                self.lacks |= payload.is_some();
+                payload.map_or_else(Vec::new, |payload| self.signal(stage, signal, payload))
+            }
             Event::TakesLong { place } => {
                 self.slow.insert(*place);
                 Vec::new()
@@ -231,10 +237,12 @@ impl World {
         self.ends(stage, place, operation, Outcome::Succeeded { output })
     }
 
-    fn lacks(&mut self, stage: &Stage, place: Place) -> Vec<Fact> {
-        let Some(output) = stage.samples.lacking[place.step.index()].clone() else {
+    fn answer_lacks(&mut self, stage: &Stage, place: Place, field: &str) -> Vec<Fact> {
+        let lacks = &stage.samples.lacking.outputs[place.step.index()];
+        let Some(output) = without(lacks, field) else {
             return Vec::new();
         };
+        self.lacks = true;
         self.books.entry(place).or_default().done = true;
         if self.saga.operation(place, OperationKind::Forward).phase == Phase::ChildUnderWay {
             let outcome = ChildOutcome::Completed { output };
@@ -367,4 +375,11 @@ impl World {
         decide(&mut decision);
         decision.into_facts()
     }
+}
+
+/// The payload that lacks this field.
+fn without(lacks: &[Lack], field: &str) -> Option<Payload> {
+    let mut lacks = lacks.iter();
+    let found = lacks.find(|lack| lack.field == field);
+    found.map(|lack| lack.payload.clone())
 }

@@ -76,10 +76,10 @@ pub(crate) fn check_end(stage: &Stage, world: &World, events: &[Event]) -> Resul
     Ok(())
 }
 
-/// Where an expression without a value leads to something that nobody undoes or finishes. What comes of an answer that lacks
-/// what is read of it is an end for a person, and no broken promise of the definition: its participants are to blame.
+/// Where an expression without a value leads to something that nobody undoes or finishes. What comes of an input, an answer or
+/// a signal that lacks what is read of it is an end for a person, and no broken promise of the definition: who sent it is to blame.
 fn expressions(stage: &Stage, world: &World, facts: &[Fact]) -> Result<(), Broken> {
-    if world.lacks_something(stage) {
+    if world.lacks {
         return Ok(());
     }
     for fact in facts {

@@ -46,8 +46,8 @@ impl Words {
             Event::Succeeds {
                 place, operation, ..
             } => format!("{} succeeds", self.operation(*place, *operation)),
-            Event::Lacks { place } => format!(
-                "{} succeeds, and its answer lacks what is read of it",
+            Event::Lacks { place, field } => format!(
+                "{} succeeds, and its answer lacks {field}",
                 self.step(*place)
             ),
             Event::Rejects {
@@ -118,6 +118,9 @@ impl Words {
             Event::ChildIsUndone { place } => self.child(*place, "is undone"),
             Event::ChildIsGivenUp { place } => self.child(*place, "is given up"),
             Event::SignalComes { signal, .. } => format!("the signal {signal} comes"),
+            Event::SignalLacks { signal, field } => {
+                format!("the signal {signal} comes, and it lacks {field}")
+            }
             Event::TakesLong { place } => {
                 format!("the compensation of {} takes long", self.step(*place))
             }

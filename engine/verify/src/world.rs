@@ -60,6 +60,8 @@ pub(crate) struct World {
     pub alarms: BTreeSet<Place>,
     /// Signals that came.
     pub signalled: BTreeSet<String>,
+    /// The input, an answer or a signal lacks what is read of it: one of them, never two.
+    pub lacks: bool,
 }
 
 /// Attempts that a spent budget is tried with, at most.
@@ -94,6 +96,7 @@ impl World {
             slow: BTreeSet::new(),
             alarms: BTreeSet::new(),
             signalled: BTreeSet::new(),
+            lacks: false,
         };
         (world, facts)
     }
@@ -137,6 +140,12 @@ impl World {
             events.extend((0..payloads.len()).map(|variant| Event::SignalComes {
                 signal: signal.clone(),
                 variant,
+            }));
+            let lacks = stage.samples.lacking.signals[signal].iter();
+            let lacks = lacks.filter(|_| !self.lacks);
+            events.extend(lacks.map(|lack| Event::SignalLacks {
+                signal: signal.clone(),
+                field: lack.field.clone(),
             }));
         }
         let deadline = self.saga.deadline_at();
@@ -208,9 +217,7 @@ impl World {
             operation,
             variant,
         }));
-        if self.may_lack(stage, place) {
-            events.push(Event::Lacks { place });
-        }
+        self.answers_that_lack(stage, place, events);
         let routes = stage.definition.step(place.step).on_error();
         let mut codes: Vec<&str> = routes
             .iter()
@@ -301,9 +308,7 @@ impl World {
                     events.extend(
                         (0..variants).map(|variant| Event::ChildCompletes { place, variant }),
                     );
-                    if self.may_lack(stage, place) {
-                        events.push(Event::Lacks { place });
-                    }
+                    self.answers_that_lack(stage, place, events);
                 }
                 events.push(Event::ChildIsUndone { place });
                 events.push(Event::ChildIsGivenUp { place });
@@ -311,17 +316,16 @@ impl World {
         }
     }
 
-    /// The place's answer may lack what is read of it, and no other's does: one at a time.
-    fn may_lack(&self, stage: &Stage, place: Place) -> bool {
-        stage.samples.lacking[place.step.index()].is_some() && !self.lacks_something(stage)
-    }
-
-    /// An answer of this saga lacks what is read of it.
-    pub fn lacks_something(&self, stage: &Stage) -> bool {
-        self.saga.places().any(|place| {
-            let lacking = stage.samples.lacking[place.step.index()].as_ref();
-            lacking.is_some() && self.saga.place(place).forward.output.as_ref() == lacking
-        })
+    /// The place's answer may lack what is read of it, if nothing else does: one at a time.
+    fn answers_that_lack(&self, stage: &Stage, place: Place, events: &mut Vec<Event>) {
+        if self.lacks {
+            return;
+        }
+        let lacks = stage.samples.lacking.outputs[place.step.index()].iter();
+        events.extend(lacks.map(|lack| Event::Lacks {
+            place,
+            field: lack.field.clone(),
+        }));
     }
 
     /// Its retries come to an end by themselves.

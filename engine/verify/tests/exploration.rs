@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_definitions::{Definition, check};
+use amends_definitions::{Definition, Payload, check};
 use amends_verify::{Exploration, Options, explore, explore_telling};
 
 fn definition(source: &str) -> Arc<Definition> {
@@ -127,14 +127,22 @@ fn answers_that_lack_what_is_read_of_them_lead_to_ends_for_a_person() {
         [
             "parked going forward: EXPRESSION_FAILED",
             "parked going forward: EXPRESSION_FAILED at ship",
+            "parked undoing: EXPRESSION_FAILED at hold",
         ]
     );
-    assert_eq!(found.unassured, ["pay", "ship"]);
+    assert_eq!(
+        found.unassured,
+        [
+            "input.id",
+            "steps.pay.output.id",
+            "steps.ship.output.tracking"
+        ]
+    );
     assert!(found.violations.is_empty(), "{:?}", found.violations);
     let way = &found.ends["parked going forward: EXPRESSION_FAILED"].trace;
     assert_eq!(
         way.last().map(String::as_str),
-        Some("ship succeeds, and its answer lacks what is read of it")
+        Some("ship succeeds, and its answer lacks tracking")
     );
 }
 
@@ -142,6 +150,10 @@ fn answers_that_lack_what_is_read_of_them_lead_to_ends_for_a_person() {
 fn what_a_schema_requires_is_never_missing() {
     let schema = "outputSchema: {type: object, required: [id, tracking]}";
     let source = TRACKED
+        .replace(
+            "steps:",
+            "inputSchema: {type: object, required: [id]}\nsteps:",
+        )
         .replace("call: p.pay}", &format!("call: p.pay, {schema}}}"))
         .replace("call: p.ship,", &format!("call: p.ship, {schema},"));
     let found = explore(&definition(&source), &Options::default());
@@ -150,6 +162,171 @@ fn what_a_schema_requires_is_never_missing() {
         ends(&found)
             .iter()
             .all(|end| !end.contains("EXPRESSION_FAILED"))
+    );
+}
+
+/// Explores `source`, with a `SCHEMA` that requires nothing and with one that requires what is given, and says which ends the
+/// first has and the second has not.
+fn ends_without(source: &str, empty: &str, requires: &str) -> Vec<String> {
+    let bare = explore(
+        &definition(&source.replace("SCHEMA", empty)),
+        &Options::default(),
+    );
+    let required = explore(
+        &definition(&source.replace("SCHEMA", requires)),
+        &Options::default(),
+    );
+    for found in [&bare, &required] {
+        assert!(found.violations.is_empty(), "{:?}", found.violations);
+        assert!(!found.truncated && found.ends.contains_key("completed"));
+    }
+    assert!(required.unassured.is_empty(), "{:?}", required.unassured);
+    assert!(!bare.unassured.is_empty());
+    let more = |end: &&String| !required.ends.contains_key(*end);
+    bare.ends.keys().filter(more).cloned().collect()
+}
+
+#[test]
+fn an_input_may_lack_what_no_schema_requires_of_it() {
+    let (empty, requires) = ("{type: object}", "{type: object, required: [x]}");
+    for (step, ends) in [
+        (
+            "call: p.ship, when: input.x == 'now'",
+            "parked going forward: EXPRESSION_FAILED at ship",
+        ),
+        (
+            "call: p.ship, input: {x: \"${{ input.x }}\"}",
+            "parked going forward: EXPRESSION_FAILED at ship",
+        ),
+        (
+            "saga: {name: s, key: input.x}",
+            "parked going forward: EXPRESSION_FAILED at ship",
+        ),
+        (
+            "call: p.ship, foreach: {in: input.x}",
+            "parked going forward: EXPRESSION_FAILED at ship",
+        ),
+        (
+            "call: p.ship}\noutput: {x: \"${{ input.x }}\"",
+            "parked going forward: EXPRESSION_FAILED",
+        ),
+        (
+            "call: p.ship}\nkey: input.x\nlabels: {a: b",
+            "refused at the start: KEY_INVALID",
+        ),
+        (
+            "call: p.ship}\norderingKey: input.x\nlabels: {a: b",
+            "refused at the start: ORDERING_KEY_INVALID",
+        ),
+    ] {
+        let source = format!(
+            "apiVersion: amends/v1
+name: lacking
+inputSchema: SCHEMA
+steps:
+  - {{id: pay, kind: pivot, call: p.pay}}
+  - {{id: ship, kind: retriable, {step}}}
+"
+        );
+        assert_eq!(ends_without(&source, empty, requires), [ends], "{step}");
+    }
+}
+
+/// Its effect stays: what a compensation reads has to be there.
+#[test]
+fn a_compensation_may_lack_what_it_reads_of_the_input() {
+    let source = ORDER
+        .replace("steps:", "inputSchema: SCHEMA\nsteps:")
+        .replace("    input: {sku: \"${{ input.sku }}\"}\n", "");
+    let ends = ends_without(&source, "{}", "{type: object, required: [sku]}");
+    assert_eq!(ends, ["parked undoing: EXPRESSION_FAILED at reserve"]);
+}
+
+#[test]
+fn an_input_that_is_given_lacks_nothing() {
+    let source = ORDER.replace("    input: {sku: \"${{ input.sku }}\"}\n", "");
+    let input = Payload::check(br#"{"sku":"s"}"#.to_vec().into()).expect("JSON");
+    let options = Options {
+        input: Some(input),
+        ..Options::default()
+    };
+    let found = explore(&definition(&source), &options);
+    assert!(found.unassured.is_empty(), "{:?}", found.unassured);
+    assert!(
+        !ends(&found)
+            .iter()
+            .any(|end| end.contains("EXPRESSION_FAILED"))
+    );
+}
+
+#[test]
+fn one_field_is_left_out_at_a_time() {
+    let source = "apiVersion: amends/v1
+name: lacking
+steps:
+  - {id: hold, call: p.hold, input: {a: \"${{ input.a }}\"}, compensate: {call: p.release}}
+  - {id: pay, kind: pivot, call: p.pay}
+  - {id: ship, kind: retriable, call: p.ship, input: {b: \"${{ input.b }}\"}}
+";
+    let found = explore(&definition(source), &Options::default());
+    let way = &found.ends["parked going forward: EXPRESSION_FAILED at ship"].trace;
+    assert_eq!(
+        way[0],
+        r#"a saga begins with {"a":"sample"}, which lacks b"#
+    );
+}
+
+#[test]
+fn an_item_may_lack_what_no_schema_requires_of_it() {
+    let source = "apiVersion: amends/v1
+name: lacking
+inputSchema: {type: object, required: [cars], properties: {cars: {type: array, items: SCHEMA}}}
+steps:
+  - {id: pay, kind: pivot, call: p.pay}
+  - id: cars
+    kind: retriable
+    foreach: {in: input.cars, as: car}
+    call: cars.hold
+    input: {city: \"${{ car.city }}\"}
+";
+    let ends = ends_without(source, "{type: object}", "{type: object, required: [city]}");
+    assert_eq!(ends, ["parked going forward: EXPRESSION_FAILED at cars#1"]);
+}
+
+#[test]
+fn a_signal_may_lack_what_no_schema_requires_of_it() {
+    let source = "apiVersion: amends/v1
+name: lacking
+signals: {go: {schema: SCHEMA}}
+steps:
+  - {id: wait, wait: {signal: go}}
+  - {id: pay, kind: pivot, call: p.pay}
+  - {id: ship, kind: retriable, call: p.ship, input: {by: \"${{ steps.wait.output.by }}\"}}
+";
+    let ends = ends_without(source, "{type: object}", "{type: object, required: [by]}");
+    assert_eq!(ends, ["parked going forward: EXPRESSION_FAILED at ship"]);
+    let bare = explore(
+        &definition(&source.replace("SCHEMA", "{}")),
+        &Options::default(),
+    );
+    let way = bare.ends[&ends[0]].trace.join("\n");
+    assert!(
+        way.contains("the signal go comes, and it lacks by"),
+        "{way}"
+    );
+}
+
+#[test]
+fn what_cannot_be_left_out_is_said() {
+    let source = "apiVersion: amends/v1
+name: assuming
+steps:
+  - {id: ship, kind: retriable, call: p.ship, input: {x: \"${{ input.of[input.which].x }}\"}}
+";
+    let found = explore(&definition(source), &Options::default());
+    assert_eq!(
+        found.assumed,
+        ["`x` is there: it is read of a computed value"]
     );
 }
 

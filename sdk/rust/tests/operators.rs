@@ -52,7 +52,10 @@ impl OperatorService for Script {
         self.acts.lock().unwrap().push(request.into_inner());
         self.next()?;
         let state = proto::SagaState::Running.into();
-        Ok(Response::new(proto::OperateSagaResponse { state }))
+        Ok(Response::new(proto::OperateSagaResponse {
+            state,
+            readers: Vec::new(),
+        }))
     }
 
     async fn operate_incidents(
@@ -144,8 +147,8 @@ async fn an_act_carries_who_what_and_why_and_is_never_repeated_behind_ones_back(
         target,
         input: None,
     });
-    let state = client.operate("1", retry.clone(), "mended", true).await;
-    assert_eq!(state.unwrap(), proto::SagaState::Running);
+    let operated = client.operate("1", retry.clone(), "mended", true).await;
+    assert_eq!(operated.unwrap().state(), proto::SagaState::Running);
     let sent = script.acts.lock().unwrap().remove(0);
     assert_eq!(
         (sent.name.as_str(), sent.reason.as_str()),

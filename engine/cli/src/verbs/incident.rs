@@ -10,7 +10,7 @@ use crate::arguments::{
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Format, say, show, show_item, write_out};
+use crate::output::{Format, plain, say, show, show_item, write_out};
 use crate::token::with_token;
 use crate::view::incident::{IncidentGroupsView, IncidentListView};
 use crate::view::operate::{GroupActedView, group_header};
@@ -121,12 +121,14 @@ async fn act(global: &Global, arguments: &IncidentActArguments) -> Result<Exit, 
         write_out(&group_header())?;
     }
     let (mut done, mut against) = (0_u64, 0_u64);
+    let mut readers = Vec::new();
     while let Some(told) = stream.message().await.map_err(refused)? {
         let view = GroupActedView::from(told);
         if view.is_refused() {
             against += 1;
         } else {
             done += 1;
+            readers = view.readers();
         }
         show_item(global.output, &view)?;
     }
@@ -135,6 +137,9 @@ async fn act(global: &Global, arguments: &IncidentActArguments) -> Result<Exit, 
     } else {
         ""
     };
+    for reader in readers {
+        say(plain(&reader));
+    }
     say(format!("{would}{done} accepted, {against} refused"));
     Ok(if against > 0 { Exit::Wrong } else { Exit::Ok })
 }

@@ -89,10 +89,9 @@ pub async fn act(
     if arguments.dry_run {
         say("a dry run: nothing was done");
     }
-    let state = answer.into_inner().state;
     show(
         global.output,
-        &OperatedView::new(name, state, arguments.dry_run),
+        &OperatedView::new(name, answer.into_inner(), arguments.dry_run),
     )
 }
 

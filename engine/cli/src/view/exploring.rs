@@ -81,6 +81,7 @@ pub struct Found {
     ends: BTreeMap<String, Vec<String>>,
     possible_leaks: BTreeMap<String, Vec<String>>,
     unassured: Vec<String>,
+    assumed: Vec<String>,
     worst_case: Worst,
     violations: Vec<Broken>,
     #[serde(skip)]
@@ -124,6 +125,7 @@ impl Found {
                 .collect(),
             possible_leaks: found.alarms.clone(),
             unassured: found.unassured.clone(),
+            assumed: found.assumed.clone(),
             worst_case: Worst {
                 until_decided: Limit::of(&worst.until_decided),
                 forward: Limit::of(&worst.forward),
@@ -150,11 +152,18 @@ impl Found {
             }
         }
         if !self.unassured.is_empty() {
-            let _ = writeln!(
-                out,
-                "\nNo outputSchema requires what expressions read of the answers of {}: each was tried without, one at a time.",
-                plain(&self.unassured.join(", "))
+            out.push_str(
+                "\nNo schema requires what expressions read here; each was left out, one at a time:\n",
             );
+            for path in &self.unassured {
+                let _ = writeln!(out, "  {}", plain(path));
+            }
+        }
+        if !self.assumed.is_empty() {
+            out.push('\n');
+        }
+        for what in &self.assumed {
+            let _ = writeln!(out, "assumed: {}", plain(what));
         }
         if self.possible_leaks.is_empty() {
             return;

@@ -15,24 +15,83 @@ pub struct OperatedView {
     id: String,
     state: String,
     dry_run: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    readers: Vec<ReaderView>,
 }
 
 impl OperatedView {
     /// What became of this saga.
     #[must_use]
-    pub fn new(name: String, state: i32, dry_run: bool) -> Self {
+    pub fn new(name: String, answer: proto::OperateSagaResponse, dry_run: bool) -> Self {
         Self {
             id: id_of(&name).to_owned(),
-            state: state_word(state),
+            state: state_word(answer.state),
             name,
             dry_run,
+            readers: answer.readers.into_iter().map(ReaderView::from).collect(),
         }
     }
 }
 
 impl View for OperatedView {
     fn table(&self) -> String {
-        format!("{}\n", self.state)
+        let mut out = format!("{}\n", self.state);
+        for reader in &self.readers {
+            out.push_str(&format!("{}\n", plain(&reader.words())));
+        }
+        out
+    }
+}
+
+/// Who reads the output of a step that is skipped.
+#[derive(Debug, Serialize)]
+struct ReaderView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+    field: String,
+    sees: Sees,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Sees {
+    Unknown,
+    Nothing,
+    Absence,
+    NullInList,
+}
+
+impl From<proto::OutputReader> for ReaderView {
+    fn from(reader: proto::OutputReader) -> Self {
+        let sees = match reader.sees() {
+            proto::output_reader::Sees::Unspecified => Sees::Unknown,
+            proto::output_reader::Sees::Nothing => Sees::Nothing,
+            proto::output_reader::Sees::Absence => Sees::Absence,
+            proto::output_reader::Sees::NullInList => Sees::NullInList,
+        };
+        Self {
+            step: non_empty(&reader.step),
+            field: reader.field,
+            sees,
+        }
+    }
+}
+
+impl ReaderView {
+    fn words(&self) -> String {
+        let who = match &self.step {
+            Some(step) => format!("`{}` of step {step}", self.field),
+            None => "the saga's `output`".to_owned(),
+        };
+        let sees = match self.sees {
+            Sees::Nothing => "there is none, so it has no value (EXPRESSION_FAILED)",
+            Sees::Absence => "it asks with `has`, and there is none",
+            Sees::NullInList => {
+                "null stands in the list for what is skipped, or there is none if nothing was listed"
+            }
+            Sees::Unknown => "there may be none",
+        };
+        format!("{who} reads its output: {sees}")
     }
 }
 
@@ -74,6 +133,8 @@ pub struct GroupActedView {
     state: Option<String>,
     reason: Option<String>,
     message: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    readers: Vec<ReaderView>,
 }
 
 impl From<proto::OperateIncidentsResponse> for GroupActedView {
@@ -84,11 +145,18 @@ impl From<proto::OperateIncidentsResponse> for GroupActedView {
             saga: told.saga,
             reason: non_empty(&told.reason),
             message: non_empty(&told.message),
+            readers: told.readers.into_iter().map(ReaderView::from).collect(),
         }
     }
 }
 
 impl GroupActedView {
+    /// Who reads the output of the step that was skipped, in words: the same for each saga of a group.
+    #[must_use]
+    pub fn readers(&self) -> Vec<String> {
+        self.readers.iter().map(ReaderView::words).collect()
+    }
+
     /// Nothing was done about it.
     #[must_use]
     pub fn is_refused(&self) -> bool {
@@ -117,6 +185,32 @@ pub fn group_header() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_reads_a_skipped_output_is_told_with_what_it_will_see() {
+        use proto::output_reader::Sees;
+        let reader = |step: &str, field: &str, sees: Sees| proto::OutputReader {
+            step: step.to_owned(),
+            field: field.to_owned(),
+            sees: sees.into(),
+        };
+        let answer = proto::OperateSagaResponse {
+            state: proto::SagaState::Running.into(),
+            readers: vec![
+                reader("tell", "input", Sees::Nothing),
+                reader("tell", "when", Sees::Absence),
+                reader("", "output", Sees::NullInList),
+            ],
+        };
+        let told = OperatedView::new("namespaces/default/sagas/1".to_owned(), answer, true);
+        assert_eq!(
+            told.table(),
+            "running\n\
+             `input` of step tell reads its output: there is none, so it has no value (EXPRESSION_FAILED)\n\
+             `when` of step tell reads its output: it asks with `has`, and there is none\n\
+             the saga's `output` reads its output: null stands in the list for what is skipped, or there is none if nothing was listed\n"
+        );
+    }
 
     #[test]
     fn a_saga_of_a_group_is_a_line() {

@@ -8,7 +8,7 @@ use amends_core::journal::IncidentInsert;
 use amends_core::shard::{Target, Verb};
 use amends_definitions::Payload;
 use amends_orchestrator::{
-    Fingerprint, GroupActed, GroupVerb, IncidentGroup, ParticipantView, Refusal,
+    Fingerprint, GroupActed, GroupVerb, IncidentGroup, ParticipantView, Reader, Refusal, Sees,
 };
 use amends_proto::v1;
 use amends_proto::v1::act::Act;
@@ -139,9 +139,10 @@ pub fn acted(acted: &GroupActed) -> v1::OperateIncidentsResponse {
     let incident = &acted.incident;
     let saga = name::of_saga(&incident.namespace, incident.name.saga);
     match &acted.result {
-        Ok(reached) => v1::OperateIncidentsResponse {
+        Ok(acted) => v1::OperateIncidentsResponse {
             saga,
-            state: state(*reached).into(),
+            state: state(acted.state).into(),
+            readers: acted.readers.iter().map(reader).collect(),
             ..v1::OperateIncidentsResponse::default()
         },
         Err(refusal) => v1::OperateIncidentsResponse {
@@ -149,7 +150,23 @@ pub fn acted(acted: &GroupActed) -> v1::OperateIncidentsResponse {
             state: v1::SagaState::Unspecified.into(),
             reason: refusal.reason.to_owned(),
             message: refusal.message.clone(),
+            readers: Vec::new(),
         },
+    }
+}
+
+/// Who reads an output that there will not be.
+#[must_use]
+pub fn reader(reader: &Reader) -> v1::OutputReader {
+    let sees = match reader.sees {
+        Sees::Nothing => v1::output_reader::Sees::Nothing,
+        Sees::Absence => v1::output_reader::Sees::Absence,
+        Sees::NullInList => v1::output_reader::Sees::NullInList,
+    };
+    v1::OutputReader {
+        step: reader.step.clone().unwrap_or_default(),
+        field: reader.field.to_owned(),
+        sees: sees.into(),
     }
 }
 

@@ -72,9 +72,10 @@ impl Operators {
             dry_run: request.dry_run,
             verb,
         };
-        let state = self.orchestrator.order(request).await?;
+        let acted = self.orchestrator.order(request).await?;
         Ok(v1::OperateSagaResponse {
-            state: saga::state(state).into(),
+            state: saga::state(acted.state).into(),
+            readers: acted.readers.iter().map(convert::reader).collect(),
         })
     }
 

@@ -86,6 +86,66 @@ async fn operate(
     Ok(answer.into_inner().state())
 }
 
+#[tokio::test]
+async fn who_reads_the_output_of_a_skipped_step_is_told_of_one_saga_and_of_a_group() {
+    let node = Node::start().await;
+    let reading = "
+    retry: {initialInterval: 1ms, maxAttempts: 2}
+  - {id: tell, kind: retriable, call: shop.tell, input: {ref: \"${{ steps.ship.output.ref }}\"}}
+  - {id: list, kind: retriable, foreach: {in: 'has(steps.ship.output) ? [1] : []'}, call: shop.tell}
+output: {ref: \"${{ steps.list.output[0] }}\"}
+";
+    let call = "call: shop.ship\n";
+    assert!(ORDER.ends_with(call), "{ORDER}");
+    let source = ORDER.replace(call, &format!("{}{reading}", call.trim_end()));
+    node.apply(&source).await.expect("the definition is sound");
+    let _running = Participant::attached(&node, "shop-1")
+        .await
+        .work(|command| match command.action.as_str() {
+            "shop.ship" => failed("TRUCK_BROKEN"),
+            _ => succeeded("{}"),
+        });
+    let name = node.start_order("A-1").await.expect("it starts").name;
+    assert_eq!(node.settled(&name).await.state(), v1::SagaState::Parked);
+    let skip = || Act::Skip(v1::Skip { target: at("ship") });
+    let request = |act, dry_run| v1::OperateSagaRequest {
+        name: name.clone(),
+        act: Some(v1::Act { act: Some(act) }),
+        reason: "by hand".into(),
+        dry_run,
+    };
+    let sees = |readers: Vec<v1::OutputReader>| -> Vec<(String, String, v1::output_reader::Sees)> {
+        let readers = readers.into_iter();
+        readers
+            .map(|reader| (reader.step.clone(), reader.field.clone(), reader.sees()))
+            .collect()
+    };
+    let expected = [
+        ("tell", "input", v1::output_reader::Sees::Nothing),
+        ("list", "foreach.in", v1::output_reader::Sees::Absence),
+    ];
+    let expected = expected.map(|(step, field, sees)| (step.to_owned(), field.to_owned(), sees));
+    let of_group = v1::OperateIncidentsRequest {
+        dry_run: true,
+        ..group_act(Act::Skip(v1::Skip { target: None }))
+    };
+    let mut of_group = acted(&node, of_group).await;
+    assert_eq!(sees(of_group.remove(0).readers), expected);
+    for dry_run in [true, false] {
+        let request = request(skip(), dry_run);
+        let answer = node.operators().operate_saga(request).await.unwrap();
+        assert_eq!(sees(answer.into_inner().readers), expected);
+    }
+    // It is as it was said: the next step has no value for its input, and parks.
+    let parked = node.settled(&name).await;
+    assert_eq!(parked.incidents[0].step, "tell");
+    assert_eq!(parked.incidents[0].code, "EXPRESSION_FAILED");
+    // Of other acts there is nothing to tell.
+    let request = request(retry("tell"), true);
+    let answer = node.operators().operate_saga(request).await.unwrap();
+    assert!(answer.into_inner().readers.is_empty());
+}
+
 fn incidents() -> v1::ListIncidentsRequest {
     v1::ListIncidentsRequest {
         parent: PARENT.into(),

@@ -107,11 +107,11 @@ async fn b15_acts_that_do_not_fit_are_refused_and_a_dry_run_does_nothing() {
         dry_run: true,
         ..act(saga, retry.clone())
     };
-    assert_eq!(node.order(dry).await.unwrap(), SagaState::Running);
+    assert_eq!(node.order(dry).await.unwrap().state, SagaState::Running);
     assert_eq!(world.facts(saga).await, facts, "a dry run records nothing");
 
     assert_eq!(
-        node.order(act(saga, retry)).await.unwrap(),
+        node.order(act(saga, retry)).await.unwrap().state,
         SagaState::Running
     );
     let command = shop.command().await;
@@ -152,7 +152,7 @@ async fn an_act_on_a_group_reaches_each_saga_once_at_its_rate() {
     let mut dry = node.act_on_group(request.clone()).unwrap();
     let mut reached = Vec::new();
     while let Some(acted) = dry.next().await.unwrap() {
-        assert_eq!(acted.result.unwrap(), SagaState::Running);
+        assert_eq!(acted.result.unwrap().state, SagaState::Running);
         reached.push(acted.incident.name.saga);
     }
     assert_eq!(
@@ -465,7 +465,7 @@ async fn sagas_that_lack_their_output_alone_are_resolved_as_a_group() {
     };
     let mut acts = node.act_on_group(request).unwrap();
     while let Some(acted) = acts.next().await.unwrap() {
-        assert_eq!(acted.result.unwrap(), SagaState::Completed);
+        assert_eq!(acted.result.unwrap().state, SagaState::Completed);
     }
     for saga in sagas {
         let view = node.saga("default", saga).await.unwrap();

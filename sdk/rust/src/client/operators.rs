@@ -91,8 +91,9 @@ impl Client {
         .await
     }
 
-    /// Does something about one saga, and says where it is then. The reason is recorded; it has 1 to 1,024 bytes. The call
-    /// is not repeated when its answer was lost: look at the saga, and ask again.
+    /// Does something about one saga, and says where it is then, and of a skip who reads what there will not be. The reason
+    /// is recorded; it has 1 to 1,024 bytes. The call is not repeated when its answer was lost: look at the saga, and ask
+    /// again.
     ///
     /// # Errors
     /// Whatever the server answers; `FAILED_PRECONDITION` where it would break what the saga promises, `PERMISSION_DENIED`
@@ -103,7 +104,7 @@ impl Client {
         act: v1::act::Act,
         reason: &str,
         dry_run: bool,
-    ) -> Result<v1::SagaState, ClientError> {
+    ) -> Result<v1::OperateSagaResponse, ClientError> {
         let message = v1::OperateSagaRequest {
             name: self.saga_name(saga),
             act: Some(v1::Act { act: Some(act) }),
@@ -114,7 +115,7 @@ impl Client {
             let (mut operators, message) = (self.operators.clone(), self.authorized(&message));
             async move { operators.operate_saga(message).await }
         });
-        Ok(answer.await?.state())
+        answer.await
     }
 
     /// Does the same about every saga with an open incident of one kind. The stream tells of each saga, and ends after the
