@@ -173,7 +173,7 @@ impl Lane {
                     && slot.born == born
                 {
                     slot.shard.recover_turns(turns);
-                    slot.shard.recover_sleepers(sleepers);
+                    slot.shard.recover_sleepers(sleepers, taken_over_at(around));
                 }
             }
             Message::Recovered(shard, born, histories, more) => {
@@ -375,7 +375,7 @@ impl Lane {
                 commands.iter().any(|command| command.due_at > around.now)
             });
             around.marks.hit_if(ahead, Mark::SentAheadOfClock);
-            slot.shard.recover(history, around.now);
+            slot.shard.recover(history, taken_over_at(around));
         }
         if !more {
             for input in slot.waiting.take().unwrap_or_default() {
@@ -509,6 +509,14 @@ impl Slot {
 
 /// The life of the simulated database.
 pub const INCARNATION: Incarnation = Incarnation(uuid::Uuid::from_u128(1));
+
+/// When a shard was taken over, as its machine is told: by the node's clock.
+fn taken_over_at(around: &Around<'_>) -> Time {
+    match around.plant {
+        Some(Plant::ForgetTakeoverTime) => Time::EPOCH,
+        _ => around.now,
+    }
+}
 
 /// What to ask the store for a start; nothing if it has no key.
 pub fn key_name(start: &Start) -> Option<KeyName> {

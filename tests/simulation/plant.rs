@@ -30,6 +30,8 @@ pub enum Plant {
     ForgetCredit,
     /// A new owner does not ask how late it was by its predecessor's clock.
     ForgetClocks,
+    /// A new owner does not tell its shards when it took them over.
+    ForgetTakeoverTime,
     /// A batch of unknown outcome is written again behind the tail.
     ReinsertBlindly,
     /// Keys are neither looked up nor unique.

@@ -163,6 +163,11 @@ mod tests {
     }
 
     #[test]
+    fn a_settle_time_that_goes_on_where_another_clock_began_it_is_seen() {
+        seen(Plant::ForgetTakeoverTime, &["I19"]);
+    }
+
+    #[test]
     fn a_batch_that_is_written_twice_is_seen() {
         seen(Plant::ReinsertBlindly, &["I1", "I10"]);
     }

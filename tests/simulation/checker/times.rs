@@ -29,7 +29,7 @@ pub fn before(
     by_the_clock(model, case, seen, evidence, found);
     as_defined(case, seen, found);
     timers(model, case, seen, evidence, found);
-    settle_times(model, case, seen, found);
+    settle_times(model, case, seen, evidence, found);
     overdue_attempts(model, case, seen, evidence, found);
     budgets(model, case, seen, found);
     failed_before_abort(model, case, seen, found);
@@ -232,8 +232,15 @@ fn not_taken(
     })
 }
 
-/// I19: a compensation that lets its action settle is not begun before that is over, unless the effect is known by then.
-fn settle_times(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Found) {
+/// I19: a compensation that lets its action settle is not begun before that is over, unless the effect is known by then; nor,
+/// if its owner took the settle time over, within as much from the takeover, by that owner's clock.
+fn settle_times(
+    model: &Model,
+    case: &Case<'_>,
+    seen: &Seen<'_>,
+    evidence: &Evidence<'_>,
+    found: &mut Found,
+) {
     let Fact::Scheduled {
         place,
         operation: OperationKind::Compensate,
@@ -242,7 +249,8 @@ fn settle_times(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Fou
     else {
         return;
     };
-    let Some(until) = model.course(*place, OperationKind::Compensate).until else {
+    let course = model.course(*place, OperationKind::Compensate);
+    let Some(until) = course.until.filter(|_| course.attempt == 0) else {
         return;
     };
     let forward = model.course(*place, OperationKind::Forward);
@@ -254,6 +262,22 @@ fn settle_times(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Fou
             case.name(*place),
             until.since(at)
         )
+    });
+    let owner_of = |seen: &Seen<'_>| evidence.owners.get(&(seen.row.shard, seen.row.epoch));
+    let (Some(owner), Some(first)) = (owner_of(seen), case.facts.first()) else {
+        return;
+    };
+    // Once its barrier is known, nothing has to settle any more.
+    if known || owner_of(first) == Some(owner) || case.stands_behind_barrier(*place) {
+        return;
+    }
+    let Event::Decided { node_time, .. } = evidence.entries[seen.decided].event else {
+        return;
+    };
+    let attempt = case.definition.step(place.step).timeouts().attempt;
+    found.expect(node_time >= owner.since + attempt, "I19", case.id, || {
+        let (name, after) = (case.name(*place), node_time.since(owner.since));
+        format!("{name} is compensated {after:?} after a takeover, before it has settled")
     });
 }
 
