@@ -58,8 +58,15 @@ impl Database {
                 saga.ended_at.filter(|_| ended)
             }
             Some(Plant::ExpireActive) => Some(saga.updated_at + Duration::from_secs(60)),
+            Some(Plant::ExpireParent) if saga.parent.is_none() => self.as_defined(saga),
             _ => saga.expires_at.filter(|_| ended),
         }
+    }
+
+    /// The planted bug: when it expires by its definition alone.
+    fn as_defined(&self, saga: &SagaRecord) -> Option<Time> {
+        let ended_at = saga.ended_at.filter(|_| saga.state.is_terminal())?;
+        Some(ended_at + self.definition_of(saga.id)?.retention())
     }
 
     /// No saga above this one can still want it undone, and its retention has passed since the end of its parent.
@@ -68,6 +75,7 @@ impl Database {
         match self.plant {
             Some(Plant::ExpireEarly | Plant::ExpireActive) => true,
             Some(Plant::ExpireProvisional) if parent.is_some() => true,
+            Some(Plant::ExpireParent) if parent.is_none() => true,
             _ => self.due(saga).is_some_and(|due| due <= now),
         }
     }

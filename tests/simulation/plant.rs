@@ -42,6 +42,8 @@ pub enum Plant {
     ExpireActive,
     /// Retention takes children that may still have to be undone.
     ExpireProvisional,
+    /// Retention takes a parent as soon as its own definition lets it go.
+    ExpireParent,
     /// Retention takes the rows that fence a deposed owner off.
     ExpireFence,
     /// A key is free when its saga has ended.

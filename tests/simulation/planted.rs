@@ -193,6 +193,11 @@ mod tests {
     }
 
     #[test]
+    fn a_parent_that_expires_while_its_child_counts_from_its_end_is_seen() {
+        seen(Plant::ExpireParent, &["I50"]);
+    }
+
+    #[test]
     fn retention_that_takes_the_fence_is_seen() {
         seen(Plant::ExpireFence, &["I35", "I36"]);
     }
