@@ -333,6 +333,10 @@ impl World {
     pub fn tell(&mut self, node: usize, lane: usize, message: Message) {
         let mut inbox = VecDeque::from([(lane, message)]);
         while let Some((lane, message)) = inbox.pop_front() {
+            // It left before, and what the lane decided meanwhile could not know.
+            if let Message::Input(_, Input::Sent { attempt }) = &message {
+                self.counts(node, attempt, false);
+            }
             let (asks, outputs, lost, raised) = self.work(node, lane, message);
             for ask in asks {
                 self.ask(node, lane, ask);
@@ -483,7 +487,6 @@ impl World {
         }
         let forgets = self.plant == Some(Plant::ForgetSent);
         for attempt in outbox.sent.into_iter().filter(|_| !forgets) {
-            self.counts(node, &attempt, false);
             let shard = attempt.saga.shard();
             let message = Message::Input(shard, Input::Sent { attempt });
             inbox.push_back((self.nodes[node].lane_of(shard), message));
