@@ -483,6 +483,7 @@ impl World {
             life,
             key: Arc::clone(&told.key),
             name: name.clone(),
+            epoch: told.epoch,
             said: told.outcome.as_str(),
             honest,
         });
@@ -514,6 +515,7 @@ impl World {
             life,
             key,
             name,
+            epoch,
             said,
             honest,
         }) = self.nodes[node].waiters.remove(&token)
@@ -532,6 +534,15 @@ impl World {
             self.store.state(key.saga).is_none() && self.store.last_state(key.saga).is_some();
         let unknown = honest && how == Acknowledged::UnknownOperation;
         self.marks.hit_if(unknown && gone, Mark::ResultOfExpired);
+        let target = &self.nodes[node];
+        let slot = target.lanes[target.lane_of(key.saga.shard())]
+            .slots
+            .get(&key.saga.shard());
+        // Neither did it lose its shard by now, nor could it not read the saga: it knows an older state of it.
+        let deposed = slot
+            .is_some_and(|slot| slot.shard.epoch() < epoch && slot.shard.saga(key.saga).is_some());
+        let kept = honest && deposed && how == Acknowledged::Unavailable;
+        self.marks.hit_if(kept, Mark::ResultUnknownToDeposed);
         self.happened(Happened::Acknowledged {
             key,
             attempt: name.attempt,

@@ -34,6 +34,8 @@ pub enum Waiter {
         life: u32,
         key: std::sync::Arc<OperationKey>,
         name: AttemptName,
+        /// Of its command.
+        epoch: u64,
         said: &'static str,
         honest: bool,
     },
@@ -52,6 +54,8 @@ pub struct Node {
     pub renewed_at: Time,
     /// It noticed that its lease is late.
     pub late: bool,
+    /// It was stopped since.
+    pub stopped: bool,
     /// Shards that it is taking over, and how late it may have been by their former owners' clocks.
     pub opening: BTreeMap<ShardId, Time>,
     pub waiters: BTreeMap<u64, Waiter>,
@@ -77,6 +81,7 @@ impl Node {
             clock: Clock::new(now, now),
             renewed_at: now,
             late: false,
+            stopped: false,
             opening: BTreeMap::new(),
             waiters: BTreeMap::new(),
             tokens: 0,

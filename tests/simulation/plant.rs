@@ -32,6 +32,8 @@ pub enum Plant {
     ForgetClocks,
     /// A new owner does not tell its shards when it took them over.
     ForgetTakeoverTime,
+    /// Who claims a shard of a node whose lease is over leaves that lease as it is.
+    KeepLease,
     /// A batch of unknown outcome is written again behind the tail.
     ReinsertBlindly,
     /// Keys are neither looked up nor unique.

@@ -168,6 +168,11 @@ mod tests {
     }
 
     #[test]
+    fn a_stopped_node_that_renews_its_lease_is_seen() {
+        seen(Plant::KeepLease, &["I19"]);
+    }
+
+    #[test]
     fn a_batch_that_is_written_twice_is_seen() {
         seen(Plant::ReinsertBlindly, &["I1", "I10"]);
     }

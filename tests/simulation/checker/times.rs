@@ -3,6 +3,7 @@
 //! sent. Times are compared as the nodes took them: with what was recorded, and with what the definition says. That a retry
 //! waits for its time is in `forward`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use amends_core::fact::{AbortReason, AttemptEnded, Fact, IncidentReason};
@@ -38,6 +39,34 @@ pub fn before(
 pub fn check(evidence: &Evidence<'_>, found: &mut Found) {
     for case in evidence.cases.values() {
         sent_in_time(evidence, case, found);
+    }
+    if evidence.world.plan.bounded {
+        nothing_after_a_takeover(evidence, found);
+    }
+}
+
+/// I19: a settle time counts from the takeover. So within bounds nothing leaves an owner after another process has taken its shard
+/// over: its lease is over, and it knows.
+fn nothing_after_a_takeover(evidence: &Evidence<'_>, found: &mut Found) {
+    let mut owners: BTreeMap<u16, (usize, u32)> = BTreeMap::new();
+    for entry in evidence.entries {
+        match &entry.event {
+            Event::TakenOver {
+                shard, node, life, ..
+            } => {
+                owners.insert(*shard, (*node, *life));
+            }
+            Event::Sent(sent) => {
+                let saga = sent.key.saga;
+                let owner = owners.get(&saga.shard().0);
+                let own = owner.is_none_or(|owner| *owner == (sent.node, sent.life));
+                found.expect(own, "I19", saga, || {
+                    let (step, node) = (&sent.key.step, sent.node);
+                    format!("{step} leaves node {node}, and another has taken its shard over")
+                });
+            }
+            _ => {}
+        }
     }
 }
 
