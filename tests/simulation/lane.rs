@@ -2,7 +2,7 @@
 //! sketch of `engine/orchestrator/src/lane/{task,verdict,lookup}.rs` in virtual time; what goes into a batch is in `ways`, its
 //! committers are in `committer`, its bisection in `suspect`. It is small on purpose: what is under test is the core behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use amends_core::saga::due;
 use amends_core::shard::{
@@ -118,6 +118,8 @@ pub struct Slot {
     waiting: Option<Vec<Input>>,
     looking_up: bool,
     pub suspect: Option<Suspect>,
+    /// With a planted bug: what each batch that is under way lets out.
+    held: VecDeque<Vec<Output>>,
 }
 
 /// A lane.
@@ -349,6 +351,7 @@ impl Lane {
             waiting: Some(Vec::new()),
             looking_up: false,
             suspect: None,
+            held: VecDeque::new(),
         };
         self.slots.insert(shard, slot);
     }
@@ -389,6 +392,9 @@ impl Lane {
             Verdict::Committed(batch) => {
                 for of in &batch.shards {
                     self.committed(of.shard, &batch, around);
+                }
+                if around.plant == Some(Plant::ReleaseBeside) {
+                    self.release_beside();
                 }
             }
             Verdict::KeyTaken(shards) => {
@@ -459,7 +465,20 @@ impl Lane {
             crate::replay::compare(&slot.shard, of, around);
         }
         slot.shard.committed();
+        around
+            .outputs
+            .extend(slot.held.pop_front().into_iter().flatten());
         self.clear(id);
+    }
+
+    /// The planted bug: what other batches let out leaves as well.
+    fn release_beside(&mut self) {
+        let others = self.ways.under_way().flat_map(|batch| &batch.shards);
+        for shard in others.map(|of| of.shard).collect::<Vec<_>>() {
+            if let Some(slot) = self.slots.get_mut(&shard) {
+                slot.shard.committed();
+            }
+        }
     }
 
     fn roll_back(&mut self, id: ShardId, retaken: Option<u64>, around: &mut Around<'_>) {
@@ -499,6 +518,12 @@ impl Slot {
     /// It can decide, whatever it would be.
     pub fn can_decide(&self, now: Time) -> bool {
         !self.looking_up && self.waiting.is_none() && self.shard.is_ready(now)
+    }
+
+    /// The planted bug: the shard decides on before its batch is durable. What that lets out still waits for it.
+    pub fn go_on(&mut self) {
+        self.shard.committed();
+        self.held.push_back(self.shard.take_outputs());
     }
 
     pub fn is_ready(&self, around: &Around<'_>) -> bool {

@@ -34,6 +34,10 @@ pub enum Plant {
     ForgetTakeoverTime,
     /// Who claims a shard of a node whose lease is over leaves that lease as it is.
     KeepLease,
+    /// A shard's next batch goes to the second committer while the first still carries one of that shard.
+    SplitShard,
+    /// When one committer's batch is durable, what the other's lets out leaves too.
+    ReleaseBeside,
     /// A batch of unknown outcome is written again behind the tail.
     ReinsertBlindly,
     /// Keys are neither looked up nor unique.

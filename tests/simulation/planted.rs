@@ -173,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn two_batches_of_a_shard_at_once_are_seen() {
+        seen(Plant::SplitShard, &["I35"]);
+    }
+
+    #[test]
+    fn what_leaves_with_the_batch_beside_its_own_is_seen() {
+        seen(Plant::ReleaseBeside, &["I7", "I4"]);
+    }
+
+    #[test]
     fn a_batch_that_is_written_twice_is_seen() {
         seen(Plant::ReinsertBlindly, &["I1", "I10"]);
     }
