@@ -5,17 +5,14 @@ use amends_core::journal::{
 };
 use amends_core::{OperationKind, ShardId, Time};
 use amends_store::{AppendError, Batch, Takeover, record};
+use sqlx::Arguments as _;
+use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use uuid::Uuid;
 
 use crate::lane::signed;
 use crate::rows::{definite, is_duplicate};
 use crate::sql::{self, Many};
-
-pub(crate) enum Refusal {
-    PositionTaken(sqlx::Error),
-    Other(AppendError),
-}
 
 /// A journal row to be written.
 #[derive(Clone, Copy)]
@@ -24,84 +21,153 @@ pub(crate) enum Row<'a> {
     Takeover(&'a Takeover),
 }
 
-pub(crate) async fn write_rows(
-    connection: &mut SqliteConnection,
-    rows: &[Row<'_>],
-    batch: &Batch,
-) -> Result<(), Refusal> {
-    insert(connection, &sql::INSERT_JOURNAL, rows, bind_row)
-        .await
-        .map_err(|error| {
-            if is_duplicate(&error) {
-                Refusal::PositionTaken(error)
-            } else {
-                Refusal::Other(definite(error))
-            }
-        })?;
-    let keys: Vec<&KeyInsert> = batch.shards.iter().flat_map(|b| &b.keys).collect();
-    insert(connection, &sql::INSERT_KEYS, &keys, bind_key)
-        .await
-        .map_err(|error| {
-            Refusal::Other(if is_duplicate(&error) {
-                AppendError::KeyTaken
-            } else {
-                definite(error)
-            })
-        })?;
-    write_sagas(connection, batch)
-        .await
-        .map_err(|error| Refusal::Other(definite(error)))
+/// A statement with all that it needs: made by whoever has the rows, run by whoever has the connection.
+pub(crate) struct Statement {
+    sql: &'static str,
+    arguments: SqliteArguments,
+    unique: Unique,
 }
 
-async fn write_sagas(connection: &mut SqliteConnection, batch: &Batch) -> sqlx::Result<()> {
+/// What a unique violation in a statement means.
+#[derive(Clone, Copy)]
+enum Unique {
+    Position,
+    Key,
+    Nothing,
+}
+
+pub(crate) enum Refusal {
+    PositionTaken(sqlx::Error),
+    Other(AppendError),
+}
+
+impl Statement {
+    pub(crate) async fn run(self, connection: &mut SqliteConnection) -> Result<(), Refusal> {
+        let query = sqlx::query_with(self.sql, self.arguments);
+        let Err(error) = query.execute(connection).await else {
+            return Ok(());
+        };
+        Err(match self.unique {
+            Unique::Position if is_duplicate(&error) => Refusal::PositionTaken(error),
+            Unique::Key if is_duplicate(&error) => Refusal::Other(AppendError::KeyTaken),
+            _ => Refusal::Other(definite(error)),
+        })
+    }
+}
+
+/// The statements that write a batch, and these rows of the journal before all else of it.
+pub(crate) fn statements(rows: &[Row<'_>], batch: &Batch) -> Result<Vec<Statement>, AppendError> {
+    let mut all = Statements::default();
+    all.add(&sql::INSERT_JOURNAL, Unique::Position, rows, bind_row);
+    let keys: Vec<&KeyInsert> = batch.shards.iter().flat_map(|b| &b.keys).collect();
+    all.add(&sql::INSERT_KEYS, Unique::Key, &keys, bind_key);
     let inserts: Vec<&SagaInsert> = batch.shards.iter().flat_map(|b| &b.inserts).collect();
     let plain = inserts.iter().all(|insert| {
         insert.turn.is_none() && insert.parent.is_none() && insert.expires_at.is_none()
     });
     if plain {
-        insert(connection, &sql::INSERT_SAGAS, &inserts, bind_insert).await?;
+        all.add(&sql::INSERT_SAGAS, Unique::Nothing, &inserts, bind_insert);
     } else {
-        insert(
-            connection,
+        all.add(
             &sql::INSERT_SAGAS_ALL,
+            Unique::Nothing,
             &inserts,
             bind_insert_all,
-        )
-        .await?;
+        );
     }
     let updates: Vec<&SagaUpdate> = batch.shards.iter().flat_map(|b| &b.updates).collect();
-    insert(connection, &sql::UPDATE_SAGAS, &updates, bind_update).await?;
+    all.add(&sql::UPDATE_SAGAS, Unique::Nothing, &updates, bind_update);
     let opened: Vec<_> = (batch.shards.iter().flat_map(|b| &b.incidents_opened)).collect();
-    insert(connection, &sql::INSERT_INCIDENTS, &opened, bind_opened).await?;
+    all.add(
+        &sql::INSERT_INCIDENTS,
+        Unique::Nothing,
+        &opened,
+        bind_opened,
+    );
     let closed: Vec<_> = (batch.shards.iter().flat_map(|b| &b.incidents_closed)).collect();
-    insert(connection, &sql::CLOSE_INCIDENTS, &closed, bind_closed).await
+    all.add(&sql::CLOSE_INCIDENTS, Unique::Nothing, &closed, bind_closed);
+    all.finish()
 }
 
-pub(crate) type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
+#[derive(Default)]
+struct Statements {
+    made: Vec<Statement>,
+    failed: Option<BoxDynError>,
+}
 
-async fn insert<T: Copy>(
-    connection: &mut SqliteConnection,
-    statement: &'static Many,
-    mut items: &[T],
-    bind: impl for<'q> Fn(Query<'q>, T) -> Query<'q>,
-) -> sqlx::Result<()> {
-    while !items.is_empty() {
-        let sized = statement.fit(items.len());
-        let (now, later) = items.split_at(sized.rows);
-        let query = now
-            .iter()
-            .fold(sqlx::query(sized.sql.as_str()), |query, item| {
-                bind(query, *item)
+impl Statements {
+    fn add<T: Copy>(
+        &mut self,
+        many: &'static Many,
+        unique: Unique,
+        mut items: &[T],
+        bind: impl Fn(&mut Values, T),
+    ) {
+        while !items.is_empty() {
+            let sized = many.fit(items.len());
+            let (now, later) = items.split_at(sized.rows.min(items.len()));
+            let mut values = Values::new(sized.rows * many.columns);
+            for item in now {
+                bind(&mut values, *item);
+            }
+            values.fill();
+            self.made.push(Statement {
+                sql: sized.sql.as_str(),
+                arguments: values.arguments,
+                unique,
             });
-        query.execute(&mut *connection).await?;
-        items = later;
+            self.failed = self.failed.take().or(values.failed);
+            items = later;
+        }
     }
-    Ok(())
+
+    fn finish(self) -> Result<Vec<Statement>, AppendError> {
+        match self.failed {
+            Some(source) => Err(AppendError::Data { source }),
+            None => Ok(self.made),
+        }
+    }
 }
 
-fn bind_row<'q>(query: Query<'q>, row: Row<'_>) -> Query<'q> {
+/// The values of a statement's parameters, in order.
+pub(crate) struct Values {
+    arguments: SqliteArguments,
+    parameters: usize,
+    failed: Option<BoxDynError>,
+}
+
+impl Values {
+    fn new(parameters: usize) -> Self {
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(parameters, 0);
+        Self {
+            arguments,
+            parameters,
+            failed: None,
+        }
+    }
+
+    fn bind<'v>(
+        &mut self,
+        value: impl sqlx::Encode<'v, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    ) -> &mut Self {
+        if let Err(error) = self.arguments.add(value) {
+            self.failed = Some(error);
+        }
+        self
+    }
+
+    /// Rows that are not there: all of their columns are null.
+    fn fill(&mut self) {
+        for _ in self.arguments.len()..self.parameters {
+            self.bind(None::<i64>);
+        }
+    }
+}
+
+fn bind_row(values: &mut Values, row: Row<'_>) {
     match row {
-        Row::Transition(shard, epoch, batch, row) => query
+        Row::Transition(shard, epoch, batch, row) => values
             .bind(shard.0)
             .bind(signed(row.position))
             .bind(signed(epoch))
@@ -110,7 +176,7 @@ fn bind_row<'q>(query: Query<'q>, row: Row<'_>) -> Query<'q> {
             .bind(KIND_TRANSITION)
             .bind(row.at.as_micros())
             .bind(record::encode(&row.facts)),
-        Row::Takeover(takeover) => query
+        Row::Takeover(takeover) => values
             .bind(takeover.shard.0)
             .bind(signed(takeover.position))
             .bind(signed(takeover.position))
@@ -119,11 +185,11 @@ fn bind_row<'q>(query: Query<'q>, row: Row<'_>) -> Query<'q> {
             .bind(KIND_TAKEOVER)
             .bind(takeover.at.as_micros())
             .bind(record::encode_takeover(&takeover.node)),
-    }
+    };
 }
 
-fn bind_insert<'q>(query: Query<'q>, saga: &SagaInsert) -> Query<'q> {
-    query
+fn bind_insert(values: &mut Values, saga: &SagaInsert) {
+    values
         .bind(saga.id.shard().0)
         .bind(saga.id.to_string())
         .bind(saga.namespace.to_string())
@@ -135,12 +201,13 @@ fn bind_insert<'q>(query: Query<'q>, saga: &SagaInsert) -> Query<'q> {
         .bind(saga.wake_at.map(Time::as_micros))
         .bind(saga.started_at.as_micros())
         .bind(saga.updated_at.as_micros())
-        .bind(saga.ended_at.map(Time::as_micros))
+        .bind(saga.ended_at.map(Time::as_micros));
 }
 
-fn bind_insert_all<'q>(query: Query<'q>, saga: &SagaInsert) -> Query<'q> {
+fn bind_insert_all(values: &mut Values, saga: &SagaInsert) {
     let turn = saga.turn.filter(|_| !saga.state.is_terminal());
-    bind_insert(query, saga)
+    bind_insert(values, saga);
+    values
         .bind(turn.map(|turn| signed(turn.position)))
         .bind(turn.and_then(|turn| turn.concurrency_max))
         .bind(
@@ -149,11 +216,11 @@ fn bind_insert_all<'q>(query: Query<'q>, saga: &SagaInsert) -> Query<'q> {
         )
         .bind(turn.is_none_or(|turn| turn.granted))
         .bind(saga.parent.map(|parent| parent.to_string()))
-        .bind(saga.expires_at.map(Time::as_micros))
+        .bind(saga.expires_at.map(Time::as_micros));
 }
 
-fn bind_update<'q>(query: Query<'q>, saga: &SagaUpdate) -> Query<'q> {
-    query
+fn bind_update(values: &mut Values, saga: &SagaUpdate) {
+    values
         .bind(saga.id.shard().0)
         .bind(saga.id.to_string())
         .bind(saga.state.code())
@@ -161,11 +228,11 @@ fn bind_update<'q>(query: Query<'q>, saga: &SagaUpdate) -> Query<'q> {
         .bind(saga.updated_at.as_micros())
         .bind(saga.ended_at.map(Time::as_micros))
         .bind(saga.expires_at.map(Time::as_micros))
-        .bind(saga.turn_granted)
+        .bind(saga.turn_granted);
 }
 
-fn bind_opened<'q>(query: Query<'q>, incident: &IncidentInsert) -> Query<'q> {
-    query
+fn bind_opened(values: &mut Values, incident: &IncidentInsert) {
+    values
         .bind(incident.name.saga.shard().0)
         .bind(incident.name.saga.to_string())
         .bind(incident.name.number)
@@ -178,23 +245,23 @@ fn bind_opened<'q>(query: Query<'q>, incident: &IncidentInsert) -> Query<'q> {
         .bind(incident.reason.as_str())
         .bind(incident.code.clone())
         .bind(incident.message.clone())
-        .bind(incident.opened_at.as_micros())
+        .bind(incident.opened_at.as_micros());
 }
 
-fn bind_closed<'q>(query: Query<'q>, name: &IncidentName) -> Query<'q> {
-    query
+fn bind_closed(values: &mut Values, name: &IncidentName) {
+    values
         .bind(name.saga.shard().0)
         .bind(name.saga.to_string())
-        .bind(name.number)
+        .bind(name.number);
 }
 
-fn bind_key<'q>(query: Query<'q>, key: &KeyInsert) -> Query<'q> {
-    query
+fn bind_key(values: &mut Values, key: &KeyInsert) {
+    values
         .bind(key.namespace.to_string())
         .bind(key.definition.to_string())
         .bind(key.key_hash.0.to_vec())
         .bind(key.saga.to_string())
-        .bind(key.input_hash.0.to_vec())
+        .bind(key.input_hash.0.to_vec());
 }
 
 const KIND_TRANSITION: i16 = 1;

@@ -5,8 +5,10 @@ use amends_store::{
     Error, IncidentCursor, IncidentFilter, IncidentGroup, IncidentQuery, Incidents,
 };
 use async_trait::async_trait;
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
 
-use crate::append::Query;
 use crate::{SqliteStore, count, rows, sql};
 
 #[async_trait]
@@ -38,7 +40,10 @@ impl Incidents for SqliteStore {
     }
 }
 
-fn bind_filter<'q>(query: Query<'q>, filter: &'q IncidentFilter) -> Query<'q> {
+fn bind_filter<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    filter: &'q IncidentFilter,
+) -> Query<'q, Sqlite, SqliteArguments> {
     let fingerprint = filter.fingerprint.as_ref();
     query
         .bind(&filter.namespace)

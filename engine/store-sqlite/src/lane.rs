@@ -1,42 +1,54 @@
-//! A committer's connection: a batch is one transaction of a few statements of many rows each.
+//! A committer's way to the file: a batch is one transaction of a few statements of many rows each. All of them share one
+//! connection, whose cache stays warm; while one batch is written the next can be made, and waits for its turn.
+
+use std::sync::Arc;
 
 use amends_core::ShardId;
+use amends_core::journal::ShardBatch;
 use amends_store::{AppendError, Author, Batch, Error, Lane, Tail, Takeover};
 use async_trait::async_trait;
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use crate::append::{Refusal, Row, write_rows};
+use crate::append::{Refusal, Row, Statement, statements};
 use crate::rows::{self, definite, of_commit, unavailable};
 use crate::sql;
+use crate::thread::Thread;
 use crate::writer::Writer;
 
 pub(crate) struct SqliteLane {
-    pub(crate) writer: Writer,
+    /// Of all lanes.
+    pub(crate) writer: Arc<Mutex<Writer>>,
+    pub(crate) thread: Arc<Thread>,
+}
+
+/// What one transaction writes.
+struct Work {
+    statements: Vec<Statement>,
+    /// Where the journal of each shard goes on.
+    firsts: Vec<(ShardId, u64)>,
 }
 
 #[async_trait]
 impl Lane for SqliteLane {
     async fn append(&mut self, batch: &Batch) -> Result<(), AppendError> {
-        let rows: Vec<Row<'_>> = batch
-            .shards
-            .iter()
-            .flat_map(|b| {
-                b.rows
-                    .iter()
-                    .map(|row| Row::Transition(b.shard, b.epoch, batch.id, row))
-            })
-            .collect();
-        let firsts = batch
-            .shards
-            .iter()
-            .filter_map(|b| Some((b.shard, b.rows.first()?.position)));
-        let firsts: Vec<_> = firsts.collect();
-        self.write(&rows, &firsts, batch).await
+        let rows = batch.shards.iter().flat_map(|b| {
+            let row = |row| Row::Transition(b.shard, b.epoch, batch.id, row);
+            b.rows.iter().map(row)
+        });
+        let rows: Vec<Row<'_>> = rows.collect();
+        let first = |b: &ShardBatch| Some((b.shard, b.rows.first()?.position));
+        self.write(Work {
+            statements: statements(&rows, batch)?,
+            firsts: batch.shards.iter().filter_map(first).collect(),
+        })
+        .await
     }
 
     async fn tails(&mut self, shards: &[ShardId]) -> Result<Vec<u64>, Error> {
-        let connection = self
-            .writer
+        let mut writer = self.writer.lock().await;
+        let connection = writer
             .connection()
             .await
             .map_err(unavailable("opening a connection"))?;
@@ -69,20 +81,21 @@ impl Lane for SqliteLane {
 
     async fn take_over(&mut self, records: &[Takeover]) -> Result<(), AppendError> {
         let rows: Vec<Row<'_>> = records.iter().map(Row::Takeover).collect();
-        let firsts: Vec<_> = records
-            .iter()
-            .map(|record| (record.shard, record.position))
-            .collect();
         let nothing = Batch {
             id: Uuid::nil(),
             shards: Vec::new(),
         };
-        self.write(&rows, &firsts, &nothing).await
+        let first = |record: &Takeover| (record.shard, record.position);
+        self.write(Work {
+            statements: statements(&rows, &nothing)?,
+            firsts: records.iter().map(first).collect(),
+        })
+        .await
     }
 
     async fn author(&mut self, shard: ShardId, position: u64) -> Result<Option<Author>, Error> {
-        let connection = self
-            .writer
+        let mut writer = self.writer.lock().await;
+        let connection = writer
             .connection()
             .await
             .map_err(unavailable("opening a connection"))?;
@@ -105,53 +118,68 @@ impl Lane for SqliteLane {
 }
 
 impl SqliteLane {
-    async fn write(
-        &mut self,
-        rows: &[Row<'_>],
-        firsts: &[(ShardId, u64)],
-        batch: &Batch,
-    ) -> Result<(), AppendError> {
-        let mut writing = self.writer.begin().await.map_err(definite)?;
-        match write_rows(writing.connection(), rows, batch).await {
-            Ok(()) => writing.commit().await.map_err(of_commit),
-            Err(Refusal::Other(error)) => {
-                writing.rollback().await;
-                Err(error)
-            }
-            Err(Refusal::PositionTaken(error)) => {
-                writing.rollback().await;
-                Err(self.whose_is_taken(firsts, error).await)
-            }
+    /// Writes on a thread of its own: from one statement to the next nobody waits for what else this process is at. If
+    /// nobody waits for the outcome any more, what has not begun does not begin.
+    async fn write(&self, work: Work) -> Result<(), AppendError> {
+        let writer = Arc::clone(&self.writer);
+        let written = self
+            .thread
+            .spawn(async move { work.write(&mut *writer.lock().await).await });
+        match AbortOnDropHandle::new(written).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(AppendError::Unknown {
+                source: error.into(),
+            }),
         }
     }
+}
 
-    /// A batch is gapless, so a shard is lost if its journal reaches the batch's first position.
-    async fn whose_is_taken(
-        &mut self,
-        firsts: &[(ShardId, u64)],
-        cause: sqlx::Error,
-    ) -> AppendError {
-        let connection = match self.writer.connection().await {
-            Ok(connection) => connection,
-            Err(error) => return definite(error),
-        };
-        let mut taken = Vec::new();
-        for &(shard, first) in firsts {
-            let query = sqlx::query(sql::TAKEN).bind(shard.0).bind(signed(first));
-            match query.fetch_optional(&mut *connection).await {
-                Ok(Some(_)) => taken.push(shard),
-                Ok(None) => {}
-                Err(error) => return definite(error),
+impl Work {
+    async fn write(self, writer: &mut Writer) -> Result<(), AppendError> {
+        let mut writing = writer.begin().await.map_err(definite)?;
+        for statement in self.statements {
+            match statement.run(writing.connection()).await {
+                Ok(()) => {}
+                Err(Refusal::Other(error)) => {
+                    writing.rollback().await;
+                    return Err(error);
+                }
+                Err(Refusal::PositionTaken(error)) => {
+                    writing.rollback().await;
+                    return Err(whose_is_taken(writer, &self.firsts, error).await);
+                }
             }
         }
-        if taken.is_empty() {
-            // Nobody else wrote there: the batch has a position twice.
-            return AppendError::Data {
-                source: cause.into(),
-            };
-        }
-        AppendError::PositionTaken(taken)
+        writing.commit().await.map_err(of_commit)
     }
+}
+
+/// A batch is gapless, so a shard is lost if its journal reaches the batch's first position.
+async fn whose_is_taken(
+    writer: &mut Writer,
+    firsts: &[(ShardId, u64)],
+    cause: sqlx::Error,
+) -> AppendError {
+    let connection = match writer.connection().await {
+        Ok(connection) => connection,
+        Err(error) => return definite(error),
+    };
+    let mut taken = Vec::new();
+    for &(shard, first) in firsts {
+        let query = sqlx::query(sql::TAKEN).bind(shard.0).bind(signed(first));
+        match query.fetch_optional(&mut *connection).await {
+            Ok(Some(_)) => taken.push(shard),
+            Ok(None) => {}
+            Err(error) => return definite(error),
+        }
+    }
+    if taken.is_empty() {
+        // Nobody else wrote there: the batch has a position twice.
+        return AppendError::Data {
+            source: cause.into(),
+        };
+    }
+    AppendError::PositionTaken(taken)
 }
 
 /// SQLite's integers have a sign; a journal does not reach 2^63.

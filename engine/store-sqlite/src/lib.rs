@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::lane::SqliteLane;
 use crate::rows::{get, unavailable};
+use crate::thread::Thread;
 use crate::writer::Writer;
 
 mod append;
@@ -34,6 +35,7 @@ mod rows;
 mod sagas;
 mod schema;
 mod sql;
+mod thread;
 mod writer;
 
 /// Shards of a new file, unless another number is asked for. A file has one writer and no other node to hand a shard to,
@@ -42,8 +44,9 @@ pub const SHARD_COUNT_DEFAULT: u16 = 16;
 
 /// A database in a file.
 pub struct SqliteStore {
-    options: SqliteConnectOptions,
-    turns: Arc<Mutex<()>>,
+    /// Of all lanes, and their thread.
+    committing: Arc<Mutex<Writer>>,
+    thread: Arc<Thread>,
     /// For leases and definitions: rare, short writes beside the lanes.
     writer: Mutex<Writer>,
     readers: SqlitePool,
@@ -80,9 +83,13 @@ impl SqliteStore {
             .connect_with(reading(&options))
             .await
             .map_err(unavailable("opening the file to read"))?;
+        let thread = Thread::start().map_err(|error| Error::Unavailable {
+            what: "starting a thread",
+            source: error.into(),
+        })?;
         Ok(Self {
-            options,
-            turns,
+            committing: Arc::new(Mutex::new(Writer::new(options, turns))),
+            thread: Arc::new(thread),
             writer: Mutex::new(writer),
             readers,
         })
@@ -110,18 +117,25 @@ impl Store for SqliteStore {
         })
     }
 
-    /// A file has one writer.
+    /// The second is made while the first is written, so that the file's only writer does not wait for it.
     fn batches_at_once(&self) -> usize {
+        2
+    }
+
+    fn connections_at_once(&self) -> usize {
         1
     }
 
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error> {
-        let mut writer = Writer::new(self.options.clone(), Arc::clone(&self.turns));
-        writer
+        let mut committing = self.committing.lock().await;
+        committing
             .connection()
             .await
             .map_err(unavailable("opening a connection"))?;
-        Ok(Box::new(SqliteLane { writer }))
+        Ok(Box::new(SqliteLane {
+            writer: Arc::clone(&self.committing),
+            thread: Arc::clone(&self.thread),
+        }))
     }
 }
 

@@ -120,10 +120,14 @@ impl Sagas for SqliteStore {
                     .bind(&*key.definition);
                 query = query.bind(key.key_hash.0.to_vec());
             }
+            let asked = sized.rows.min(keys.len() - done);
+            for _ in asked * sql::LOOKUP_KEYS.columns..sized.rows * sql::LOOKUP_KEYS.columns {
+                query = query.bind(None::<i64>);
+            }
             for (index, key) in self.read(query, "looking keys up", rows::key_found).await? {
                 found[index] = Some(key);
             }
-            done += sized.rows;
+            done += asked;
         }
         self.add_revisions(&mut found).await?;
         Ok(found)

@@ -251,17 +251,26 @@ pub(crate) struct Sized {
 }
 
 /// One statement in a few sizes, so that any number of rows takes few round trips to the connection's thread, and each
-/// text is prepared once.
+/// text is prepared once. A row whose first column is null is no row: it fills a statement up.
 pub(crate) struct Many {
+    pub(crate) columns: usize,
     sizes: [Sized; SIZES.len()],
 }
 
 impl Many {
-    /// The largest statement that a number of rows fills.
+    /// The statement for so many rows: one that is a little too large and is filled up, or the largest that they fill.
     pub(crate) fn fit(&self, rows: usize) -> &Sized {
-        let [larger @ .., single] = &self.sizes;
-        let fits = larger.iter().find(|sized| sized.rows <= rows);
-        fits.unwrap_or(single)
+        let [smaller @ .., largest] = &self.sizes;
+        let Some(above) = self.sizes.iter().position(|sized| sized.rows >= rows) else {
+            return largest;
+        };
+        let room = self.sizes[above].rows - rows;
+        let filled = room * FILL_PART <= self.sizes[above].rows;
+        if filled || above == 0 {
+            &self.sizes[above]
+        } else {
+            &smaller[above - 1]
+        }
     }
 
     #[cfg(test)]
@@ -269,70 +278,87 @@ impl Many {
         &self.sizes
     }
 
-    fn new(before: &str, columns: usize, after: &str) -> Self {
+    /// `INSERT INTO` a table. No conflict is left to the statement alone: the transaction ends with it, so nothing need be
+    /// remembered for undoing the statement's part.
+    fn insert(into: &str, columns: usize) -> Self {
+        Self::new(columns, |values, rows| {
+            if rows == 1 {
+                format!("INSERT OR FAIL INTO {into} {values}")
+            } else {
+                format!(
+                    "INSERT OR FAIL INTO {into} SELECT * FROM ({values}) WHERE column1 IS NOT NULL"
+                )
+            }
+        })
+    }
+
+    /// Something with the rows as a table; a null in their first column must match nothing.
+    fn with(before: &str, columns: usize, after: &str) -> Self {
+        Self::new(columns, |values, _| format!("{before}{values}{after}"))
+    }
+
+    fn new(columns: usize, text: impl Fn(String, usize) -> String) -> Self {
         let row = format!("({})", vec!["?"; columns].join(","));
         let sizes = SIZES.map(|rows| Sized {
             rows,
-            sql: format!(
-                "{before} VALUES {}{after}",
-                vec![row.as_str(); rows].join(",")
+            sql: text(
+                format!("VALUES {}", vec![row.as_str(); rows].join(",")),
+                rows,
             ),
         });
-        Self { sizes }
+        Self { columns, sizes }
     }
 }
 
-/// SQLite's bound is 32,766 parameters; eighteen columns of so many rows stay far below it. Each size is four of the next,
-/// so that the rest of a division is three statements of a size at most.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+/// SQLite's bound is 32,766 parameters; eighteen columns of so many rows stay far below it.
+const SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+/// A statement is filled up if at most this part of it is empty.
+const FILL_PART: usize = 4;
 
 pub(crate) static INSERT_JOURNAL: LazyLock<Many> = LazyLock::new(|| {
-    let into = "INSERT INTO journal (shard, position, epoch, batch_id, saga_id, kind, at_us, body)";
-    Many::new(into, 8, "")
+    let into = "journal (shard, position, epoch, batch_id, saga_id, kind, at_us, body)";
+    Many::insert(into, 8)
 });
 /// Of batches that have nothing but calls in them.
 pub(crate) static INSERT_SAGAS: LazyLock<Many> = LazyLock::new(|| {
-    let into = "INSERT INTO sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at_us, \
+    let into = "sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at_us, \
         started_at_us, updated_at_us, ended_at_us)";
-    Many::new(into, 12, "")
+    Many::insert(into, 12)
 });
 /// Of those that have turns, parents, or sagas that end as they begin.
 pub(crate) static INSERT_SAGAS_ALL: LazyLock<Many> = LazyLock::new(|| {
-    let into = "INSERT INTO sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at_us, \
+    let into = "sagas (shard, id, namespace, definition, revision, hash, key, state, wake_at_us, \
         started_at_us, updated_at_us, ended_at_us, turn_position, concurrency_max, ordering_hash, turn_granted, \
         parent_id, expires_at_us)";
-    Many::new(into, 18, "")
+    Many::insert(into, 18)
 });
 /// An end gives its turn back: no row of an ended saga is in the index of turns.
 pub(crate) static UPDATE_SAGAS: LazyLock<Many> = LazyLock::new(|| {
     let with = "WITH n (shard, id, state, wake_at_us, updated_at_us, ended_at_us, expires_at_us, turn_granted) AS (";
-    let update = ") UPDATE sagas SET state = n.state, wake_at_us = n.wake_at_us, updated_at_us = n.updated_at_us, \
+    let update = ") UPDATE OR FAIL sagas SET state = n.state, wake_at_us = n.wake_at_us, updated_at_us = n.updated_at_us, \
         ended_at_us = n.ended_at_us, expires_at_us = n.expires_at_us, turn_granted = n.turn_granted, \
         turn_position = iif(n.state IN (2, 4, 6), NULL, turn_position) \
         FROM n WHERE sagas.shard = n.shard AND sagas.id = n.id";
-    Many::new(with, 8, update)
+    Many::with(with, 8, update)
 });
 pub(crate) static INSERT_INCIDENTS: LazyLock<Many> = LazyLock::new(|| {
-    let into = "INSERT INTO incidents (shard, saga_id, number, namespace, definition, revision, step, item, operation, \
+    let into = "incidents (shard, saga_id, number, namespace, definition, revision, step, item, operation, \
         reason, code, message, opened_at_us)";
-    Many::new(into, 13, "")
+    Many::insert(into, 13)
 });
 pub(crate) static CLOSE_INCIDENTS: LazyLock<Many> = LazyLock::new(|| {
     let with = "WITH n (shard, saga_id, number) AS (";
     let delete = ") DELETE FROM incidents WHERE (shard, saga_id, number) IN (SELECT shard, saga_id, number FROM n)";
-    Many::new(with, 3, delete)
+    Many::with(with, 3, delete)
 });
 pub(crate) static INSERT_KEYS: LazyLock<Many> = LazyLock::new(|| {
-    Many::new(
-        "INSERT INTO saga_keys (namespace, definition, key_hash, saga_id, input_hash)",
-        5,
-        "",
-    )
+    let into = "saga_keys (namespace, definition, key_hash, saga_id, input_hash)";
+    Many::insert(into, 5)
 });
 pub(crate) static LOOKUP_KEYS: LazyLock<Many> = LazyLock::new(|| {
     let select = ") SELECT k.n, s.saga_id, s.input_hash FROM k CROSS JOIN saga_keys AS s \
         ON s.namespace = k.namespace AND s.definition = k.definition AND s.key_hash = k.key_hash";
-    Many::new(
+    Many::with(
         "WITH k (n, namespace, definition, key_hash) AS (",
         4,
         select,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use amends_core::key::Hash128;
 use amends_core::{ShardId, Time};
-use amends_store::conformance::{STORY_STEPS, story};
+use amends_store::conformance::{Load, STORY_STEPS, story};
 use amends_store::{Definitions as _, ExpiryPage, KeyLookup, Sagas as _};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _};
@@ -64,6 +64,54 @@ async fn every_statement_prepares() {
     for statement in every_statement() {
         let prepared = connection.prepare(statement.into_sql_str()).await;
         assert!(prepared.is_ok(), "{statement}: {:?}", prepared.err());
+    }
+}
+
+#[test]
+fn a_statement_is_filled_up_by_a_quarter_at_most() {
+    let many = &*sql::INSERT_JOURNAL;
+    for rows in 1..=1_000 {
+        let (mut left, mut statements) = (rows, 0);
+        while left > 0 {
+            let sized = many.fit(left).rows;
+            assert!(
+                sized <= left || (sized - left) * 4 <= sized,
+                "{left} of {rows}: {sized}"
+            );
+            left -= sized.min(left);
+            statements += 1;
+        }
+        assert!(statements <= rows / 256 + 4, "{rows}: {statements}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_any_size_is_written_whole() {
+    for in_flight in (1..=40).chain([100, 143, 250, 300]) {
+        let file = File::new();
+        let store = file.store().await;
+        let mut lane = store.open_lane().await.unwrap();
+        let mut load = Load::new(SHARDS, in_flight);
+        lane.take_over(&load.takeovers()).await.unwrap();
+        let (mut rows, mut sagas) = (usize::from(SHARDS), 0);
+        for _ in 0..8 {
+            let batch = load.batch();
+            rows += batch.shards.iter().map(|it| it.rows.len()).sum::<usize>();
+            sagas += batch
+                .shards
+                .iter()
+                .map(|it| it.inserts.len())
+                .sum::<usize>();
+            lane.append(&batch).await.unwrap();
+        }
+        let sql = "SELECT (SELECT count(*) FROM journal), (SELECT count(*) FROM sagas), \
+            (SELECT count(*) FROM sagas WHERE ended_at_us IS NOT NULL)";
+        let counted = sqlx::query(sql).fetch_one(&mut file.connect().await).await;
+        let counted = counted.unwrap();
+        let counted: [i64; 3] = [0, 1, 2].map(|column| counted.get(column));
+        let ended = usize::try_from(load.ended()).unwrap();
+        assert_eq!(counted, [rows, sagas, ended].map(count), "{in_flight}");
+        assert!(ended > 0, "{in_flight}");
     }
 }
 
@@ -390,7 +438,7 @@ async fn processes_that_make_the_file_at_once_make_one_database() {
 async fn a_write_that_is_given_up_leaves_nothing_and_blocks_nobody() {
     let file = File::new();
     let store = file.store().await;
-    let mut writer = Writer::new(store.options.clone(), Arc::clone(&store.turns));
+    let mut writer = store.committing.lock().await;
     let mut writing = writer.begin().await.unwrap();
     let delete = sqlx::query("DELETE FROM shards")
         .execute(writing.connection())
@@ -410,7 +458,7 @@ async fn a_write_that_is_given_up_leaves_nothing_and_blocks_nobody() {
 async fn what_is_answered_is_on_the_disk() {
     let file = File::new();
     let store = file.store().await;
-    let mut writer = Writer::new(store.options.clone(), Arc::clone(&store.turns));
+    let mut writer = store.committing.lock().await;
     let connection = writer.connection().await.unwrap();
     for (pragma, expected) in [("PRAGMA synchronous", "2"), ("PRAGMA journal_mode", "wal")] {
         let row = sqlx::query(pragma)

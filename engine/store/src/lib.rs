@@ -56,10 +56,15 @@ pub trait Store: Leases + Sagas + Incidents + Definitions {
     /// What the database says of itself. Its schema was checked when the store was opened.
     async fn identity(&self) -> Result<Identity, Error>;
 
-    /// How many batches it writes at the same time, at most: one where writers wait for each other.
+    /// How many batches are worth having under way at the same time.
     fn batches_at_once(&self) -> usize;
 
-    /// Opens a committer's own connection. A node has one or two.
+    /// Over how many connections those go. With fewer than there are batches, one waits while another is written.
+    fn connections_at_once(&self) -> usize {
+        self.batches_at_once()
+    }
+
+    /// Opens a committer's way to write. A node has one or two.
     async fn open_lane(&self) -> Result<Box<dyn Lane>, Error>;
 }
 

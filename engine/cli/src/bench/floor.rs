@@ -21,7 +21,7 @@ use crate::failure::Failure;
 /// How many transitions a three-step saga has.
 pub const TRANSITIONS: u8 = 4;
 /// From so many sagas in flight on a server has enough for two batches at once.
-const BESIDE_FROM: u32 = 128;
+const BESIDE_FROM: u32 = 384;
 /// The lease has to outlast the writing.
 const LEASE_BEYOND: Duration = Duration::from_secs(120);
 
@@ -51,8 +51,8 @@ impl Plan {
         }
     }
 
-    /// As many as a server uses: beside one that is at work another, if the store writes two batches at once, and if there
-    /// is enough for both.
+    /// As many as a server uses: beside one that is at work another, if the store writes over two, and if there is enough
+    /// for both.
     fn connections(&self, at_once: usize) -> u16 {
         let at_once = u16::try_from(at_once).unwrap_or(u16::MAX);
         let beside = if self.alone || self.in_flight < BESIDE_FROM {
@@ -97,7 +97,7 @@ impl Floor {
         let now = identity.map_err(|error| journals::broken(&error))?.now;
         let at = Instant::now();
         let lease = plan.length.saturating_add(LEASE_BEYOND);
-        let connections = plan.connections(store.batches_at_once());
+        let connections = plan.connections(store.connections_at_once());
         let mut journals = Journals::hold(store, connections, lease, now).await?;
         Ok(Self {
             writers: journals.take_writers(),
