@@ -102,6 +102,13 @@ impl Node {
         lanes.flat_map(|lane| lane.slots.keys().copied()).collect()
     }
 
+    /// It lost a saga's shard and has not noticed: what it has in memory of the saga is older than this epoch.
+    pub fn knows_older(&self, key: &OperationKey, epoch: u64) -> bool {
+        let shard = key.saga.shard();
+        let slot = self.lanes[self.lane_of(shard)].slots.get(&shard);
+        slot.is_some_and(|slot| slot.shard.epoch() < epoch && slot.shard.saga(key.saga).is_some())
+    }
+
     /// Remembers who waits, under a new token.
     pub fn wait(&mut self, waiter: Waiter) -> amends_core::shard::Token {
         self.tokens += 1;
