@@ -289,7 +289,7 @@ impl Stage {
             let sleepers = active
                 .iter()
                 .filter_map(|saga| Some((saga.id, saga.wake_at?)));
-            shard.recover_sleepers(sleepers.collect());
+            shard.recover_sleepers(sleepers.collect(), self.now);
             for saga in active.iter().filter(|saga| saga.wake_at.is_none()) {
                 shard.recover(self.stored(saga.id), self.now);
             }

@@ -17,6 +17,9 @@ use crate::world::{Event, World};
 /// A world is not at rest while a saga is about to expire.
 const SOON: Duration = Duration::from_secs(10 * 60);
 
+/// Most pages have nothing that goes: whose outcome is unknown has to be many, for some of them to matter.
+const UNKNOWN_OFTEN: u64 = 4;
+
 impl Database {
     /// Deletes what has expired of a page; `clock` is what the node that asks takes for the time.
     pub fn expire(&mut self, page: &ExpiryPage, now: Time, history: &mut History) -> Swept {
@@ -58,8 +61,15 @@ impl Database {
                 saga.ended_at.filter(|_| ended)
             }
             Some(Plant::ExpireActive) => Some(saga.updated_at + Duration::from_secs(60)),
+            Some(Plant::ExpireParent) if saga.parent.is_none() => self.as_defined(saga),
             _ => saga.expires_at.filter(|_| ended),
         }
+    }
+
+    /// The planted bug: when it expires by its definition alone.
+    fn as_defined(&self, saga: &SagaRecord) -> Option<Time> {
+        let ended_at = saga.ended_at.filter(|_| saga.state.is_terminal())?;
+        Some(ended_at + self.definition_of(saga.id)?.retention())
     }
 
     /// No saga above this one can still want it undone, and its retention has passed since the end of its parent.
@@ -68,6 +78,7 @@ impl Database {
         match self.plant {
             Some(Plant::ExpireEarly | Plant::ExpireActive) => true,
             Some(Plant::ExpireProvisional) if parent.is_some() => true,
+            Some(Plant::ExpireParent) if parent.is_none() => true,
             _ => self.due(saga).is_some_and(|due| due <= now),
         }
     }
@@ -150,27 +161,76 @@ impl World {
 
     /// A node looks at a page of a shard's sagas, whoever owns it.
     pub fn sweep(&mut self, node: usize, shard: ShardId, after: Option<SagaId>) {
-        let life = self.nodes[node].life;
-        let mut last = None;
         let sweeps = self.plant != Some(Plant::ForgetRetention);
-        if sweeps && (self.calm() || !self.dice.chance(self.plan.store.unavailable)) {
-            let now = self.nodes[node].clock.now(self.now);
-            let page = ExpiryPage {
-                shard,
-                after,
-                begun_before: Time::INFINITY,
-                now,
-                limit: self.plan.page,
-            };
-            let swept = self.store.expire(&page, self.now, &mut self.history);
-            self.marks.hit_if(swept.gone > 0, Mark::Expired);
-            let other = self.store.owner(shard) != Some(node);
-            self.marks
-                .hit_if(swept.gone > 0 && other, Mark::ExpiredByAnother);
-            let kept = swept.due.is_some_and(|due| due <= now);
-            self.marks.hit_if(kept, Mark::KeptForItsParent);
-            last = swept.last;
+        let fails = !self.calm() && self.dice.chance(self.plan.store.unavailable);
+        if !sweeps || fails {
+            return self.swept(node, shard, None);
         }
+        let now = self.nodes[node].clock.now(self.now);
+        let page = ExpiryPage {
+            shard,
+            after,
+            begun_before: Time::INFINITY,
+            now,
+            limit: self.plan.page,
+        };
+        self.ask_to_expire(node, page);
+    }
+
+    /// The statement may be slow; and nobody may learn what became of it: then it was carried out, or is later, or never.
+    fn ask_to_expire(&mut self, node: usize, page: ExpiryPage) {
+        let slow = self.plan.store.slow;
+        let unknown = self.plan.store.unknown * UNKNOWN_OFTEN;
+        let calm = self.calm();
+        let dice = self.sweeping.as_mut().filter(|_| !calm);
+        let draws = dice.map(|dice| (dice.below(1_000), dice.below(3), dice.millis(500, 15_000)));
+        let Some((draw, fate, late)) = draws.filter(|(draw, ..)| *draw < slow + unknown) else {
+            let swept = self.delete_page(node, &page);
+            return self.swept(node, page.shard, swept.last);
+        };
+        self.faults += 1;
+        let life = self.nodes[node].life;
+        if draw < slow {
+            self.marks.hit(Mark::ExpirySlow);
+            return self.after(late, Event::Expiring(node, life, page, true));
+        }
+        match fate {
+            0 => self.marks.hit(Mark::ExpiryUnknownLost),
+            1 => {
+                let gone = self.delete_page(node, &page).gone > 0;
+                self.marks.hit_if(gone, Mark::ExpiryUnknownLanded);
+            }
+            _ => self.after(late, Event::Expiring(node, life, page, false)),
+        }
+        self.swept(node, page.shard, None);
+    }
+
+    /// The statement arrives late, and maybe nobody waits for it any more.
+    pub fn expire_late(&mut self, node: usize, life: u32, page: &ExpiryPage, awaited: bool) {
+        let swept = self.delete_page(node, page);
+        let landed = swept.gone > 0 && !awaited;
+        self.marks
+            .hit_if(landed, Mark::ExpiryUnknownLandsAfterwards);
+        if awaited {
+            let answer = Event::Swept(node, life, page.shard, swept.last);
+            self.after(Duration::ZERO, answer);
+        }
+    }
+
+    fn delete_page(&mut self, node: usize, page: &ExpiryPage) -> Swept {
+        let swept = self.store.expire(page, self.now, &mut self.history);
+        self.marks.hit_if(swept.gone > 0, Mark::Expired);
+        let other = self.store.owner(page.shard) != Some(node);
+        self.marks
+            .hit_if(swept.gone > 0 && other, Mark::ExpiredByAnother);
+        let kept = swept.due.is_some_and(|due| due <= page.now);
+        self.marks.hit_if(kept, Mark::KeptForItsParent);
+        swept
+    }
+
+    /// A page was looked at, or nobody knows whether: the node goes on behind it.
+    pub fn swept(&mut self, node: usize, shard: ShardId, last: Option<SagaId>) {
+        let life = self.nodes[node].life;
         let next = match last {
             Some(_) => shard,
             None => ShardId(shard.0 + 1),

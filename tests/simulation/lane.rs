@@ -2,7 +2,7 @@
 //! sketch of `engine/orchestrator/src/lane/{task,verdict,lookup}.rs` in virtual time; what goes into a batch is in `ways`, its
 //! committers are in `committer`, its bisection in `suspect`. It is small on purpose: what is under test is the core behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use amends_core::saga::due;
 use amends_core::shard::{
@@ -118,6 +118,8 @@ pub struct Slot {
     waiting: Option<Vec<Input>>,
     looking_up: bool,
     pub suspect: Option<Suspect>,
+    /// With a planted bug: what each batch that is under way lets out.
+    held: VecDeque<Vec<Output>>,
 }
 
 /// A lane.
@@ -173,7 +175,7 @@ impl Lane {
                     && slot.born == born
                 {
                     slot.shard.recover_turns(turns);
-                    slot.shard.recover_sleepers(sleepers);
+                    slot.shard.recover_sleepers(sleepers, taken_over_at(around));
                 }
             }
             Message::Recovered(shard, born, histories, more) => {
@@ -349,6 +351,7 @@ impl Lane {
             waiting: Some(Vec::new()),
             looking_up: false,
             suspect: None,
+            held: VecDeque::new(),
         };
         self.slots.insert(shard, slot);
     }
@@ -375,7 +378,7 @@ impl Lane {
                 commands.iter().any(|command| command.due_at > around.now)
             });
             around.marks.hit_if(ahead, Mark::SentAheadOfClock);
-            slot.shard.recover(history, around.now);
+            slot.shard.recover(history, taken_over_at(around));
         }
         if !more {
             for input in slot.waiting.take().unwrap_or_default() {
@@ -389,6 +392,9 @@ impl Lane {
             Verdict::Committed(batch) => {
                 for of in &batch.shards {
                     self.committed(of.shard, &batch, around);
+                }
+                if around.plant == Some(Plant::ReleaseBeside) {
+                    self.release_beside();
                 }
             }
             Verdict::KeyTaken(shards) => {
@@ -459,7 +465,20 @@ impl Lane {
             crate::replay::compare(&slot.shard, of, around);
         }
         slot.shard.committed();
+        around
+            .outputs
+            .extend(slot.held.pop_front().into_iter().flatten());
         self.clear(id);
+    }
+
+    /// The planted bug: what other batches let out leaves as well.
+    fn release_beside(&mut self) {
+        let others = self.ways.under_way().flat_map(|batch| &batch.shards);
+        for shard in others.map(|of| of.shard).collect::<Vec<_>>() {
+            if let Some(slot) = self.slots.get_mut(&shard) {
+                slot.shard.committed();
+            }
+        }
     }
 
     fn roll_back(&mut self, id: ShardId, retaken: Option<u64>, around: &mut Around<'_>) {
@@ -501,6 +520,12 @@ impl Slot {
         !self.looking_up && self.waiting.is_none() && self.shard.is_ready(now)
     }
 
+    /// The planted bug: the shard decides on before its batch is durable. What that lets out still waits for it.
+    pub fn go_on(&mut self) {
+        self.shard.committed();
+        self.held.push_back(self.shard.take_outputs());
+    }
+
     pub fn is_ready(&self, around: &Around<'_>) -> bool {
         let wanted = around.plant != Some(Plant::ForgetTimers) || self.shard.queued() > 0;
         wanted && self.can_decide(around.now)
@@ -509,6 +534,14 @@ impl Slot {
 
 /// The life of the simulated database.
 pub const INCARNATION: Incarnation = Incarnation(uuid::Uuid::from_u128(1));
+
+/// When a shard was taken over, as its machine is told: by the node's clock.
+fn taken_over_at(around: &Around<'_>) -> Time {
+    match around.plant {
+        Some(Plant::ForgetTakeoverTime) => Time::EPOCH,
+        _ => around.now,
+    }
+}
 
 /// What to ask the store for a start; nothing if it has no key.
 pub fn key_name(start: &Start) -> Option<KeyName> {

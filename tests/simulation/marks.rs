@@ -24,6 +24,10 @@ pub enum Mark {
     ExpiredKeyUsedAgain,
     CancelOfExpired,
     ResultOfExpired,
+    ExpirySlow,
+    ExpiryUnknownLanded,
+    ExpiryUnknownLost,
+    ExpiryUnknownLandsAfterwards,
     LookupStale,
     LookupFailed,
     LoadFailed,
@@ -48,6 +52,7 @@ pub enum Mark {
     ZombieSends,
     LeaseStopsDispatch,
     LeaseLost,
+    LeaseEndedWhileStopped,
     WaitedForCredit,
     ClockForward,
     ClockBackward,
@@ -76,6 +81,7 @@ pub enum Mark {
     ResultForged,
     ResultOfStranger,
     ResultOfOtherNamespace,
+    ResultUnknownToDeposed,
     BarrierDuplicate,
     BarrierNothingToUndo,
     BarrierSuperseded,
@@ -179,7 +185,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of their declaration.
-    pub const ALL: [Self; 165] = [
+    pub const ALL: [Self; 171] = [
         Self::StoreSlow,
         Self::StoreAgain,
         Self::StoreUnavailable,
@@ -199,6 +205,10 @@ impl Mark {
         Self::ExpiredKeyUsedAgain,
         Self::CancelOfExpired,
         Self::ResultOfExpired,
+        Self::ExpirySlow,
+        Self::ExpiryUnknownLanded,
+        Self::ExpiryUnknownLost,
+        Self::ExpiryUnknownLandsAfterwards,
         Self::LookupStale,
         Self::LookupFailed,
         Self::LoadFailed,
@@ -222,6 +232,7 @@ impl Mark {
         Self::ZombieSends,
         Self::LeaseStopsDispatch,
         Self::LeaseLost,
+        Self::LeaseEndedWhileStopped,
         Self::WaitedForCredit,
         Self::ClockForward,
         Self::ClockBackward,
@@ -249,6 +260,7 @@ impl Mark {
         Self::ResultForged,
         Self::ResultOfStranger,
         Self::ResultOfOtherNamespace,
+        Self::ResultUnknownToDeposed,
         Self::BarrierDuplicate,
         Self::BarrierNothingToUndo,
         Self::BarrierSuperseded,

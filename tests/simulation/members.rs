@@ -95,6 +95,9 @@ impl World {
         let renewed = self.store.renew(node, life, lease, clock, self.now);
         let Some(time) = renewed else {
             self.marks.hit(Mark::LeaseLost);
+            // Its claimer ended it; else the node would have renewed it, and would be an owner by its lease.
+            let ended = self.nodes[node].stopped && self.store.lease_is_ended(node);
+            self.marks.hit_if(ended, Mark::LeaseEndedWhileStopped);
             self.kill(node);
             self.after(Duration::from_secs(1), Event::Boot(node));
             return;
@@ -103,6 +106,7 @@ impl World {
         target.clock.sample(time, self.now);
         target.renewed_at = self.now;
         target.late = false;
+        target.stopped = false;
         let wanted: Vec<ShardId> = (0..self.plan.shards).map(ShardId).collect();
         self.claim(node, &wanted);
         self.dispatch(node, crate::book::Outbox::default());
@@ -192,6 +196,7 @@ impl World {
             return;
         }
         target.process = Process::Up;
+        target.stopped = true;
         for event in std::mem::take(&mut target.mailbox) {
             // A renewal is a statement too, and its connection may have to be made anew: what else was on its way may be faster.
             let delay = match &event {

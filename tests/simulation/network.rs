@@ -420,7 +420,11 @@ impl World {
             let streams = &self.participants[participant].streams;
             let attached: Vec<usize> = streams.keys().copied().collect();
             let stray = !self.calm() && self.dice.chance(200);
+            // Who lost the shard and has not noticed is where a result may be lost: rare, and so sought out.
+            let unawares = |node: &usize| self.nodes[*node].knows_older(&told.key, told.epoch);
+            let deposed: Vec<usize> = attached.iter().copied().filter(unawares).collect();
             let to = match owner.filter(|owner| !stray && attached.contains(owner)) {
+                _ if !deposed.is_empty() && !self.calm() => self.dice.pick(&deposed).copied(),
                 Some(owner) => Some(owner),
                 None => self.dice.pick(&attached).copied(),
             };
@@ -483,6 +487,7 @@ impl World {
             life,
             key: Arc::clone(&told.key),
             name: name.clone(),
+            epoch: told.epoch,
             said: told.outcome.as_str(),
             honest,
         });
@@ -514,6 +519,7 @@ impl World {
             life,
             key,
             name,
+            epoch,
             said,
             honest,
         }) = self.nodes[node].waiters.remove(&token)
@@ -532,6 +538,9 @@ impl World {
             self.store.state(key.saga).is_none() && self.store.last_state(key.saga).is_some();
         let unknown = honest && how == Acknowledged::UnknownOperation;
         self.marks.hit_if(unknown && gone, Mark::ResultOfExpired);
+        let deposed = self.nodes[node].knows_older(&key, epoch);
+        let kept = honest && deposed && how == Acknowledged::Unavailable;
+        self.marks.hit_if(kept, Mark::ResultUnknownToDeposed);
         self.happened(Happened::Acknowledged {
             key,
             attempt: name.attempt,

@@ -34,6 +34,8 @@ pub enum Waiter {
         life: u32,
         key: std::sync::Arc<OperationKey>,
         name: AttemptName,
+        /// Of its command.
+        epoch: u64,
         said: &'static str,
         honest: bool,
     },
@@ -52,6 +54,8 @@ pub struct Node {
     pub renewed_at: Time,
     /// It noticed that its lease is late.
     pub late: bool,
+    /// It was stopped since.
+    pub stopped: bool,
     /// Shards that it is taking over, and how late it may have been by their former owners' clocks.
     pub opening: BTreeMap<ShardId, Time>,
     pub waiters: BTreeMap<u64, Waiter>,
@@ -77,6 +81,7 @@ impl Node {
             clock: Clock::new(now, now),
             renewed_at: now,
             late: false,
+            stopped: false,
             opening: BTreeMap::new(),
             waiters: BTreeMap::new(),
             tokens: 0,
@@ -95,6 +100,13 @@ impl Node {
     pub fn shards(&self) -> Vec<ShardId> {
         let lanes = self.lanes.iter();
         lanes.flat_map(|lane| lane.slots.keys().copied()).collect()
+    }
+
+    /// It lost a saga's shard and has not noticed: what it has in memory of the saga is older than this epoch.
+    pub fn knows_older(&self, key: &OperationKey, epoch: u64) -> bool {
+        let shard = key.saga.shard();
+        let slot = self.lanes[self.lane_of(shard)].slots.get(&shard);
+        slot.is_some_and(|slot| slot.shard.epoch() < epoch && slot.shard.saga(key.saga).is_some())
     }
 
     /// Remembers who waits, under a new token.

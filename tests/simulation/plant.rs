@@ -30,6 +30,14 @@ pub enum Plant {
     ForgetCredit,
     /// A new owner does not ask how late it was by its predecessor's clock.
     ForgetClocks,
+    /// A new owner does not tell its shards when it took them over.
+    ForgetTakeoverTime,
+    /// Who claims a shard of a node whose lease is over leaves that lease as it is.
+    KeepLease,
+    /// A shard's next batch goes to the second committer while the first still carries one of that shard.
+    SplitShard,
+    /// When one committer's batch is durable, what the other's lets out leaves too.
+    ReleaseBeside,
     /// A batch of unknown outcome is written again behind the tail.
     ReinsertBlindly,
     /// Keys are neither looked up nor unique.
@@ -40,6 +48,8 @@ pub enum Plant {
     ExpireActive,
     /// Retention takes children that may still have to be undone.
     ExpireProvisional,
+    /// Retention takes a parent as soon as its own definition lets it go.
+    ExpireParent,
     /// Retention takes the rows that fence a deposed owner off.
     ExpireFence,
     /// A key is free when its saga has ended.

@@ -163,6 +163,26 @@ mod tests {
     }
 
     #[test]
+    fn a_settle_time_that_goes_on_where_another_clock_began_it_is_seen() {
+        seen(Plant::ForgetTakeoverTime, &["I19"]);
+    }
+
+    #[test]
+    fn a_stopped_node_that_renews_its_lease_is_seen() {
+        seen(Plant::KeepLease, &["I19"]);
+    }
+
+    #[test]
+    fn two_batches_of_a_shard_at_once_are_seen() {
+        seen(Plant::SplitShard, &["I35"]);
+    }
+
+    #[test]
+    fn what_leaves_with_the_batch_beside_its_own_is_seen() {
+        seen(Plant::ReleaseBeside, &["I7", "I4"]);
+    }
+
+    #[test]
     fn a_batch_that_is_written_twice_is_seen() {
         seen(Plant::ReinsertBlindly, &["I1", "I10"]);
     }
@@ -185,6 +205,11 @@ mod tests {
     #[test]
     fn a_child_that_expires_before_its_parent_has_ended_is_seen() {
         seen(Plant::ExpireProvisional, &["I50"]);
+    }
+
+    #[test]
+    fn a_parent_that_expires_while_its_child_counts_from_its_end_is_seen() {
+        seen(Plant::ExpireParent, &["I50"]);
     }
 
     #[test]

@@ -444,7 +444,7 @@ impl Database {
             let owner = self.owners.get(shard).filter(|owner| **owner != node);
             let lease = owner.and_then(|owner| self.leases.get_mut(owner));
             if lease.as_ref().is_none_or(|lease| lease.until <= time) {
-                if let Some(lease) = lease {
+                if let Some(lease) = lease.filter(|_| self.plant != Some(Plant::KeepLease)) {
                     lease.life = None;
                 }
                 self.owners.insert(*shard, node);
@@ -469,6 +469,13 @@ impl Database {
         row.until = time + lease;
         row.clock_until = row.clock_until.max(time.max(clock) + lease);
         Some(time)
+    }
+
+    /// One of its shards was taken since it was last claimed.
+    pub fn lease_is_ended(&self, node: usize) -> bool {
+        self.leases
+            .get(&node)
+            .is_some_and(|lease| lease.life.is_none())
     }
 
     /// How late it may be, or may have been, by the clock of any process but this node's.

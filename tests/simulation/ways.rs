@@ -179,11 +179,13 @@ impl Lane {
         limits: BatchLimits,
         around: &mut Around<'_>,
     ) -> Option<ShardBatch> {
+        let two = self.ways.all.len() > 1;
         let slot = self.slots.get_mut(&id)?;
         let now = crate::planted::time(around.now, around.plant);
         let mut batch = slot.shard.prepare(now, limits, around.known)?;
         match around.plant {
             Some(Plant::ReleaseBeforeCommit) => slot.shard.committed(),
+            Some(Plant::SplitShard) if two => slot.go_on(),
             Some(plant) => crate::planted::rewrite(&mut batch, plant),
             None => {}
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use amends_core::journal::SagaState;
 use amends_core::shard::{Input, Output};
 use amends_core::{OperationKind, SagaId, ShardId, Time};
+use amends_store::ExpiryPage;
 
 use crate::book::{Outbox, name_of};
 use crate::clients::Operation;
@@ -61,6 +62,10 @@ pub enum Event {
     Expire(usize, u32, usize, u64),
     /// A node looks for what has expired: in this shard, behind this saga.
     Sweep(usize, u32, ShardId, Option<SagaId>),
+    /// A page reaches the store, and whether its node still waits for what came of it.
+    Expiring(usize, u32, ExpiryPage, bool),
+    /// A node hears that it can go on behind this saga.
+    Swept(usize, u32, ShardId, Option<SagaId>),
     Return(usize),
     Deliver(Box<Parcel>),
     Perform(Box<Parcel>, u32),
@@ -87,6 +92,8 @@ pub struct World {
     pub plan: Plan,
     pub plant: Option<Plant>,
     pub dice: Dice,
+    /// What becomes of sweeps is drawn apart, in half of the worlds: those of known seeds stay what they were, most of them.
+    pub sweeping: Option<Dice>,
     pub now: Time,
     pub calm_at: Option<Time>,
     pub store: Database,
@@ -140,6 +147,7 @@ impl World {
     /// Draws the world of a seed.
     pub fn new(seed: u64, plant: Option<Plant>) -> Self {
         let mut dice = Dice::new(seed);
+        let mut sweeping = Dice::new(seed.rotate_right(16));
         let plan = Plan::draw(&mut dice);
         let mut documents: Vec<Document> = (0..dice.between(1, 3))
             .map(|number| document(&mut dice, &format!("made-{number}")))
@@ -161,6 +169,7 @@ impl World {
             plan,
             plant,
             dice,
+            sweeping: sweeping.chance(500).then_some(sweeping),
             now: BEGINNING,
             calm_at: None,
             store,
@@ -262,6 +271,10 @@ impl World {
             Event::Attach(node, _, participant) => self.attach(node, participant),
             Event::Expire(node, _, participant, session) => self.expire(node, participant, session),
             Event::Sweep(node, _, shard, after) => self.sweep(node, shard, after),
+            Event::Expiring(node, life, page, awaited) => {
+                self.expire_late(node, life, &page, awaited);
+            }
+            Event::Swept(node, _, shard, last) => self.swept(node, shard, last),
             Event::Return(participant) => self.come_back(participant),
             Event::Deliver(parcel) => self.deliver(*parcel),
             Event::Perform(parcel, life) => self.perform(*parcel, life),
@@ -301,6 +314,7 @@ impl World {
             | Event::Attach(node, life, _)
             | Event::Expire(node, life, ..)
             | Event::Sweep(node, life, ..)
+            | Event::Swept(node, life, ..)
             | Event::Heartbeat(node, life, _)
             | Event::Credit(node, life, ..)
             | Event::Result(node, life, ..) => (*node, Some(*life)),
@@ -333,6 +347,10 @@ impl World {
     pub fn tell(&mut self, node: usize, lane: usize, message: Message) {
         let mut inbox = VecDeque::from([(lane, message)]);
         while let Some((lane, message)) = inbox.pop_front() {
+            // It left before, and what the lane decided meanwhile could not know.
+            if let Message::Input(_, Input::Sent { attempt }) = &message {
+                self.counts(node, attempt, false);
+            }
             let (asks, outputs, lost, raised) = self.work(node, lane, message);
             for ask in asks {
                 self.ask(node, lane, ask);
@@ -483,7 +501,6 @@ impl World {
         }
         let forgets = self.plant == Some(Plant::ForgetSent);
         for attempt in outbox.sent.into_iter().filter(|_| !forgets) {
-            self.counts(node, &attempt, false);
             let shard = attempt.saga.shard();
             let message = Message::Input(shard, Input::Sent { attempt });
             inbox.push_back((self.nodes[node].lane_of(shard), message));

@@ -12,7 +12,6 @@ use amends_definitions::{Compensation, CompensationOrder, StepIndex};
 use crate::checker::Found;
 use crate::checker::case::{Case, Seen};
 use crate::checker::model::{End, Model};
-use crate::generator::PARTICIPANTS;
 use crate::world::World;
 
 pub fn before(model: &Model, case: &Case<'_>, seen: &Seen<'_>, world: &World, found: &mut Found) {
@@ -203,9 +202,7 @@ fn settle_time(
     found: &mut Found,
 ) {
     let step = case.definition.step(place.step);
-    let barrier = step
-        .action()
-        .is_some_and(|action| PARTICIPANTS.contains(&(action.participant(), true)));
+    let barrier = case.stands_behind_barrier(place);
     let end = model.course(place, OperationKind::Forward).end;
     let known = matches!(end, End::Succeeded | End::Unusable);
     let asked = step.call().is_some_and(|call| call.query().is_some());

@@ -11,6 +11,7 @@ use amends_core::journal::SagaState;
 use amends_core::{SagaId, Time};
 use amends_definitions::{Definition, StepIndex};
 
+use crate::generator::PARTICIPANTS;
 use crate::history::{Committed, Counted, Event, Performed, Sent};
 use crate::world::World;
 
@@ -53,6 +54,12 @@ impl Case<'_> {
             0 => step.to_owned(),
             item => format!("{step}[{item}]"),
         }
+    }
+
+    /// Its action stands behind a barrier, whether somebody is attached who says so or not.
+    pub fn stands_behind_barrier(&self, place: Place) -> bool {
+        let action = self.definition.step(place.step).action();
+        action.is_some_and(|action| PARTICIPANTS.contains(&(action.participant(), true)))
     }
 
     /// The effect that is left at a place, by the participants' log.

@@ -111,7 +111,7 @@ pub struct Evidence<'a> {
 }
 
 /// A process that owns a shard.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Owner {
     node: usize,
     life: u32,

@@ -63,6 +63,22 @@ fn in_its_time(
             (ended + retention).since(node_time)
         )
     });
+    let parent_case = parent(case).and_then(|parent| evidence.cases.get(&parent));
+    let parent_ended = parent_case.and_then(|parent| ended_at(parent, index));
+    if let Some(parent_ended) = parent_ended {
+        // Also of a parent that is gone.
+        let after = node_time.since(parent_ended);
+        found.expect(
+            node_time >= parent_ended + CHILD_KEPT_MIN,
+            "I50",
+            case.id,
+            || {
+                format!(
+                    "it expires {after:?} after its parent's end: a wish may still be under way"
+                )
+            },
+        );
+    }
     let Some(above) = above(evidence, case, index) else {
         return;
     };
@@ -127,12 +143,15 @@ fn due_at(evidence: &Evidence<'_>, case: &Case<'_>, index: usize) -> Option<Time
     Some(ended + retention(case))
 }
 
-/// How long it is kept: a child until no wish of its parent can be under way any more.
+/// How long it is kept: a child until no wish of its parent can be under way any more, and a parent as long, so that its child's
+/// time counts from its end.
 fn retention(case: &Case<'_>) -> Duration {
     let own = case.definition.retention();
-    match parent(case) {
-        Some(_) => own.max(CHILD_KEPT_MIN),
-        None => own,
+    let asked = |seen: &Seen<'_>| matches!(seen.fact, Fact::ChildRequested(_));
+    if parent(case).is_some() || case.facts.iter().any(asked) {
+        own.max(CHILD_KEPT_MIN)
+    } else {
+        own
     }
 }
 

@@ -3,6 +3,7 @@
 //! sent. Times are compared as the nodes took them: with what was recorded, and with what the definition says. That a retry
 //! waits for its time is in `forward`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use amends_core::fact::{AbortReason, AttemptEnded, Fact, IncidentReason};
@@ -29,7 +30,7 @@ pub fn before(
     by_the_clock(model, case, seen, evidence, found);
     as_defined(case, seen, found);
     timers(model, case, seen, evidence, found);
-    settle_times(model, case, seen, found);
+    settle_times(model, case, seen, evidence, found);
     overdue_attempts(model, case, seen, evidence, found);
     budgets(model, case, seen, found);
     failed_before_abort(model, case, seen, found);
@@ -38,6 +39,34 @@ pub fn before(
 pub fn check(evidence: &Evidence<'_>, found: &mut Found) {
     for case in evidence.cases.values() {
         sent_in_time(evidence, case, found);
+    }
+    if evidence.world.plan.bounded {
+        nothing_after_a_takeover(evidence, found);
+    }
+}
+
+/// I19: a settle time counts from the takeover. So within bounds nothing leaves an owner after another process has taken its shard
+/// over: its lease is over, and it knows.
+fn nothing_after_a_takeover(evidence: &Evidence<'_>, found: &mut Found) {
+    let mut owners: BTreeMap<u16, (usize, u32)> = BTreeMap::new();
+    for entry in evidence.entries {
+        match &entry.event {
+            Event::TakenOver {
+                shard, node, life, ..
+            } => {
+                owners.insert(*shard, (*node, *life));
+            }
+            Event::Sent(sent) => {
+                let saga = sent.key.saga;
+                let owner = owners.get(&saga.shard().0);
+                let own = owner.is_none_or(|owner| *owner == (sent.node, sent.life));
+                found.expect(own, "I19", saga, || {
+                    let (step, node) = (&sent.key.step, sent.node);
+                    format!("{step} leaves node {node}, and another has taken its shard over")
+                });
+            }
+            _ => {}
+        }
     }
 }
 
@@ -232,8 +261,15 @@ fn not_taken(
     })
 }
 
-/// I19: a compensation that lets its action settle is not begun before that is over, unless the effect is known by then.
-fn settle_times(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Found) {
+/// I19: a compensation that lets its action settle is not begun before that is over, unless the effect is known by then; nor,
+/// if its owner took the settle time over, within as much from the takeover, by that owner's clock.
+fn settle_times(
+    model: &Model,
+    case: &Case<'_>,
+    seen: &Seen<'_>,
+    evidence: &Evidence<'_>,
+    found: &mut Found,
+) {
     let Fact::Scheduled {
         place,
         operation: OperationKind::Compensate,
@@ -242,7 +278,8 @@ fn settle_times(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Fou
     else {
         return;
     };
-    let Some(until) = model.course(*place, OperationKind::Compensate).until else {
+    let course = model.course(*place, OperationKind::Compensate);
+    let Some(until) = course.until.filter(|_| course.attempt == 0) else {
         return;
     };
     let forward = model.course(*place, OperationKind::Forward);
@@ -254,6 +291,22 @@ fn settle_times(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mut Fou
             case.name(*place),
             until.since(at)
         )
+    });
+    let owner_of = |seen: &Seen<'_>| evidence.owners.get(&(seen.row.shard, seen.row.epoch));
+    let (Some(owner), Some(first)) = (owner_of(seen), case.facts.first()) else {
+        return;
+    };
+    // Once its barrier is known, nothing has to settle any more.
+    if known || owner_of(first) == Some(owner) || case.stands_behind_barrier(*place) {
+        return;
+    }
+    let Event::Decided { node_time, .. } = evidence.entries[seen.decided].event else {
+        return;
+    };
+    let attempt = case.definition.step(place.step).timeouts().attempt;
+    found.expect(node_time >= owner.since + attempt, "I19", case.id, || {
+        let (name, after) = (case.name(*place), node_time.since(owner.since));
+        format!("{name} is compensated {after:?} after a takeover, before it has settled")
     });
 }
 

@@ -218,16 +218,18 @@ impl Decision<'_> {
     }
 
     /// Until when a late execution of the action could still show itself; none if that is settled: its effect is known,
-    /// a barrier refuses what is late, it is a child that answers for itself, or the settle time has begun before.
+    /// a barrier refuses what is late, it is a child that answers for itself, or the settle time has begun before with this
+    /// owner. What an earlier one recorded goes by another clock: the time runs again from the takeover.
     fn settles_until(&self, place: Place) -> Option<crate::time::Time> {
         let status = self.saga.place(place);
-        let begun = matches!(status.compensation.phase, Phase::Settling { .. });
-        if status.forward.effect || begun || status.child.is_some() || self.is_behind_barrier(place)
-        {
+        if status.forward.effect || status.child.is_some() || self.is_behind_barrier(place) {
             return None;
         }
+        let begun = matches!(status.compensation.phase, Phase::Settling { .. });
+        let sent_at = status.forward.last_sent_at.unwrap_or(self.now);
+        let sent_at = Some(sent_at).filter(|_| !begun).max(self.settles_from);
         let attempt = self.saga.definition.step(place.step).timeouts().attempt;
-        Some(status.forward.last_sent_at.unwrap_or(self.now) + attempt)
+        sent_at.map(|sent_at| sent_at + attempt)
     }
 
     fn compensation_input(

@@ -22,6 +22,8 @@ pub struct Decision<'a> {
     pub(super) saga: &'a mut Saga,
     pub(super) now: Time,
     pub(super) surroundings: &'a dyn Surroundings,
+    /// When the shard was taken over from whoever decided before; none if nobody did.
+    pub(super) settles_from: Option<Time>,
     /// Steps that may be ready to begin, or to begin more items.
     pub(super) open: VecDeque<StepIndex>,
     /// Somebody works on them already.
@@ -57,9 +59,20 @@ impl<'a> Decision<'a> {
             saga,
             now,
             surroundings,
+            settles_from: None,
             open: VecDeque::new(),
             advancing: false,
             facts: Vec::new(),
+        }
+    }
+
+    /// Another process may have sent something of the saga until it was taken over at this time: no settle time of that
+    /// counts from earlier, whatever that one's clock said.
+    #[must_use]
+    pub fn settling_from(self, settles_from: Option<Time>) -> Self {
+        Self {
+            settles_from,
+            ..self
         }
     }
 

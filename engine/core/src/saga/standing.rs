@@ -126,6 +126,15 @@ impl Saga {
         }
     }
 
+    /// It has asked for a child, at any of its places.
+    pub(crate) fn has_asked_for_child(&self) -> bool {
+        let steps = self.definition.step_indices();
+        let mut places = steps
+            .filter(|step| self.runs_child((*step).into()))
+            .flat_map(|step| self.places_of(step));
+        places.any(|place| self.place(place).child.is_some())
+    }
+
     /// The step runs a child saga.
     pub(crate) fn runs_child(&self, place: Place) -> bool {
         let step = self.definition.steps().get(place.step.index());

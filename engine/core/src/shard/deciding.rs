@@ -64,7 +64,8 @@ impl Shard {
         };
         let now = entry.time(at.now);
         let saga = Arc::make_mut(&mut entry.saga);
-        let mut decision = Decision::new(saga, now, at.surroundings);
+        let decision = Decision::new(saga, now, at.surroundings);
+        let mut decision = decision.settling_from(entry.settles_from);
         let result = decide(&mut decision);
         let facts = decision.into_facts();
         debug_assert_eq!(crate::invariants::check(&entry.saga), Ok(()));

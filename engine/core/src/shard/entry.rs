@@ -26,7 +26,10 @@ pub(super) struct Entry {
     pub position: u64,
     /// What was due by then may have been sent by an earlier owner; none if it began with this one.
     pub inherited_at: Option<Time>,
-    /// Attempts that are due later than that by this owner's clock, and that an earlier one may have sent by its own.
+    /// What an earlier owner sent may show itself for its time from then on; none if the saga began with this one. Unlike
+    /// `inherited_at` it does not move when the saga leaves memory and comes back.
+    pub settles_from: Option<Time>,
+    /// Attempts that are due later than `inherited_at` by this owner's clock, and that an earlier one may have sent by its own.
     pub ahead: Vec<DueCommand>,
     /// When it is looked at again; as it stands in the shard's timers.
     pub wake_at: Option<Time>,
@@ -64,6 +67,7 @@ impl Entry {
             asks: Asks::default(),
             position,
             inherited_at: None,
+            settles_from: None,
             ahead: Vec::new(),
             wake_at: None,
             row: None,

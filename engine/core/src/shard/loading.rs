@@ -96,8 +96,8 @@ impl Shard {
         match loaded {
             LoadedSaga::Found(history) => {
                 // What waited comes before the comparison with its flights: that one may find it ended, and let it go.
-                let inherited_at = self.taken_over_at.unwrap_or(now);
-                let comparison = self.install(history, inherited_at, Some(Time::EPOCH));
+                let taken_over_at = self.taken_over_at.unwrap_or(now);
+                let comparison = self.install(history, taken_over_at, Some(Time::EPOCH));
                 self.sleepers.forget(saga);
                 self.queue.extend(waiting);
                 self.queue.extend(comparison);
@@ -156,7 +156,7 @@ impl Shard {
     pub(super) fn install(
         &mut self,
         history: History,
-        inherited_at: Time,
+        taken_over_at: Time,
         wake_at: Option<Time>,
     ) -> Option<Queued> {
         let id = history.saga;
@@ -168,7 +168,11 @@ impl Shard {
             ),
             (Ok(_), Err(message)) => (Err((IncidentReason::RecordUnreadable, message)), None),
             (Ok(definition), Ok(rows)) => match Saga::replay(id, definition, &rows) {
-                Ok(saga) => (Ok((saga, rows.first().map_or(0, |row| row.position))), None),
+                Ok(saga) => {
+                    let before = rows.iter().rfind(|row| row.position < self.opened_at);
+                    let position = rows.first().map_or(0, |row| row.position);
+                    (Ok((saga, position, before.map(|row| row.at))), None)
+                }
                 Err(error) => {
                     let message = error.to_string();
                     (
@@ -179,17 +183,22 @@ impl Shard {
             },
         };
         match read {
-            Ok((saga, position)) => {
+            Ok((saga, position, before)) => {
                 let row = Row {
                     state,
                     turn_granted: saga.turn_granted(),
                     wake_at: wake_at.filter(|_| !state.is_terminal()),
                 };
                 // The clock may be behind what the owner before saw: what it scheduled, it may have sent.
-                let inherited_at = inherited_at.max(saga.updated_at());
+                let inherited_at = taken_over_at.max(saga.updated_at());
+                let ahead = self.sent_ahead(&saga, inherited_at);
+                // Nor is a decision dated earlier than these: see `Entry::time`.
+                let dates = ahead.iter().map(|ahead| ahead.due_at);
+                let settles_from = before.map(|at| dates.fold(at.max(taken_over_at), Time::max));
                 let entry = Entry {
                     inherited_at: Some(inherited_at),
-                    ahead: self.sent_ahead(&saga, inherited_at),
+                    settles_from,
+                    ahead,
                     row: Some(row),
                     ..Entry::new(saga, position)
                 };

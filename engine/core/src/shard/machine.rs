@@ -25,6 +25,8 @@ pub struct Shard {
     pub(super) id: ShardId,
     pub(super) incarnation: Incarnation,
     pub(super) epoch: u64,
+    /// The position of the takeover record that opened it: what stands before was decided by other clocks.
+    pub(super) opened_at: u64,
     pub(super) next_position: u64,
     pub(super) sagas: BTreeMap<SagaId, Slot>,
     /// Keys of sagas that this owner started and that are still in memory: what a look-up in the store may have missed.
@@ -76,6 +78,7 @@ impl Shard {
             id,
             incarnation,
             epoch,
+            opened_at: epoch,
             next_position: epoch + 1,
             sagas: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -130,8 +133,9 @@ impl Shard {
     }
 
     /// Says when sagas that sleep have to be back in memory: after the takeover, and before any input is taken. Those that
-    /// only something from outside can wake need not be named.
-    pub fn recover_sleepers(&mut self, sleepers: Vec<(SagaId, Time)>) {
+    /// only something from outside can wake need not be named. What was scheduled before `now` is assumed sent.
+    pub fn recover_sleepers(&mut self, sleepers: Vec<(SagaId, Time)>, now: Time) {
+        self.taken_over_at = self.taken_over_at.max(Some(now));
         for (saga, at) in sleepers {
             if at < Time::INFINITY {
                 self.sleepers.put(saga, at);

@@ -96,7 +96,8 @@ impl Shard {
         };
         let mut copy = (*entry.saga).clone();
         let now = entry.time(at.now);
-        Decision::new(&mut copy, now, at.surroundings).order(order)
+        let decision = Decision::new(&mut copy, now, at.surroundings);
+        decision.settling_from(entry.settles_from).order(order)
     }
 
     /// The saga is in memory, and in the namespace that it is believed to be in.

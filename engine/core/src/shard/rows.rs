@@ -91,10 +91,12 @@ fn insert(entry: &Entry, row: Row) -> SagaInsert {
 fn expires_at(saga: &Saga) -> Option<Time> {
     let ended_at = saga.ended_at()?;
     let retention = saga.definition().retention();
-    // For the store, a child's retention counts from its parent's end.
-    let kept = match saga.parent() {
-        Some(_) => retention.max(CHILD_KEPT_MIN),
-        None => retention,
+    // For the store, a child's retention counts from its parent's end. When that is gone, nothing tells any more when it was: so
+    // a parent is kept for as long as no wish of its own may find that its child is not there.
+    let kept = if saga.parent().is_some() || saga.has_asked_for_child() {
+        retention.max(CHILD_KEPT_MIN)
+    } else {
+        retention
     };
     Some(ended_at + kept)
 }

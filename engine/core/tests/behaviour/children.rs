@@ -58,6 +58,35 @@ fn a_child_is_kept_until_no_wish_for_it_can_be_under_way() {
 }
 
 #[test]
+fn a_parent_is_there_as_long_as_its_child_counts_from_its_end() {
+    let minute = Duration::from_secs(60);
+    for (retention, kept) in [(1, 60), (60, 60), (61, 61)] {
+        let text = PARENT.replace("steps:", &format!("retention: {retention}m\nsteps:"));
+        let mut family = family();
+        let parent = family.parents.start(&definition(&text), "{}");
+        family.parents.answer("before", succeeded());
+        family.talk();
+        family.children.answer("c", succeeded());
+        family.talk();
+        family.parents.answer("after", succeeded());
+        assert_eq!(family.parents.state(parent), SagaState::Completed);
+        let row = &family.parents.rows[&parent];
+        assert_eq!(row.expires_at, row.ended_at.map(|at| at + minute * kept));
+    }
+}
+
+#[test]
+fn a_parent_that_never_asked_for_its_child_is_kept_as_its_definition_says() {
+    let text = PARENT.replace("steps:", "retention: 1m\nsteps:");
+    let mut family = family();
+    let parent = family.parents.start(&definition(&text), "{}");
+    family.parents.answer("before", rejected("NO"));
+    let row = &family.parents.rows[&parent];
+    let minute = Duration::from_secs(60);
+    assert_eq!(row.expires_at, row.ended_at.map(|at| at + minute));
+}
+
+#[test]
 fn a_parent_goes_on_with_what_its_child_came_to() {
     let mut family = family();
     let parent = with_child(&mut family);

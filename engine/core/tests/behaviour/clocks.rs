@@ -1,10 +1,11 @@
-//! A new owner whose clock is behind its predecessor's: what that one may have sent by its own clock counts as sent.
+//! A new owner whose clock is not its predecessor's. Where it is behind, what that one may have sent by its own clock counts as
+//! sent; where it is ahead, what has to settle does so from the takeover.
 
 use std::time::Duration;
 
 use amends_core::SagaId;
 use amends_core::journal::SagaState;
-use amends_core::shard::{Acknowledged, Command};
+use amends_core::shard::{Acknowledged, Command, Verb};
 
 use crate::pump::{Pump, definition, failed, rejected, succeeded};
 
@@ -84,4 +85,112 @@ fn what_was_not_due_by_any_clock_never_left() {
     pump.cancel(saga).expect("it can be cancelled");
     pump.reply(&first, rejected("NO"), None);
     assert_eq!(pump.state(saga), SagaState::Compensated);
+}
+
+/// It stays in memory while it settles.
+const SETTLES: &str = r#"
+apiVersion: amends/v1
+name: settles
+defaults: {retry: {maxAttempts: 1}, timeout: 40s}
+steps:
+  - {id: a, call: bare.a, compensate: {call: bare.undo_a}}
+"#;
+
+/// It leaves memory while it settles.
+const SETTLES_ASLEEP: &str = r#"
+apiVersion: amends/v1
+name: settles-asleep
+defaults: {retry: {maxAttempts: 1}, timeout: 5m}
+steps:
+  - {id: a, call: bare.a, compensate: {call: bare.undo_a}}
+"#;
+
+/// The only attempt failed, and whether it had its effect has to show itself.
+fn settling(yaml: &str) -> (Pump, SagaId) {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(yaml), "{}");
+    pump.answer("a", failed());
+    assert_eq!(settle_times(&pump, saga), 1);
+    (pump, saga)
+}
+
+fn settle_times(pump: &Pump, saga: SagaId) -> usize {
+    let facts = pump.facts(saga);
+    facts.iter().filter(|fact| *fact == "settling a").count()
+}
+
+/// Nothing is sent for all of this time, and the compensation right behind it.
+fn undone_after(pump: &mut Pump, saga: SagaId, time: Duration) {
+    pump.pass(time - SECOND);
+    assert!(
+        pump.out().is_empty(),
+        "it has not settled: {:?}",
+        pump.out()
+    );
+    pump.pass(SECOND);
+    assert_eq!(pump.out(), ["a:compensate:1"]);
+    pump.answer("a", succeeded());
+    assert_eq!(pump.state(saga), SagaState::Compensated);
+}
+
+#[test]
+fn a_settle_time_runs_again_from_a_takeover_by_the_new_owners_clock() {
+    for (yaml, time) in [(SETTLES, SECOND * 40), (SETTLES_ASLEEP, SECOND * 300)] {
+        let (mut pump, saga) = settling(yaml);
+        // The new owner's clock is an hour ahead: what was recorded is long over by it.
+        pump.now = pump.now + SECOND * 3600;
+        pump.crash();
+        undone_after(&mut pump, saga, time);
+        assert_eq!(settle_times(&pump, saga), 2, "{yaml}");
+    }
+}
+
+#[test]
+fn a_settle_time_that_begins_after_a_takeover_does_not_count_from_a_sending_before_it() {
+    let mut pump = Pump::new();
+    let saga = pump.start(&definition(BARE), "{}");
+    pump.answer("a", failed());
+    pump.now = pump.now + SECOND * 20;
+    pump.crash();
+    pump.cancel(saga).expect("it can be cancelled");
+    undone_after(&mut pump, saga, SECOND * 10);
+}
+
+#[test]
+fn takeovers_in_a_row_put_a_compensation_off_by_one_settle_time_from_the_last() {
+    for yaml in [SETTLES, SETTLES_ASLEEP] {
+        let (mut pump, saga) = settling(yaml);
+        for _ in 0..5 {
+            pump.now = pump.now + SECOND * 7;
+            pump.crash();
+        }
+        let attempt = if yaml == SETTLES { 40 } else { 300 };
+        undone_after(&mut pump, saga, SECOND * attempt);
+        // It is looked at when what was recorded is over, and not with each takeover.
+        assert_eq!(settle_times(&pump, saga), 2);
+    }
+}
+
+#[test]
+fn a_settle_time_that_a_clock_behind_has_left_is_not_shortened() {
+    let (mut pump, saga) = settling(SETTLES);
+    pump.now = pump.now - SECOND * 20;
+    pump.crash();
+    undone_after(&mut pump, saga, SECOND * 60);
+    assert_eq!(settle_times(&pump, saga), 1);
+}
+
+#[test]
+fn a_saga_that_comes_back_into_memory_does_not_settle_again() {
+    let (mut pump, saga) = settling(SETTLES_ASLEEP);
+    pump.now = pump.now + SECOND;
+    pump.crash();
+    // It is loaded by what arrives for it, twice, and once it is due.
+    for _ in 0..2 {
+        pump.pass(SECOND * 70);
+        pump.order(saga, Verb::Pause, true)
+            .expect_err("it is undone");
+    }
+    undone_after(&mut pump, saga, SECOND * 160);
+    assert_eq!((pump.loads.len(), settle_times(&pump, saga)), (3, 2));
 }

@@ -620,7 +620,7 @@ impl Pump {
         });
         self.shard.recover_turns(turns.collect());
         let sleepers = active().filter_map(|row| Some((row.id, row.wake_at?)));
-        self.shard.recover_sleepers(sleepers.collect());
+        self.shard.recover_sleepers(sleepers.collect(), self.now);
         let awake = active().filter(|row| row.wake_at.is_none());
         for saga in awake.map(|row| row.id).collect::<Vec<_>>() {
             let history = self.history(saga);

@@ -171,7 +171,7 @@ impl LaneTask {
             }
             Message::RecoveredSleepers { shard, sleepers } => {
                 if let Some(slot) = self.slots.get_mut(&shard) {
-                    slot.shard.recover_sleepers(sleepers);
+                    slot.shard.recover_sleepers(sleepers, now);
                 }
             }
             Message::Recovered {
