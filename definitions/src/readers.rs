@@ -8,9 +8,10 @@ use crate::expression::{Expression, Mapping};
 pub struct OutputReader {
     /// Of which step; none: of the saga's own `output`.
     pub step: Option<StepIndex>,
-    /// In which field of it: `input`, `when`, `foreach.in`.
+    /// In which field of it, such as `input`, `when` or `foreach.in`.
     pub field: &'static str,
-    /// It asks with `has` whether there is an output.
+    /// It asks with `has` whether there is an output, or takes the step as a whole, which is there without one. A read of the output
+    /// beside that has no value all the same.
     pub asks_first: bool,
 }
 
@@ -62,7 +63,8 @@ fn asks_first(expressions: &[&Expression], id: &str) -> Option<bool> {
         let asks = of_step
             .iter()
             .any(|reference| reference.test && reference.fields.len() == 2);
-        (!of_step.is_empty()).then_some(asks)
+        let whole = of_step.iter().all(|reference| reference.fields.len() == 1);
+        (!of_step.is_empty()).then_some(asks || whole)
     });
     asks.reduce(|all, one| all && one)
 }
@@ -149,7 +151,7 @@ output: {h: \"${{ steps.hold.output.h }}\"}
             ("cars", "onError", false),
             ("cars", "compensate.input", false),
             ("child", "saga.key", false),
-            ("child", "saga.input", false),
+            ("child", "saga.input", true),
             ("nap", "sleep.until", false),
             ("tell", "emit.subject", false),
             ("refuse", "fail.message", false),

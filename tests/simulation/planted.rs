@@ -76,6 +76,11 @@ mod tests {
     }
 
     fn seen_from(from: u64, plant: Plant, numbers: &[&str]) {
+        said(from, plant, numbers, "");
+    }
+
+    /// The same, and by a check that says these words: others of its number may see the bug too.
+    fn said(from: u64, plant: Plant, numbers: &[&str], words: &str) {
         let mut others = std::collections::BTreeMap::new();
         for seed in from..from + WORLDS {
             let Ok(lived) = catch_unwind(AssertUnwindSafe(|| live(seed, Some(plant)))) else {
@@ -83,7 +88,7 @@ mod tests {
                 continue;
             };
             for violation in &lived.violations {
-                if numbers.contains(&violation.number) {
+                if numbers.contains(&violation.number) && violation.text.contains(words) {
                     println!(
                         "{plant:?}: seed {seed}: {}: {}",
                         violation.number, violation.text
@@ -93,7 +98,9 @@ mod tests {
                 *others.entry(violation.number.to_owned()).or_insert(0) += 1;
             }
         }
-        panic!("{plant:?} went unseen in {WORLDS} worlds by {numbers:?}; others: {others:?}");
+        panic!(
+            "{plant:?} went unseen in {WORLDS} worlds by {numbers:?} {words:?}; others: {others:?}"
+        );
     }
 
     #[test]
@@ -164,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_settle_time_that_goes_on_where_another_clock_began_it_is_seen() {
-        seen(Plant::ForgetTakeoverTime, &["I19"]);
+        let words = "after a takeover, before it has settled";
+        said(0, Plant::ForgetTakeoverTime, &["I19"], words);
     }
 
     #[test]
@@ -209,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_parent_that_expires_while_its_child_counts_from_its_end_is_seen() {
-        seen(Plant::ExpireParent, &["I50"]);
+        said(0, Plant::ExpireParent, &["I50"], "after its parent's end");
     }
 
     #[test]

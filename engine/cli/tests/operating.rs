@@ -166,8 +166,8 @@ output: {shipped: \"${{ has(steps.ship.output) }}\"}
     let skip = ["saga", "skip", &sagas[0], "ship", "--reason", "by hand"];
     let dry = [&skip[..], &["--dry-run"]].concat();
     let told = out(&dev.run(&dry));
-    let readers = "`input` of step tell reads its output: there is none, so it has no value (EXPRESSION_FAILED)\n\
-                   the saga's `output` reads its output: it asks with `has`, and there is none\n";
+    let readers = "`input` of step tell reads its output: there is none; where it comes to that it has no value (EXPRESSION_FAILED)\n\
+                   the saga's `output` reads its output: there is none, as it hears if it asks with `has`; a read beside that has no value\n";
     assert!(told.ends_with(readers), "{told}");
     let data = dev.json(&dry);
     assert_eq!(

@@ -24,9 +24,9 @@ pub const ASLEEP_AFTER: Duration = Duration::from_secs(60);
 pub const CHILD_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How often it asks from then on; longer than [`ASLEEP_AFTER`], so that it can leave memory meanwhile.
 pub const CHILD_ASKED_AT_REST_AFTER: Duration = Duration::from_secs(600);
-/// A child is kept for so long at least after its parent's end, and so is a parent after its own, whatever their definitions say:
-/// what a parent wants of its child may be under way for as long as [`CHILD_ASKED_AT_REST_AFTER`], and a wish to run that found no
-/// child would begin it anew.
+/// A child is kept for so long at least after its parent's end, and so is a parent that has asked for one after its own, whatever their
+/// definitions say: what a parent wants of its child may be under way for as long as [`CHILD_ASKED_AT_REST_AFTER`], and a wish to
+/// run that found no child would begin it anew.
 pub const CHILD_KEPT_MIN: Duration = Duration::from_secs(3_600);
 /// Sagas that one shard asks the store for at a time.
 pub const LOADS_IN_FLIGHT: usize = 64;

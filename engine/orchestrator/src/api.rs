@@ -177,9 +177,9 @@ pub struct Reader {
 /// What an expression sees in the place of an output that there is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sees {
-    /// Nothing, so it has no value.
+    /// Nothing: what reads it has no value.
     Nothing,
-    /// `has` says that there is none.
+    /// That there is none: it asks with `has`, or takes the step as a whole. What reads it beside that has no value.
     Absence,
     /// A list with null in the place of an item without an output.
     NullInList,

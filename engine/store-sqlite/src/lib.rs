@@ -2,7 +2,7 @@
 //! Write-ahead log and `synchronous=FULL`: what was answered survives a power cut.
 //!
 //! Two processes on one file fence each other as two nodes on one PostgreSQL do, by the journal's primary key.
-//! An outcome of a batch is definite unless the disk fails in the midst of a COMMIT.
+//! An outcome of a batch is definite unless the disk fails in the midst of a COMMIT, or the writing thread ends.
 //! Deliberately not here: what is shared with the other stores (`amends-store`).
 
 use std::path::Path;

@@ -114,6 +114,52 @@ async fn a_batch_of_any_size_is_written_whole() {
     }
 }
 
+#[tokio::test]
+async fn a_row_of_nulls_is_none_in_any_statement() {
+    let file = File::new();
+    let store = file.store().await;
+    let (definition, batch) = story();
+    store.put_definition(&definition).await.unwrap();
+    let mut lane = store.open_lane().await.unwrap();
+    lane.append(&batch).await.unwrap();
+    let mut connection = file.connect().await;
+    for sized in sql::many().into_iter().flat_map(sql::Many::sizes) {
+        if sized.rows == 1 {
+            continue;
+        }
+        // A parameter that is not bound is null.
+        let query = sqlx::query(sized.sql.as_str());
+        let rows = query.fetch_all(&mut connection).await.unwrap();
+        assert_eq!(rows.len(), 0, "{}", sized.sql);
+        let query = sqlx::query(sized.sql.as_str());
+        let done = query.execute(&mut connection).await.unwrap();
+        assert!(
+            sized.sql.contains("saga_keys AS s") || done.rows_affected() == 0,
+            "{}",
+            sized.sql
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_is_dropped_before_its_turn_never_lands() {
+    let file = File::new();
+    let store = file.store().await;
+    let mut lane = store.open_lane().await.unwrap();
+    let mut load = Load::new(SHARDS, 8);
+    lane.take_over(&load.takeovers()).await.unwrap();
+    let batch = load.batch();
+    let turn = store.committing.lock().await;
+    // Asked for once, and given up.
+    tokio::select! {
+        biased;
+        written = lane.append(&batch) => panic!("it did not wait: {written:?}"),
+        () = std::future::ready(()) => {}
+    }
+    drop(turn);
+    lane.append(&batch).await.unwrap();
+}
+
 #[test]
 fn every_statement_is_in_the_list() {
     let source = include_str!("sql.rs");

@@ -84,10 +84,14 @@ impl ReaderView {
             None => "the saga's `output`".to_owned(),
         };
         let sees = match self.sees {
-            Sees::Nothing => "there is none, so it has no value (EXPRESSION_FAILED)",
-            Sees::Absence => "it asks with `has`, and there is none",
+            Sees::Nothing => {
+                "there is none; where it comes to that it has no value (EXPRESSION_FAILED)"
+            }
+            Sees::Absence => {
+                "there is none, as it hears if it asks with `has`; a read beside that has no value"
+            }
             Sees::NullInList => {
-                "null stands in the list for what is skipped, or there is none if nothing was listed"
+                "null stands in the list for what is skipped, and a field of that has no value; there is no list if nothing was listed"
             }
             Sees::Unknown => "there may be none",
         };
@@ -206,9 +210,9 @@ mod tests {
         assert_eq!(
             told.table(),
             "running\n\
-             `input` of step tell reads its output: there is none, so it has no value (EXPRESSION_FAILED)\n\
-             `when` of step tell reads its output: it asks with `has`, and there is none\n\
-             the saga's `output` reads its output: null stands in the list for what is skipped, or there is none if nothing was listed\n"
+             `input` of step tell reads its output: there is none; where it comes to that it has no value (EXPRESSION_FAILED)\n\
+             `when` of step tell reads its output: there is none, as it hears if it asks with `has`; a read beside that has no value\n\
+             the saga's `output` reads its output: null stands in the list for what is skipped, and a field of that has no value; there is no list if nothing was listed\n"
         );
     }
 
