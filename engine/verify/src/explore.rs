@@ -274,7 +274,7 @@ impl Search<'_> {
 
     /// Takes note of a state, if it is new.
     fn reach(&mut self, world: World, facts: &[Fact], step: Step, event: Option<&Event>) {
-        let digest = digest(&world);
+        let digest = digest(self.stage, &world);
         let new = !self.known.contains(&digest);
         let broken = promise::check(self.stage, &world, facts, new);
         if !new && broken.is_ok() {

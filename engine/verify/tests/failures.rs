@@ -1,0 +1,65 @@
+//! What expressions read of failures, and what an exploration makes of it: worlds that they tell apart, codes that they name.
+
+use std::sync::Arc;
+
+use amends_definitions::{Definition, check};
+use amends_verify::{Exploration, Options, explore};
+
+fn definition(source: &str) -> Arc<Definition> {
+    let checked = check(source.as_bytes());
+    let diagnostics = format!("{:?}", checked.diagnostics);
+    Arc::new(
+        checked
+            .definition
+            .unwrap_or_else(|| panic!("{diagnostics}")),
+    )
+}
+
+/// Steps whose first one's compensation is called with `input`; the pivot says no with one of two codes.
+fn told_apart(input: &str) -> Exploration {
+    let source = format!(
+        "apiVersion: amends/v1
+name: told-apart
+steps:
+  - {{id: first, call: p.first, compensate: {{call: p.undo_first, input: {{x: \"${{{{ {input} }}}}\"}}}}}}
+  - {{id: second, call: p.second, compensate: {{call: p.undo_second}}}}
+  - {{id: pay, kind: pivot, call: p.pay, onError: [{{codes: [DECLINED_A, DECLINED_B], then: compensate}}]}}
+"
+    );
+    explore(&definition(&source), &Options::default())
+}
+
+#[test]
+fn why_a_saga_is_undone_is_told_apart_where_a_compensation_reads_it() {
+    for code in ["DECLINED_A", "DECLINED_B"] {
+        let found = told_apart(&format!(
+            "self.reason == '{code}' ? 1 / (0 * size(self.reason)) : 1"
+        ));
+        assert_eq!(found.violations.len(), 1, "{code}: {:?}", found.violations);
+        let trace = found.violations[0].trace.join("; ");
+        let said = format!("is rejected with {code}");
+        assert!(trace.contains(&said), "{trace}");
+    }
+    let read = told_apart("size(self.reason)").states;
+    assert!(told_apart("size(self.input)").states < read, "{read}");
+}
+
+#[test]
+fn what_became_of_others_is_told_apart_where_a_compensation_reads_it() {
+    for status in ["skipped", "continued"] {
+        let source = format!(
+            "apiVersion: amends/v1
+name: told-apart
+steps:
+  - {{id: other, when: input.other, call: p.other, onError: [{{then: continue}}], compensate: {{none: nothing stays}}}}
+  - {{id: first, call: p.first, compensate: {{call: p.undo_first, input: {{x: \"${{{{ steps.other.status == '{status}' ? 1 / (0 * size(self.reason)) : 1 }}}}\"}}}}}}
+  - {{id: pay, kind: pivot, call: p.pay}}
+"
+        );
+        let found = explore(&definition(&source), &Options::default());
+        assert!(
+            !found.violations.is_empty(),
+            "{status} was merged with another"
+        );
+    }
+}
