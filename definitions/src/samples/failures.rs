@@ -252,6 +252,7 @@ mod tests {
             "apiVersion: amends/v1
 name: failing
 steps:
+  - {id: first, call: p.first, compensate: {none: nothing stays}}
   - id: hold
     call: p.hold
     onError:
@@ -261,20 +262,20 @@ steps:
       call: p.release
       input:
         a: \"${{ self.error != null && 'MINE' == self.error.code }}\"
-        b: \"${{ self.reason.endsWith('_GONE') || self.reason == 'NO' ? self.reason : steps.pay.status }}\"
+        b: \"${{ self.reason.endsWith('_GONE') || self.reason == 'NO' ? self.reason : steps.first.status }}\"
   - {id: pay, kind: pivot, call: p.pay}
 ",
         )
         .failures;
-        let hold = &found.steps[0];
+        let hold = &found.steps[1];
         assert_eq!(
             codes(&hold.codes),
             ["CARD_HERE", "LATER", "MINE", "ONE", "TWO"]
         );
         assert_eq!(codes(&found.reasons), ["HERE_GONE", "NO"]);
         assert!(hold.reason && hold.error && !hold.input);
-        assert_eq!(hold.others, [StepIndex(1)]);
-        assert_eq!(found.steps[1], StepFailureReads::default());
+        assert_eq!(hold.others, [StepIndex(0)]);
+        assert_eq!(found.steps[0], StepFailureReads::default());
         assert!(found.assumed.is_empty(), "{:?}", found.assumed);
     }
 

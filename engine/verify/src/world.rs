@@ -218,20 +218,11 @@ impl World {
             variant,
         }));
         self.answers_that_lack(stage, place, events);
-        let routes = stage.definition.step(place.step).on_error();
-        let mut codes: Vec<&str> = routes
-            .iter()
-            .flat_map(|route| route.codes())
-            .map(String::as_str)
-            .filter(|code| !["FATAL", "EXHAUSTED"].contains(code))
-            .collect();
-        codes.push(ANY_CODE);
-        codes.sort_unstable();
-        codes.dedup();
-        events.extend(codes.into_iter().map(|code| Event::Rejects {
+        let codes = rejection_codes(stage, place).into_iter();
+        events.extend(codes.map(|code| Event::Rejects {
             place,
             operation,
-            code: code.to_owned(),
+            code,
         }));
         events.push(Event::IsFatal { place, operation });
         events.push(Event::IsUnusable { place });
@@ -337,6 +328,23 @@ impl World {
             || retry.max_elapsed.is_some()
             || timeouts.total.is_some()
     }
+}
+
+/// What a participant may reject an action with: the codes that routes and expressions tell apart, and one that none names.
+fn rejection_codes(stage: &Stage, place: Place) -> BTreeSet<String> {
+    let routes = stage.definition.step(place.step).on_error();
+    let routed = routes.iter().flat_map(|route| route.codes());
+    let mut codes: BTreeSet<String> = routed
+        .filter(|code| !["FATAL", "EXHAUSTED"].contains(&code.as_str()))
+        .cloned()
+        .collect();
+    let reads = &stage.samples.failures;
+    if let Some(own) = reads.steps.get(place.step.index()) {
+        codes.extend(own.codes.iter().cloned());
+    }
+    codes.extend(reads.reasons.iter().cloned());
+    codes.insert(ANY_CODE.to_owned());
+    codes
 }
 
 fn late_event((place, round, attempt): &Lost) -> Event {

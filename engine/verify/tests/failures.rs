@@ -63,3 +63,43 @@ steps:
         );
     }
 }
+
+#[test]
+fn codes_that_expressions_compare_with_are_tried() {
+    let source = "apiVersion: amends/v1
+name: routed
+steps:
+  - {id: hold, call: p.hold, onError: [{when: \"error.code == 'LATER'\", then: park}], compensate: {call: p.release}}
+  - {id: pay, kind: pivot, call: p.pay, onError: [{when: \"error.code.startsWith('CARD_')\", then: park}]}
+";
+    let found = explore(&definition(source), &Options::default());
+    for (step, code) in [("hold", "LATER"), ("pay", "CARD_HERE")] {
+        let end = format!("parked going forward: ROUTED_TO_PARK at {step}");
+        let end = found.ends.get(&end);
+        let trace = end.unwrap_or_else(|| panic!("{:?}", found.ends.keys()));
+        let said = format!("{step} is rejected with {code}");
+        assert_eq!(trace.trace.last(), Some(&said));
+    }
+    assert!(found.assumed.is_empty(), "{:?}", found.assumed);
+}
+
+#[test]
+fn a_reason_that_a_compensation_compares_with_is_tried_at_every_step() {
+    let source = "apiVersion: amends/v1
+name: reasons
+steps:
+  - {id: first, call: p.first, compensate: {call: p.undo_first, input: {x: \"${{ self.reason == 'NO' ? 1 / (0 * size(self.reason)) : 1 }}\"}}}
+  - {id: second, call: p.second, compensate: {call: p.undo_second}}
+  - {id: pay, kind: pivot, call: p.pay}
+";
+    let found = explore(&definition(source), &Options::default());
+    let trace = found.violations[0].trace.join("; ");
+    assert!(trace.contains("is rejected with NO"), "{trace}");
+    let read = "self.reason == 'NO' ? 1 / (0 * size(self.reason)) : 1";
+    assert_eq!(
+        found.assumed,
+        [format!(
+            "no other code than those that are tried makes a difference to `{read}`"
+        )]
+    );
+}
