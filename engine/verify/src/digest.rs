@@ -262,8 +262,12 @@ impl Encoder {
             self.time(time);
         }
         self.byte(u8::try_from(operation.round % 251).unwrap_or(0));
-        // One attempt in doubt can be settled by its own late result; of several, none by that alone.
-        let unclear = u8::try_from(operation.unclear.len().min(2)).unwrap_or(2);
+        // One attempt in doubt can be settled by its own late result; of several, none by that alone. Beside a success none
+        // is in doubt.
+        let unclear = match operation.phase {
+            Phase::Succeeded => 0,
+            _ => u8::try_from(operation.unclear.len().min(2)).unwrap_or(2),
+        };
         self.byte(u8::from(operation.effect) | u8::from(operation.barrier) << 1 | unclear << 2);
     }
 }

@@ -129,7 +129,7 @@ impl World {
         for child in &due.children {
             self.child_events(stage, child, &mut events);
         }
-        events.extend(self.late.keys().map(late_event));
+        events.extend(self.late_events());
         if self.saga.terminal() {
             return events;
         }
@@ -201,6 +201,16 @@ impl World {
         events
     }
 
+    /// The lost results that may come now. While another attempt is under way, a success alone ends it.
+    fn late_events(&self) -> impl Iterator<Item = Event> {
+        let comes = |((place, _, _), effect): &(&Lost, &bool)| {
+            let forward = &self.saga.place(*place).forward;
+            **effect || !matches!(forward.phase, Phase::Scheduled { .. })
+        };
+        let late = self.late.iter().filter(comes);
+        late.map(|(lost, _)| late_event(lost))
+    }
+
     fn outcomes(&self, stage: &Stage, command: &DueCommand, events: &mut Vec<Event>) {
         match command.operation {
             OperationKind::Forward => self.forward_outcomes(stage, command, events),
@@ -218,15 +228,23 @@ impl World {
             variant,
         }));
         self.answers_that_lack(stage, place, events);
-        let codes = rejection_codes(stage, place).into_iter();
-        events.extend(codes.map(|code| Event::Rejects {
-            place,
-            operation,
-            code,
-        }));
-        events.push(Event::IsFatal { place, operation });
+        // Behind a barrier, what had its effect answers as it did then.
+        if !(stage.barrier && self.book(place).done) {
+            let codes = rejection_codes(stage, place).into_iter();
+            events.extend(codes.map(|code| Event::Rejects {
+                place,
+                operation,
+                code,
+            }));
+            events.push(Event::IsFatal { place, operation });
+        }
         events.push(Event::IsUnusable { place });
-        if !self.budget_ends(command) {
+        if self.may_be_lost_once(stage, place) {
+            events.extend([false, true].map(|effect| Event::IsLostOnce { place, effect }));
+        }
+        // What was lost once and is never heard of again is much like what is lost until the budget is spent.
+        let again = self.saga.place(place).forward.unclear.len() > 1;
+        if again || !self.budget_ends(command) {
             return;
         }
         for effect in [false, true] {
@@ -241,6 +259,17 @@ impl World {
                 effect,
             });
         }
+    }
+
+    /// An action may be tried again, and nothing that the saga did so far is in doubt: so at one place at a time, and once.
+    fn may_be_lost_once(&self, stage: &Stage, place: Place) -> bool {
+        let retries = stage.definition.step(place.step).retry().max_attempts != 1;
+        let in_doubt = |place: Place| {
+            let forward = &self.saga.place(place).forward;
+            let under_way = matches!(forward.phase, Phase::Scheduled { .. });
+            !forward.effect && forward.unclear.len() > usize::from(under_way)
+        };
+        retries && self.saga.abort().is_none() && !self.saga.places().any(in_doubt)
     }
 
     fn compensation_outcomes(&self, stage: &Stage, command: &DueCommand, events: &mut Vec<Event>) {

@@ -103,3 +103,46 @@ steps:
         )]
     );
 }
+
+/// The first attempt takes the last one and is lost; the second is rejected by what the first did.
+#[test]
+fn an_attempt_may_be_lost_and_the_next_one_rejected() {
+    let source = "apiVersion: amends/v1
+name: lost-once
+steps:
+  - {id: hold, call: p.hold, onError: [{codes: [NO_STOCK], then: continue}], retry: {maxAttempts: 2}, compensate: {call: p.release, input: {x: \"${{ self.error != null && self.error.code == 'NO_STOCK' ? 1 / (0 * size(self.reason)) : 1 }}\"}}}
+  - {id: pay, kind: pivot, call: p.pay}
+";
+    let found = explore(&definition(source), &Options::default());
+    assert_eq!(found.violations.len(), 1, "{:?}", found.violations);
+    let trace = found.violations[0].trace.join("; ");
+    assert!(
+        trace.contains("of one attempt of hold nothing is heard, and it is tried again"),
+        "{trace}"
+    );
+    assert!(trace.contains("hold is rejected with NO_STOCK"), "{trace}");
+    let once = source.replace("maxAttempts: 2", "maxAttempts: 1");
+    let found = explore(&definition(&once), &Options::default());
+    assert!(found.violations.is_empty(), "{:?}", found.violations);
+}
+
+/// What had its effect answers as it did then: no second attempt is rejected by the first.
+#[test]
+fn behind_a_barrier_no_attempt_is_rejected_by_an_earlier_one() {
+    let source = "apiVersion: amends/v1
+name: lost-once
+steps:
+  - {id: hold, call: p.hold, compensate: {call: p.release}}
+  - {id: pay, kind: pivot, call: p.pay}
+  - {id: ship, kind: retriable, call: p.ship, onError: [{codes: [TWICE], then: continue}]}
+";
+    for barrier in [false, true] {
+        let options = Options {
+            barrier,
+            ..Options::default()
+        };
+        let found = explore(&definition(source), &options);
+        assert!(found.violations.is_empty(), "{:?}", found.violations);
+        assert!(found.alarms.is_empty() == barrier, "{:?}", found.alarms);
+    }
+}
