@@ -280,6 +280,21 @@ steps:
     }
 
     #[test]
+    fn a_code_is_in_upper_snake_case_and_so_long_at_most() {
+        for (code, expected) in [
+            ("NO".to_owned(), true),
+            ("NO_2".to_owned(), true),
+            ("A".repeat(CODE_BYTES_MAX), true),
+            ("A".repeat(CODE_BYTES_MAX + 1), false),
+            ("no".to_owned(), false),
+            ("_NO".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_code(&code), expected, "{code}");
+        }
+    }
+
+    #[test]
     fn what_names_no_code_is_assumed() {
         for (read, assumed) in [
             ("self.reason", 0),
