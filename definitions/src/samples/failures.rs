@@ -146,6 +146,10 @@ impl<'a> Walk<'a> {
             }
             return;
         }
+        // Any other path reads nothing of a failure, though it may begin with `self`.
+        if path_of(expr).is_some() {
+            return;
+        }
         match &expr.expr {
             Expr::Select(select) if select.test && read_by(&select.operand).is_some() => {}
             Expr::Call(call) => self.walk_call(call, passed_on),
@@ -298,6 +302,8 @@ steps:
     fn what_names_no_code_is_assumed() {
         for (read, assumed) in [
             ("self.reason", 0),
+            ("self.output.id", 0),
+            ("self.input.all[0].id == 'x'", 0),
             ("'it is ' + self.reason", 0),
             ("[self.reason, self.error]", 0),
             ("size(self.reason)", 1),
