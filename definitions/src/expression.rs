@@ -27,7 +27,9 @@ use cel::common::value::Val;
 use cel::{Context, ExecutionError, IdedExpr};
 
 use crate::json::{self, Reader};
-use crate::limits::{KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX};
+use crate::limits::{
+    EXPRESSION_UNITS_MAX, ITEM_KEYS_UNITS_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX,
+};
 use crate::payload::Payload;
 use pattern::Pattern;
 use reference::{Projection, Reference, Wanted};
@@ -104,6 +106,37 @@ impl Expression {
     /// As [`Expression::evaluate`], and if the value is neither, or empty, or longer than `KEY_BYTES_MAX`.
     pub fn evaluate_key(&self, scope: &Scope<'_>) -> Result<String, EvaluationError> {
         charge::begin();
+        self.key(scope)
+    }
+
+    /// The key of each item of a list, which the scope shows under this name.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate_key`], and `COST_EXCEEDED` if all of them together cost more than `ITEM_KEYS_UNITS_MAX`.
+    pub fn evaluate_keys<'a>(
+        &self,
+        scope: &Scope<'a>,
+        name: &'a str,
+        items: &'a [Payload],
+    ) -> Result<Vec<String>, EvaluationError> {
+        let mut scope = scope.clone();
+        let mut shared = ITEM_KEYS_UNITS_MAX;
+        let mut keys = Vec::with_capacity(items.len());
+        for item in items {
+            scope.item = Some((name, item));
+            let units = shared.min(EXPRESSION_UNITS_MAX);
+            charge::begin_with(units);
+            let key = self.key(&scope);
+            if charge::exhausted() && units < EXPRESSION_UNITS_MAX {
+                return Err(self.keys_cost_exceeded());
+            }
+            keys.push(key?);
+            shared -= units - charge::left();
+        }
+        Ok(keys)
+    }
+
+    fn key(&self, scope: &Scope<'_>) -> Result<String, EvaluationError> {
         let key = match self.scalar(scope)? {
             Err(text) => text,
             Ok(other)
@@ -284,9 +317,18 @@ impl Expression {
         EvaluationError {
             code: "COST_EXCEEDED",
             message: format!(
-                "`{}`: costs more than {} units",
-                self.source,
-                crate::limits::EXPRESSION_UNITS_MAX
+                "`{}`: costs more than {EXPRESSION_UNITS_MAX} units",
+                self.source
+            ),
+        }
+    }
+
+    fn keys_cost_exceeded(&self) -> EvaluationError {
+        EvaluationError {
+            code: "COST_EXCEEDED",
+            message: format!(
+                "`{}`: costs more than {ITEM_KEYS_UNITS_MAX} units for all items together",
+                self.source
             ),
         }
     }

@@ -45,8 +45,18 @@ thread_local! {
 
 /// Fills the budget. An evaluation runs on one thread from here to its end.
 pub(super) fn begin() {
-    UNITS.set(EXPRESSION_UNITS_MAX);
+    begin_with(EXPRESSION_UNITS_MAX);
+}
+
+/// Fills the budget with fewer units: what is left of one that several evaluations share.
+pub(super) fn begin_with(units: u64) {
+    UNITS.set(units);
     EXHAUSTED.set(false);
+}
+
+/// What is left of the budget.
+pub(super) fn left() -> u64 {
+    UNITS.get()
 }
 
 /// Takes units from the budget.

@@ -372,6 +372,50 @@ fn what_costs_too_much_is_stopped_the_same_way_each_time() {
 }
 
 #[test]
+fn the_keys_of_a_list_share_one_budget_that_holds_at_n_and_not_at_n_plus_1() {
+    use crate::limits::{EXPRESSION_SCAN_BYTES, EXPRESSION_UNITS_MAX, ITEM_KEYS_UNITS_MAX};
+    let key = Expression::compile("item.id").expect("an expression");
+    let (input, none) = (payload("{}"), Vec::new());
+    // Looking for the key in so many bytes costs one unit, and one for each unit's bytes.
+    let costing = |units: u64| {
+        let bytes = (units - 1) as usize * EXPRESSION_SCAN_BYTES;
+        let rest = bytes - r#"{"id":"k","pad":""}"#.len();
+        payload(&format!(r#"{{"id":"k","pad":"{}"}}"#, "x".repeat(rest)))
+    };
+    let each = 1_000;
+    let count = (ITEM_KEYS_UNITS_MAX / each) as usize;
+    let of = |last: u64| {
+        let mut items = vec![costing(each); count - 1];
+        items.extend([costing(last)]);
+        items
+    };
+    let keys = |items: &[Payload]| key.evaluate_keys(&scope(&input), "item", items);
+    assert_eq!(keys(&none), Ok(Vec::new()));
+    assert_eq!(keys(&of(each)).map(|keys| keys.len()), Ok(count));
+    let error = keys(&of(each + 1)).expect_err("one unit too much");
+    assert_eq!(error.code, "COST_EXCEEDED");
+    assert!(
+        error
+            .message
+            .contains("1000000 units for all items together"),
+        "{error}"
+    );
+    // What one key may cost is bounded as before.
+    let list = format!(r#"{{"id":[{}]}}"#, vec!["1"; 1000].join(","));
+    let dear = "string(item.id.map(a, item.id.map(b, a * b)).size())";
+    let dear = Expression::compile(dear).expect("an expression");
+    let error = dear
+        .evaluate_keys(&scope(&input), "item", &[payload(&list)])
+        .expect_err("too much");
+    assert!(
+        error
+            .message
+            .ends_with(&format!("costs more than {EXPRESSION_UNITS_MAX} units")),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_is_too_large_is_refused() {
     let half = format!("{{\"s\":\"{}\"}}", "x".repeat(PAYLOAD_BYTES_MAX / 2));
     let error = evaluate("input.s + input.s", &half, None).expect_err("too large");

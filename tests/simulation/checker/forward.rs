@@ -204,6 +204,10 @@ fn first_result_wins(model: &Model, case: &Case<'_>, seen: &Seen<'_>, found: &mu
             case.name(ended.place)
         )
     });
+    found.expect(!course.aborted_at_once, "I12", case.id, || {
+        let name = case.name(ended.place);
+        format!("{name} was scheduled and aborted at once, and a result is accepted")
+    });
     let in_doubt = !matches!(course.end, End::Refused | End::Spent)
         || course.unclear.contains(&ended.attempt)
         || course.end == End::Spent;

@@ -24,6 +24,10 @@ pub struct Course {
     /// When the first attempt that counts was scheduled.
     pub first_at: Time,
     pub due_at: Time,
+    /// The row that scheduled it last.
+    scheduled_in: usize,
+    /// The same row decided the abort: it never left.
+    pub aborted_at_once: bool,
     /// Of a wait, a sleep and a settle time: since when, and until when.
     pub since: Time,
     pub until: Option<Time>,
@@ -296,6 +300,7 @@ impl Model {
                     };
                 }
                 course.again(at);
+                course.scheduled_in = seen.index;
             }
             Fact::StepFailed {
                 place, operation, ..
@@ -325,7 +330,9 @@ impl Model {
                 let last_due = self.held_since.unwrap_or(at);
                 for ((_, operation), course) in &mut self.courses {
                     let forward = *operation == OperationKind::Forward;
-                    if forward && course.end == End::Open && course.due_at > last_due {
+                    let open = forward && course.end == End::Open;
+                    course.aborted_at_once = open && course.scheduled_in == seen.index;
+                    if open && course.due_at > last_due {
                         let pending = course.attempt;
                         course.unclear.remove(&pending);
                         course.end = course.spent();
@@ -345,8 +352,8 @@ impl Model {
             }
             Fact::SignalReceived(_) => {}
             Fact::IncidentClosed { place, operation } => {
-                let aborts = |fact: &Fact| matches!(fact, Fact::AbortDecided(_));
-                if place.is_none() && !seen.row.facts.iter().any(aborts) {
+                // What held the saga back is closed behind its abort; a person may have let it go on before that, in the same row.
+                if place.is_none() && self.aborted_at != Some(seen.index) {
                     self.held_since = None;
                     self.resumed_at = at;
                 }

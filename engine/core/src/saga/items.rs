@@ -73,20 +73,13 @@ impl Decision<'_> {
             let message = format!("{} items, and at most {max} are allowed", values.len());
             return Err(failed("TOO_MANY_ITEMS", message));
         }
-        let mut keys = Vec::with_capacity(values.len());
-        for (nth, value) in values.iter().enumerate() {
-            keys.push(match foreach.key() {
-                None => (nth + 1).to_string(),
-                Some(key) => {
-                    // The items are not on record yet, so the key's own one is shown to it here.
-                    with_scope(self.saga, View::of(Place::from(step)), |scope| {
-                        let mut scope = scope.clone();
-                        scope.item = Some((foreach.name(), value));
-                        key.evaluate_key(&scope)
-                    })?
-                }
-            });
-        }
+        let keys = match foreach.key() {
+            None => (1..=values.len()).map(|nth| nth.to_string()).collect(),
+            // The items are not on record yet: each is shown to its key.
+            Some(key) => with_scope(self.saga, View::of(Place::from(step)), |scope| {
+                key.evaluate_keys(scope, foreach.name(), &values)
+            })?,
+        };
         let mut sorted: Vec<&String> = keys.iter().collect();
         sorted.sort_unstable();
         if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {

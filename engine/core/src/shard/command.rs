@@ -7,6 +7,7 @@ use amends_definitions::{Compensation, Payload, StepIndex, Timeouts};
 use crate::id::{AttemptName, Incarnation, OperationKey, OperationName};
 use crate::outcome::OperationKind;
 use crate::saga::{DueCommand, Saga};
+use crate::shard::entry::Inherited;
 use crate::shard::flight::Attempt;
 use crate::shard::io::{Command, Output};
 use crate::time::Time;
@@ -16,10 +17,8 @@ use crate::time::Time;
 pub(super) struct Frame<'a> {
     pub incarnation: Incarnation,
     pub epoch: u64,
-    /// What was due by then may have been sent by an earlier owner; none if the saga began with this one.
-    pub inherited_at: Option<Time>,
-    /// What else an earlier owner may have sent.
-    pub ahead: &'a [DueCommand],
+    /// What an earlier owner may have sent; none if the saga began with this one.
+    pub inherited: Option<&'a Inherited>,
     pub now: Time,
 }
 

@@ -24,13 +24,11 @@ pub(super) struct Entry {
     pub asks: Asks,
     /// The position of its start.
     pub position: u64,
-    /// What was due by then may have been sent by an earlier owner; none if it began with this one.
-    pub inherited_at: Option<Time>,
+    /// What was scheduled when it came into memory; none if it began with this owner.
+    pub inherited: Option<Inherited>,
     /// What an earlier owner sent may show itself for its time from then on; none if the saga began with this one. Unlike
-    /// `inherited_at` it does not move when the saga leaves memory and comes back.
+    /// what is inherited it does not move when the saga leaves memory and comes back.
     pub settles_from: Option<Time>,
-    /// Attempts that are due later than `inherited_at` by this owner's clock, and that an earlier one may have sent by its own.
-    pub ahead: Vec<DueCommand>,
     /// When it is looked at again; as it stands in the shard's timers.
     pub wake_at: Option<Time>,
     /// What its row says once the batch in flight is written; none before its first batch.
@@ -39,6 +37,24 @@ pub(super) struct Entry {
     pub rests_until: Option<Time>,
     /// The store refused what its own timers led to: they rest until something arrives for it.
     pub refused: bool,
+}
+
+/// What an earlier owner may have sent, of a saga that came into memory; or this one, before the saga left it.
+#[derive(Clone, Debug)]
+pub(super) struct Inherited {
+    /// What was due by then.
+    pub at: Time,
+    /// The last that was scheduled, in the saga's order: what is behind it was scheduled since. A time does not tell that: if
+    /// the clock is behind the saga's own, they are the same.
+    pub last_order: u32,
+    /// What is due later by this owner's clock, and was due already by an earlier one's.
+    pub ahead: Vec<DueCommand>,
+}
+
+impl Inherited {
+    pub fn may_have_sent(&self, open: &DueCommand) -> bool {
+        open.order <= self.last_order && (open.due_at <= self.at || self.ahead.contains(open))
+    }
 }
 
 /// What is written into a saga's row whenever it changes.
@@ -66,9 +82,8 @@ impl Entry {
             flights: Flights::default(),
             asks: Asks::default(),
             position,
-            inherited_at: None,
+            inherited: None,
             settles_from: None,
-            ahead: Vec::new(),
             wake_at: None,
             row: None,
             rests_until: None,
@@ -92,7 +107,8 @@ impl Entry {
             let target = self.saga.operation(ahead.place, ahead.operation);
             (target.round, target.attempt) == (ahead.round, ahead.attempt) && target.is_open()
         };
-        let open = self.ahead.iter().filter(is_open);
+        let ahead = self.inherited.iter().flat_map(|inherited| &inherited.ahead);
+        let open = ahead.filter(is_open);
         let latest = open.map(|ahead| ahead.due_at).max();
         now.max(self.saga.updated_at())
             .max(latest.unwrap_or(Time::EPOCH))
@@ -101,9 +117,8 @@ impl Entry {
     /// When an attempt in flight was last sent, or may have been: by this owner, or before its takeover by an earlier one.
     pub fn sent_at(&self, attempt: Attempt) -> Option<Time> {
         let flight = self.flights.get(attempt)?;
-        flight
-            .sent_at
-            .or(self.inherited_at.filter(|_| flight.resent))
+        let inherited = self.inherited.as_ref().filter(|_| flight.resent);
+        flight.sent_at.or(inherited.map(|inherited| inherited.at))
     }
 
     /// As [`Entry::sent_at`], while a result is decided: what was handed out again and is not known to have left may be
@@ -136,9 +151,9 @@ impl Entry {
     pub fn may_have_left(&self, open: &DueCommand) -> bool {
         self.flights.get(Attempt::from(open)).is_some()
             || self
-                .inherited_at
-                .is_some_and(|inherited_at| open.due_at <= inherited_at)
-            || self.ahead.contains(open)
+                .inherited
+                .as_ref()
+                .is_some_and(|inherited| inherited.may_have_sent(open))
     }
 }
 

@@ -137,9 +137,8 @@ impl Flights {
         for (command, missing) in due.commands.iter().zip(&missing) {
             if *missing {
                 let resent = frame
-                    .inherited_at
-                    .is_some_and(|inherited_at| command.due_at <= inherited_at)
-                    || frame.ahead.contains(command);
+                    .inherited
+                    .is_some_and(|inherited| inherited.may_have_sent(command));
                 let timeouts = timeouts(saga, command.place.step, command.operation);
                 let flight = Flight {
                     withdraw_at: withdraw_at(saga, command, timeouts, frame.now),

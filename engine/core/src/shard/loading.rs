@@ -7,7 +7,7 @@ use crate::id::SagaId;
 use crate::journal::JournalRow;
 use crate::limits::{LOAD_AGAIN_AFTER, LOADS_IN_FLIGHT};
 use crate::saga::{DueCommand, Saga, due};
-use crate::shard::entry::{Asked, Entry, Loading, Queued, Row, Slot, Unreadable};
+use crate::shard::entry::{Asked, Entry, Inherited, Loading, Queued, Row, Slot, Unreadable};
 use crate::shard::io::{History, Input, LoadedSaga, Output};
 use crate::shard::machine::Shard;
 use crate::time::Time;
@@ -195,10 +195,14 @@ impl Shard {
                 // Nor is a decision dated earlier than these: see `Entry::time`.
                 let dates = ahead.iter().map(|ahead| ahead.due_at);
                 let settles_from = before.map(|at| dates.fold(at.max(taken_over_at), Time::max));
-                let entry = Entry {
-                    inherited_at: Some(inherited_at),
-                    settles_from,
+                let inherited = Inherited {
+                    at: inherited_at,
+                    last_order: saga.last_order,
                     ahead,
+                };
+                let entry = Entry {
+                    inherited: Some(inherited),
+                    settles_from,
                     row: Some(row),
                     ..Entry::new(saga, position)
                 };

@@ -54,8 +54,7 @@ impl Shard {
             let frame = Frame {
                 incarnation: self.incarnation,
                 epoch: self.epoch,
-                inherited_at: entry.inherited_at,
-                ahead: &entry.ahead,
+                inherited: entry.inherited.as_ref(),
                 now,
             };
             entry.flights.reconcile(&entry.saga, &due, &frame, outputs);

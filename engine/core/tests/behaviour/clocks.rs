@@ -194,3 +194,39 @@ fn a_saga_that_comes_back_into_memory_does_not_settle_again() {
     undone_after(&mut pump, saga, SECOND * 160);
     assert_eq!((pump.loads.len(), settle_times(&pump, saga)), (3, 2));
 }
+
+/// Behind `a` one step is sent and the other fails at once, in the same decision.
+const SENDS_AND_FAILS: &str = r#"
+apiVersion: amends/v1
+name: sends-and-fails
+defaults: {retry: {maxAttempts: 1}, timeout: 10s}
+steps:
+  - {id: a, call: bare.a, compensate: {call: bare.undo_a}}
+  - {id: b, needs: [a], call: bare.b, compensate: {call: bare.undo_b}}
+  - {id: c, needs: [a], fail: {code: STOP, message: stop}}
+"#;
+
+#[test]
+fn what_is_scheduled_and_aborted_at_once_never_left_whatever_the_clock_says() {
+    for behind in [Duration::ZERO, SECOND * 20] {
+        let mut pump = Pump::new();
+        let saga = pump.start(&definition(SENDS_AND_FAILS), "{}");
+        let first = pump.send("a");
+        pump.order(saga, Verb::Pause, false)
+            .expect("it can be paused");
+        // By the new owner's clock it is not later than the saga's own time.
+        pump.now = pump.now - behind;
+        pump.crash();
+        pump.reply(&first, succeeded(), None);
+        pump.order(saga, Verb::Resume, false)
+            .expect("it can be resumed");
+        let facts = pump.facts(saga);
+        let said = |wanted: &str| facts.iter().any(|fact| fact == wanted);
+        assert!(said("scheduled forward b"), "{facts:?}");
+        assert!(said("withdrawn b ABORTED"), "{facts:?}");
+        pump.pass(behind);
+        assert_eq!(pump.out(), ["a:compensate:1"], "{behind:?}");
+        pump.answer("a", succeeded());
+        assert_eq!(pump.state(saga), SagaState::Compensated, "{behind:?}");
+    }
+}

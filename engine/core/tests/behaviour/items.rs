@@ -133,6 +133,36 @@ fn what_is_no_list_of_different_items_fails_the_step_before_anything_is_sent() {
     );
 }
 
+/// Each key alone is within the budget of an expression, and they all come to more than a list's keys may cost.
+const COSTLY_KEYS: &str = r#"
+apiVersion: amends/v1
+name: costly-keys
+steps:
+  - id: hold
+    foreach: {in: input.cars, as: car, key: 'car + string(input.cars.map(a, input.cars.map(b, a == b)).size())'}
+    call: p.hold
+    compensate: {call: p.cancel}
+"#;
+
+#[test]
+fn keys_that_cost_too_much_together_fail_the_step_before_anything_is_sent() {
+    let start = |cars: u32| {
+        let cars: Vec<String> = (0..cars).map(|nth| format!(r#""{nth}""#)).collect();
+        let mut pump = Pump::new();
+        let input = format!(r#"{{"cars":[{}]}}"#, cars.join(","));
+        let saga = pump.start(&definition(COSTLY_KEYS), &input);
+        (pump.facts(saga), pump.commands.len())
+    };
+    let (facts, sent) = start(30);
+    assert_eq!((facts[1].as_str(), sent), ("items_listed hold", 10));
+    let (facts, sent) = start(100);
+    assert_eq!(facts[1], "step_failed hold COST_EXCEEDED");
+    assert_eq!(
+        (facts.last().map(String::as_str), sent),
+        (Some("compensated"), 0)
+    );
+}
+
 #[test]
 fn an_item_that_is_refused_aborts_and_each_other_is_undone_by_itself_the_latest_first() {
     let (mut pump, saga) = cars(&["rome", "oslo", "bonn", "lyon"]);
