@@ -14,7 +14,7 @@ pub(crate) mod reference;
 #[cfg(feature = "document")]
 pub(crate) mod sort;
 #[cfg(feature = "document")]
-mod syntax;
+pub(crate) mod syntax;
 #[cfg(feature = "document")]
 pub(crate) mod template;
 mod time;

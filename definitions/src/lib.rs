@@ -56,5 +56,5 @@ pub use payload::{Payload, PayloadError};
 #[cfg(feature = "document")]
 pub use readers::OutputReader;
 #[cfg(feature = "document")]
-pub use samples::{Lack, Lacking, Samples};
+pub use samples::{FailureReads, Lack, Lacking, Samples, StepFailureReads, is_code};
 pub use schema::Schema;

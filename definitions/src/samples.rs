@@ -2,6 +2,7 @@
 //! expressions do with them. So a definition can be explored without participants. Deliberately not here: any promise that
 //! real payloads look like these.
 
+mod failures;
 mod lacking;
 mod reading;
 
@@ -16,6 +17,7 @@ use crate::expression::reference::{ROOTS, ROOTS_IN_PLACES};
 use crate::payload::Payload;
 use crate::schema::Schema;
 
+pub use failures::{FailureReads, StepFailureReads, is_code};
 pub use lacking::Lack;
 use lacking::{LACKS_MAX, shown};
 use reading::collect;
@@ -34,6 +36,8 @@ pub struct Samples {
     pub lacking: Lacking,
     /// What no schema requires, is read, and is in every sample all the same; in words.
     pub assumed: Vec<String>,
+    /// What expressions read of failures.
+    pub failures: FailureReads,
 }
 
 /// The plain samples, each without one field that expressions read of it and its schema does not require.
@@ -62,7 +66,9 @@ impl Samples {
     #[must_use]
     pub fn of(definition: &Definition) -> Self {
         let hints = with_room(|| collect(definition)).unwrap_or_default();
+        let failures = with_room(|| failures::collect(definition)).unwrap_or_default();
         let mut assumed = of_computed(definition, &hints);
+        assumed.extend(failures.assumed.iter().cloned());
         let mut made = |path: Vec<String>, schema: Option<&Schema>| {
             let source = schema.and_then(|schema| serde_json::from_str(schema.source()).ok());
             let maker = Maker {
@@ -98,6 +104,7 @@ impl Samples {
                 signals: lacking_signals,
             },
             assumed,
+            failures,
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::limits::{
 };
 
 /// A parsed and checked expression.
-pub(super) struct Syntax {
-    pub(super) tree: IdedExpr,
+pub(crate) struct Syntax {
+    pub(crate) tree: IdedExpr,
     pub(super) references: Vec<Reference>,
     pub(super) variables: Vec<Variable>,
     /// The patterns of `matches`, each once.
@@ -26,7 +26,7 @@ pub(super) struct Syntax {
 
 /// Parses a source within the limits. The parser recurses once per operator of a chain, and through many rules per bracket:
 /// call it within [`compile::with_room`].
-pub(super) fn parse(source: &str) -> Result<Syntax, Fault> {
+pub(crate) fn parse(source: &str) -> Result<Syntax, Fault> {
     check_brackets(source)?;
     let (tree, info) = parse_here(source)?;
     let mut scan = Scan {
@@ -49,7 +49,7 @@ pub(super) fn parse(source: &str) -> Result<Syntax, Fault> {
 }
 
 /// A name and fields of it: `a.b.c`, `a["b"].c`.
-pub(super) fn path_of(expr: &IdedExpr) -> Option<(&str, Vec<&str>)> {
+pub(crate) fn path_of(expr: &IdedExpr) -> Option<(&str, Vec<&str>)> {
     match &expr.expr {
         Expr::Ident(name) => Some((name, Vec::new())),
         Expr::Select(select) if !select.test => {
@@ -73,7 +73,7 @@ pub(super) fn path_of(expr: &IdedExpr) -> Option<(&str, Vec<&str>)> {
 }
 
 /// The expressions directly within another.
-pub(super) fn children(expr: &IdedExpr) -> impl Iterator<Item = &IdedExpr> {
+pub(crate) fn children(expr: &IdedExpr) -> impl Iterator<Item = &IdedExpr> {
     let mut children: Vec<&IdedExpr> = Vec::new();
     match &expr.expr {
         Expr::Call(call) => children.extend(call.target.as_deref().into_iter().chain(&call.args)),

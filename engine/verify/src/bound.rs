@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use amends_core::limits::QUERY_ATTEMPTS_MAX;
 use amends_definitions::{
-    Compensation, CompensationOrder, Definition, RetryPolicy, Sleep, Step, StepIndex, Timeouts,
-    Work,
+    Call, Compensation, CompensationOrder, Definition, Kind, RetryPolicy, Sleep, Step, StepIndex,
+    Then, Timeouts, Work,
 };
 
 /// A worst case.
@@ -20,7 +21,7 @@ pub enum Bound {
 /// The worst cases of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorstCase {
-    /// From the start until the saga can only go forward; an abort comes before that.
+    /// From the start until the saga can only go forward, or is parked; an abort comes before that.
     pub until_decided: Bound,
     /// From the start to its completion.
     pub forward: Bound,
@@ -31,17 +32,14 @@ pub struct WorstCase {
 /// Computes the worst cases of a definition.
 #[must_use]
 pub fn worst_case(definition: &Definition) -> WorstCase {
-    let steps: Vec<Bound> = definition.steps().iter().map(step_bound).collect();
+    let steps = definition.steps().iter();
+    let steps: Vec<Bound> = steps.map(|step| step_bound(definition, step)).collect();
     let forward = longest(definition, &steps, |_| true, Direction::Forward);
-    let decided =
-        |step: StepIndex| definition.step(step).kind() != amends_definitions::Kind::Retriable;
-    let until_decided = longest(definition, &steps, decided, Direction::Forward);
-    let until_decided = match definition.deadline() {
-        Some(deadline) => Bound::Within(match until_decided {
-            Bound::Within(within) => within.min(deadline.after),
-            Bound::Unbounded(_) => deadline.after,
-        }),
-        None => until_decided,
+    let decided = |step: StepIndex| definition.step(step).kind() != Kind::Retriable;
+    let all = longest(definition, &steps, decided, Direction::Forward);
+    let until_decided = match deadline_bound(definition, &steps) {
+        Some(deadline) => earlier(all, deadline),
+        None => all,
     };
     let undo: Vec<Bound> = definition
         .steps()
@@ -68,6 +66,16 @@ pub fn worst_case(definition: &Definition) -> WorstCase {
         forward,
         backward,
     }
+}
+
+/// When the deadline has ended what is not decided. An abort waits for a pivot that is under way by then; parking does not.
+fn deadline_bound(definition: &Definition, steps: &[Bound]) -> Option<Bound> {
+    let deadline = definition.deadline()?;
+    let passes = Bound::Within(deadline.after);
+    Some(match (deadline.then, definition.pivot()) {
+        (Then::Compensate, Some(pivot)) => after(passes, steps[pivot.index()].clone()),
+        (Then::Compensate, None) | (Then::Park | Then::Continue, _) => passes,
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,7 +120,7 @@ fn longest(
     whole
 }
 
-fn step_bound(step: &Step) -> Bound {
+fn step_bound(definition: &Definition, step: &Step) -> Bound {
     let once = match step.work() {
         Work::Call(_) => call_bound(step.id(), step.retry(), step.timeouts()),
         Work::Wait(wait) => wait.timeout().map_or_else(
@@ -124,12 +132,42 @@ fn step_bound(step: &Step) -> Bound {
         Work::Saga(_) => unbounded(step.id(), "takes as long as its child saga"),
         Work::Emit(_) | Work::Fail(_) => Bound::Within(Duration::ZERO),
     };
+    // Nobody knows what the pivot did: it is asked for before anything else happens.
+    let asked = match step.kind() {
+        Kind::Pivot => query_bound(definition, step),
+        Kind::Compensatable | Kind::Retriable => Duration::ZERO,
+    };
+    in_turns(step, after(once, Bound::Within(asked)))
+}
+
+/// Under `foreach`, so many items at a time, whether they are done or undone.
+fn in_turns(step: &Step, once: Bound) -> Bound {
     let turns = step.foreach().map_or(1, |foreach| {
         foreach.max_items().div_ceil(foreach.max_parallel().max(1))
     });
     match once {
         Bound::Within(within) => Bound::Within(within.saturating_mul(turns)),
         unbounded @ Bound::Unbounded(_) => unbounded,
+    }
+}
+
+/// Until it is known what the action did, or nobody is asked any more.
+fn query_bound(definition: &Definition, step: &Step) -> Duration {
+    if step.call().and_then(Call::query).is_none() {
+        return Duration::ZERO;
+    }
+    let parks = definition.compensation().park_after;
+    let retry = step.retry();
+    let retry = RetryPolicy {
+        max_attempts: match retry.max_attempts {
+            0 => QUERY_ATTEMPTS_MAX,
+            attempts => attempts.min(QUERY_ATTEMPTS_MAX),
+        },
+        ..retry.clone()
+    };
+    match call_bound(step.id(), &retry, step.timeouts()) {
+        Bound::Within(within) => within.min(parks),
+        Bound::Unbounded(_) => parks,
     }
 }
 
@@ -169,7 +207,9 @@ fn compensation_bound(definition: &Definition, step: &Step) -> Bound {
                 .timeouts()
                 .total
                 .map_or(parks, |total| total.min(parks));
-            Bound::Within(settles.saturating_add(within))
+            let asked = query_bound(definition, step);
+            let whole = settles.saturating_add(asked).saturating_add(within);
+            in_turns(step, Bound::Within(whole))
         }
         Compensation::Child => unbounded(step.id(), "takes as long as undoing its child saga"),
         Compensation::None { .. } | Compensation::NotApplicable => Bound::Within(Duration::ZERO),
@@ -187,6 +227,16 @@ fn after(first: Bound, second: Bound) -> Bound {
             Bound::Within(first.saturating_add(second))
         }
         (first, second) => joined(first, second),
+    }
+}
+
+/// The shorter of two; one without a bound does not count.
+fn earlier(one: Bound, other: Bound) -> Bound {
+    match (one, other) {
+        (Bound::Within(one), Bound::Within(other)) => Bound::Within(one.min(other)),
+        (Bound::Within(within), Bound::Unbounded(_))
+        | (Bound::Unbounded(_), Bound::Within(within)) => Bound::Within(within),
+        (one, other) => joined(one, other),
     }
 }
 

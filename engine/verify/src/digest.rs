@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use amends_core::fact::IncidentReason;
 use amends_core::key::{Hash128, hash_64, hash_128};
-use amends_core::saga::{Operation, Phase, PlaceStatus};
+use amends_core::saga::{Failure, Operation, Phase, PlaceStatus};
 use amends_core::{OperationKind, Place, Time};
-use amends_definitions::Payload;
+use amends_definitions::{Payload, StepIndex};
 
-use crate::world::World;
+use crate::world::{Stage, World};
 
 /// Two worlds with the same digest are taken for the same.
-pub(crate) fn digest(world: &World) -> Hash128 {
+pub(crate) fn digest(stage: &Stage, world: &World) -> Hash128 {
     let mut out = Encoder {
         bytes: Vec::with_capacity(512),
         future: future(world),
@@ -58,6 +58,7 @@ pub(crate) fn digest(world: &World) -> Hash128 {
     out.byte(0xfe);
     books(&mut out, world);
     surroundings(&mut out, world);
+    failures(&mut out, stage, world);
     hash_128(&out.bytes)
 }
 
@@ -76,6 +77,50 @@ fn books(out: &mut Encoder, world: &World) {
         }
     }
     out.byte(0xfd);
+}
+
+/// What expressions that can still be evaluated read of failures: why the saga is undone, how an action failed, what became
+/// of other steps.
+fn failures(out: &mut Encoder, stage: &Stage, world: &World) {
+    let saga = &world.saga;
+    if saga.terminal() {
+        return;
+    }
+    let reads = &stage.samples.failures;
+    let tells_reasons = reads.steps.iter().any(|step| step.reason);
+    let mut reason = false;
+    let mut others: BTreeSet<StepIndex> = BTreeSet::new();
+    for (step, reads) in saga.definition().step_indices().zip(&reads.steps) {
+        let has_routes = !saga.definition().step(step).on_error().is_empty();
+        for place in saga.places_of(step) {
+            let status = saga.place(place);
+            let undecided = status.compensation_is_undecided();
+            if undecided {
+                reason |= reads.reason;
+                others.extend(&reads.others);
+            }
+            if undecided && reads.input {
+                out.payload(status.forward.input.as_ref());
+            }
+            // Its failure may be looked at once more, when a doubt about it is settled.
+            let again = saga.abort().is_none()
+                && status.forward.is_failed()
+                && (has_routes || tells_reasons);
+            if again || (undecided && reads.error) {
+                out.place(Some(place));
+                out.failure(&status.forward);
+            }
+        }
+    }
+    out.byte(0xf8);
+    if let Some(abort) = saga.abort().filter(|_| reason) {
+        out.text(abort.reason.code());
+    }
+    for step in others {
+        let forward = &saga.place(Place::from(step)).forward;
+        out.byte(tag(forward.phase).0);
+        out.payload(forward.output.as_ref());
+    }
 }
 
 /// Lost results, signals, and how far off the deadline is.
@@ -145,6 +190,22 @@ impl Encoder {
         self.byte(0);
     }
 
+    fn failure(&mut self, operation: &Operation) {
+        if let Some((code, message)) = &operation.error {
+            self.text(code);
+            self.text(message);
+        }
+        self.byte(match operation.failure {
+            None => 0,
+            Some(Failure::Refused) => 1,
+            Some(Failure::Fatal) => 2,
+            Some(Failure::Exhausted) => 3,
+            Some(Failure::NotSent) => 4,
+            Some(Failure::TimedOut) => 5,
+            Some(Failure::Overtaken) => 6,
+        });
+    }
+
     fn payload(&mut self, payload: Option<&Payload>) {
         let hash = payload.map_or(0, |payload| hash_64(payload.as_bytes()));
         self.bytes.extend_from_slice(&hash.to_le_bytes());
@@ -195,31 +256,40 @@ impl Encoder {
     }
 
     fn operation(&mut self, operation: &Operation) {
-        let (tag, time) = match operation.phase {
-            Phase::Waiting => (0, None),
-            Phase::Listed => (1, None),
-            Phase::Settling { until } => (2, Some(until)),
-            Phase::Scheduled { due_at } => (3, Some(due_at)),
-            Phase::Awaiting { until } => (4, until),
-            Phase::Sleeping { until } => (5, Some(until)),
-            Phase::ChildRequested => (6, None),
-            Phase::ChildUnderWay => (7, None),
-            Phase::Succeeded => (8, None),
-            Phase::Continued => (9, None),
-            Phase::Unusable => (10, None),
-            Phase::Skipped => (11, None),
-            Phase::Refused => (12, None),
-            Phase::Unresolved => (13, None),
-            Phase::NothingToUndo => (14, None),
-            Phase::Parked => (15, None),
-        };
+        let (tag, time) = tag(operation.phase);
         self.byte(tag);
         if let Some(time) = time {
             self.time(time);
         }
         self.byte(u8::try_from(operation.round % 251).unwrap_or(0));
-        // One attempt in doubt can be settled by its own late result; of several, none by that alone.
-        let unclear = u8::try_from(operation.unclear.len().min(2)).unwrap_or(2);
+        // One attempt in doubt can be settled by its own late result; of several, none by that alone. Beside a success none
+        // is in doubt.
+        let unclear = match operation.phase {
+            Phase::Succeeded => 0,
+            _ => u8::try_from(operation.unclear.len().min(2)).unwrap_or(2),
+        };
         self.byte(u8::from(operation.effect) | u8::from(operation.barrier) << 1 | unclear << 2);
+    }
+}
+
+/// A phase as a number, and the time that belongs to it.
+fn tag(phase: Phase) -> (u8, Option<Time>) {
+    match phase {
+        Phase::Waiting => (0, None),
+        Phase::Listed => (1, None),
+        Phase::Settling { until } => (2, Some(until)),
+        Phase::Scheduled { due_at } => (3, Some(due_at)),
+        Phase::Awaiting { until } => (4, until),
+        Phase::Sleeping { until } => (5, Some(until)),
+        Phase::ChildRequested => (6, None),
+        Phase::ChildUnderWay => (7, None),
+        Phase::Succeeded => (8, None),
+        Phase::Continued => (9, None),
+        Phase::Unusable => (10, None),
+        Phase::Skipped => (11, None),
+        Phase::Refused => (12, None),
+        Phase::Unresolved => (13, None),
+        Phase::NothingToUndo => (14, None),
+        Phase::Parked => (15, None),
     }
 }

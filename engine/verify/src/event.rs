@@ -60,6 +60,13 @@ pub enum Event {
         /// One of the attempts had its effect.
         effect: bool,
     },
+    /// Nobody hears of one attempt of an action, and it is tried again. The result may still come.
+    IsLostOnce {
+        /// Where.
+        place: Place,
+        /// The attempt had its effect.
+        effect: bool,
+    },
     /// A compensation finds nothing to undo.
     FindsNothing {
         /// Where.

@@ -11,7 +11,7 @@ use amends_definitions::{Definition, Expression, Lack, Lacking, Payload, Samples
 
 use crate::digest::digest;
 use crate::event::Event;
-use crate::promise;
+use crate::promise::{self, Answer};
 use crate::telling::on_one_line;
 use crate::words::Words;
 use crate::world::{Stage, World};
@@ -122,6 +122,7 @@ pub fn explore_telling(
         stage: &stage,
         states_max: options.states_max,
         known: HashSet::new(),
+        repeated: HashSet::new(),
         nodes: Vec::new(),
         open: VecDeque::new(),
         transitions: 0,
@@ -204,6 +205,8 @@ struct Search<'a> {
     stage: &'a Stage,
     states_max: usize,
     known: HashSet<Hash128>,
+    /// Answers that came a second time.
+    repeated: HashSet<Answer>,
     nodes: Vec<Step>,
     open: VecDeque<(usize, World)>,
     transitions: usize,
@@ -274,9 +277,16 @@ impl Search<'_> {
 
     /// Takes note of a state, if it is new.
     fn reach(&mut self, world: World, facts: &[Fact], step: Step, event: Option<&Event>) {
-        let digest = digest(&world);
+        let digest = digest(self.stage, &world);
         let new = !self.known.contains(&digest);
-        let broken = promise::check(self.stage, &world, facts, new);
+        let mut broken = promise::check(self.stage, &world, facts, new);
+        // States do not tell apart by which answer they were reached: so each kind is repeated at each place.
+        if let Some(event) = event
+            && let Some(answer) = promise::answered(&world, event)
+            && (self.repeated.insert(answer) || new)
+        {
+            broken = broken.and_then(|()| promise::check_duplicate(self.stage, &world, event));
+        }
         if !new && broken.is_ok() {
             return;
         }
@@ -290,14 +300,7 @@ impl Search<'_> {
         match broken {
             // What lies behind a broken promise says nothing more.
             Err(promise) => self.violated(node, promise),
-            Ok(()) => {
-                let duplicate =
-                    event.map(|event| promise::check_duplicate(self.stage, &world, event));
-                if let Some(Err(promise)) = duplicate {
-                    self.violated(node, promise);
-                }
-                self.open.push_back((node, world));
-            }
+            Ok(()) => self.open.push_back((node, world)),
         }
     }
 

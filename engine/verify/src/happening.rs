@@ -19,14 +19,17 @@ impl World {
         facts
     }
 
-    /// A lost result that arrives once its place is being undone changes nothing; all that it can do is raise an alarm.
+    /// A lost result that arrives once its place is being undone changes nothing; all that it can do is raise an alarm. Once
+    /// another attempt has succeeded, it cannot even do that.
     fn drop_undecided(&mut self, stage: &Stage) {
         let decided: Vec<Lost> = self
             .late
             .keys()
             .filter(|(place, _, _)| {
                 let status = self.saga.place(*place);
-                self.saga.terminal() || !status.compensation_is_undecided()
+                self.saga.terminal()
+                    || !status.compensation_is_undecided()
+                    || status.forward.phase == Phase::Succeeded
             })
             .copied()
             .collect();
@@ -99,6 +102,7 @@ impl World {
                     .insert((*place, forward.round, forward.attempt), *effect);
                 facts
             }
+            Event::IsLostOnce { place, effect } => self.is_lost_once(stage, *place, *effect),
             Event::FindsNothing { place } => self.ends(
                 stage,
                 *place,
@@ -318,11 +322,32 @@ impl World {
         facts
     }
 
+    /// One attempt is lost, and the time of the next one comes.
+    fn is_lost_once(&mut self, stage: &Stage, place: Place, effect: bool) -> Vec<Fact> {
+        self.books.entry(place).or_default().done |= effect;
+        let lost = self.saga.operation(place, OperationKind::Forward);
+        let lost = (place, lost.round, lost.attempt);
+        let (code, message) = ("ATTEMPT_TIMEOUT".to_owned(), "nobody knows".to_owned());
+        let outcome = Outcome::Unknown { code, message };
+        let facts = self.ends(stage, place, OperationKind::Forward, outcome);
+        self.late.insert(lost, effect);
+        if let Phase::Scheduled { due_at } =
+            self.saga.operation(place, OperationKind::Forward).phase
+        {
+            self.now = self.now.max(due_at);
+        }
+        facts
+    }
+
     fn arrives_late(&mut self, stage: &Stage, lost: Lost) -> Vec<Fact> {
         let Some(effect) = self.late.remove(&lost) else {
             return Vec::new();
         };
         let (place, round, attempt) = lost;
+        // Of an operation that had its effect, a barrier records no other outcome: this attempt never got there.
+        if stage.barrier && !effect && self.book(place).done {
+            return Vec::new();
+        }
         let outcome = if effect {
             let output = stage.samples.outputs[place.step.index()][0].clone();
             Outcome::Succeeded { output }

@@ -7,7 +7,7 @@ use amends_core::fact::Fact;
 use amends_core::journal::JournalRow;
 use amends_core::saga::{DueChild, DueCommand, Phase, Saga};
 use amends_core::{OperationKind, Outcome, Place, Time};
-use amends_definitions::{Definition, Payload};
+use amends_definitions::{Definition, Payload, is_code};
 
 use crate::event::Event;
 use crate::explore::{Options, stage};
@@ -77,8 +77,8 @@ pub struct Simulation {
 /// Plays a script.
 ///
 /// # Errors
-/// If the script names a step, an item or a signal that the definition does not have, sends what a signal's schema refuses, or lets
-/// something happen after more rows than there are.
+/// If the script names a step, an item or a signal that the definition does not have, rejects with what is no code, sends what a
+/// signal's schema refuses, or lets something happen after more rows than there are.
 pub fn simulate(definition: &Arc<Definition>, script: &Script) -> Result<Simulation, String> {
     check_names(definition, script)?;
     let options = Options {
@@ -134,6 +134,16 @@ fn check_names(definition: &Definition, script: &Script) -> Result<(), String> {
             return Err(format!(
                 "there is no step `{step}`: the steps are {}",
                 ids.join(", ")
+            ));
+        }
+    }
+    for (place, failure) in &script.failures {
+        if let Failure::Rejected(code) = failure
+            && !is_code(code)
+        {
+            return Err(format!(
+                "no participant rejects `{place}` with `{code}`: a code has upper-case letters, digits and `_`, and begins \
+                 with a letter, such as OUT_OF_STOCK"
             ));
         }
     }

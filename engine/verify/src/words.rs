@@ -90,6 +90,11 @@ impl Words {
                 self.operation(*place, *operation),
                 with(*effect)
             ),
+            Event::IsLostOnce { place, effect } => format!(
+                "of one attempt of {} nothing is heard, and it is tried again; it was {} effect",
+                self.step(*place),
+                with(*effect)
+            ),
             Event::FindsNothing { place } => {
                 format!(
                     "the compensation of {} finds nothing to undo",
@@ -134,6 +139,7 @@ impl Words {
             | Event::IsUnusable { .. }
             | Event::Fails { .. }
             | Event::IsUnknown { .. }
+            | Event::IsLostOnce { .. }
             | Event::FindsNothing { .. }
             | Event::IsAbsent { .. }
             | Event::ArrivesLate { .. } => String::new(),

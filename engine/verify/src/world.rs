@@ -129,7 +129,7 @@ impl World {
         for child in &due.children {
             self.child_events(stage, child, &mut events);
         }
-        events.extend(self.late.keys().map(late_event));
+        events.extend(self.late_events());
         if self.saga.terminal() {
             return events;
         }
@@ -201,6 +201,16 @@ impl World {
         events
     }
 
+    /// The lost results that may come now. While another attempt is under way, a success alone ends it.
+    fn late_events(&self) -> impl Iterator<Item = Event> {
+        let comes = |((place, _, _), effect): &(&Lost, &bool)| {
+            let forward = &self.saga.place(*place).forward;
+            **effect || !matches!(forward.phase, Phase::Scheduled { .. })
+        };
+        let late = self.late.iter().filter(comes);
+        late.map(|(lost, _)| late_event(lost))
+    }
+
     fn outcomes(&self, stage: &Stage, command: &DueCommand, events: &mut Vec<Event>) {
         match command.operation {
             OperationKind::Forward => self.forward_outcomes(stage, command, events),
@@ -218,24 +228,23 @@ impl World {
             variant,
         }));
         self.answers_that_lack(stage, place, events);
-        let routes = stage.definition.step(place.step).on_error();
-        let mut codes: Vec<&str> = routes
-            .iter()
-            .flat_map(|route| route.codes())
-            .map(String::as_str)
-            .filter(|code| !["FATAL", "EXHAUSTED"].contains(code))
-            .collect();
-        codes.push(ANY_CODE);
-        codes.sort_unstable();
-        codes.dedup();
-        events.extend(codes.into_iter().map(|code| Event::Rejects {
-            place,
-            operation,
-            code: code.to_owned(),
-        }));
-        events.push(Event::IsFatal { place, operation });
+        // Behind a barrier, what had its effect answers as it did then.
+        if !(stage.barrier && self.book(place).done) {
+            let codes = rejection_codes(stage, place).into_iter();
+            events.extend(codes.map(|code| Event::Rejects {
+                place,
+                operation,
+                code,
+            }));
+            events.push(Event::IsFatal { place, operation });
+        }
         events.push(Event::IsUnusable { place });
-        if !self.budget_ends(command) {
+        if self.may_be_lost_once(stage, place) {
+            events.extend([false, true].map(|effect| Event::IsLostOnce { place, effect }));
+        }
+        // What was lost once and is never heard of again is much like what is lost until the budget is spent.
+        let again = self.saga.place(place).forward.unclear.len() > 1;
+        if again || !self.budget_ends(command) {
             return;
         }
         for effect in [false, true] {
@@ -250,6 +259,17 @@ impl World {
                 effect,
             });
         }
+    }
+
+    /// An action may be tried again, and nothing that the saga did so far is in doubt: so at one place at a time, and once.
+    fn may_be_lost_once(&self, stage: &Stage, place: Place) -> bool {
+        let retries = stage.definition.step(place.step).retry().max_attempts != 1;
+        let in_doubt = |place: Place| {
+            let forward = &self.saga.place(place).forward;
+            let under_way = matches!(forward.phase, Phase::Scheduled { .. });
+            !forward.effect && forward.unclear.len() > usize::from(under_way)
+        };
+        retries && self.saga.abort().is_none() && !self.saga.places().any(in_doubt)
     }
 
     fn compensation_outcomes(&self, stage: &Stage, command: &DueCommand, events: &mut Vec<Event>) {
@@ -337,6 +357,23 @@ impl World {
             || retry.max_elapsed.is_some()
             || timeouts.total.is_some()
     }
+}
+
+/// What a participant may reject an action with: the codes that routes and expressions tell apart, and one that none names.
+fn rejection_codes(stage: &Stage, place: Place) -> BTreeSet<String> {
+    let routes = stage.definition.step(place.step).on_error();
+    let routed = routes.iter().flat_map(|route| route.codes());
+    let mut codes: BTreeSet<String> = routed
+        .filter(|code| !["FATAL", "EXHAUSTED"].contains(&code.as_str()))
+        .cloned()
+        .collect();
+    let reads = &stage.samples.failures;
+    if let Some(own) = reads.steps.get(place.step.index()) {
+        codes.extend(own.codes.iter().cloned());
+    }
+    codes.extend(reads.reasons.iter().cloned());
+    codes.insert(ANY_CODE.to_owned());
+    codes
 }
 
 fn late_event((place, round, attempt): &Lost) -> Event {

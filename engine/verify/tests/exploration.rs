@@ -360,7 +360,7 @@ fn twelve_steps_in_three_branches_are_explored_whole() {
         found.transitions,
         found.ends.len()
     );
-    assert_eq!(found.states, 210_915);
+    assert_eq!(found.states, 349_740);
     assert!(took < bound, "{took:?}");
     assert!(found.ends.contains_key("completed"));
     assert!(

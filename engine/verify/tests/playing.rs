@@ -140,3 +140,24 @@ fn an_item_that_there_is_not_is_refused() {
         assert!(why.contains("there is no"), "{why}");
     }
 }
+
+#[test]
+fn a_step_is_rejected_with_a_code_and_nothing_else() {
+    for (code, fits) in [
+        ("NO_STOCK_2", true),
+        ("bad code", false),
+        ("no_stock", false),
+        ("2_LATE", false),
+        ("", false),
+    ] {
+        let failures = BTreeMap::from([("hold".to_owned(), Failure::Rejected(code.to_owned()))]);
+        let script = Script {
+            failures,
+            ..script(r#"{"ok":true}"#)
+        };
+        let refused = simulate(&definition(), &script).err();
+        let why = format!("no participant rejects `hold` with `{code}`");
+        let said = refused.as_ref().is_none_or(|said| said.contains(&why));
+        assert!(refused.is_none() == fits && said, "{refused:?}");
+    }
+}

@@ -200,7 +200,7 @@ impl View for Found {
         out.push_str("\nAt worst, with participants attached and the server running:\n");
         for (what, limit) in [
             (
-                "decided, done or undone, after",
+                "decided, done, undone or parked, after",
                 &self.worst_case.until_decided,
             ),
             ("completed after", &self.worst_case.forward),
