@@ -1,10 +1,13 @@
 //! Which marks a world's committed facts meet: what sagas went through, seen from their journals. Deliberately not here: marks
 //! of faults, which those set who carry them out.
 
+use std::collections::BTreeSet;
+
 use amends_core::fact::{AbortReason, Act, ChildOutcome, Fact, IncidentReason};
+use amends_core::id::Place;
 use amends_core::journal::SagaState;
 use amends_core::{OperationKind, Outcome};
-use amends_definitions::{Sleep, Work};
+use amends_definitions::{CompensationOrder, Definition, Sleep, Work};
 
 use crate::generator::LAST;
 use crate::history::Event;
@@ -202,12 +205,77 @@ fn by_hand(act: &Act) -> Mark {
     }
 }
 
+/// A saga on its way back, for what takes more than one fact.
+#[derive(Default)]
+struct Backward {
+    settled: BTreeSet<Place>,
+    /// What became of an action was asked, and nobody said so.
+    unanswered: BTreeSet<Place>,
+    undoing: BTreeSet<Place>,
+}
+
+impl Backward {
+    fn mark(&mut self, definition: Option<&Definition>, fact: &Fact, marks: &mut Marks) {
+        match fact {
+            // Once with each owner.
+            Fact::Settling { place, .. } => {
+                marks.hit_if(!self.settled.insert(*place), Mark::SettledAgain);
+                marks.hit_if(self.unanswered.remove(place), Mark::UndoneUnanswered);
+            }
+            Fact::AttemptEnded(ended) => {
+                let spent = matches!(
+                    ended.outcome,
+                    Outcome::Failed { .. } | Outcome::Unknown { .. }
+                );
+                if ended.operation == OperationKind::Query && spent && ended.retry_at.is_none() {
+                    self.unanswered.insert(ended.place);
+                }
+                if ended.operation == OperationKind::Compensate && ended.retry_at.is_none() {
+                    self.undoing.remove(&ended.place);
+                }
+            }
+            Fact::StepFailed {
+                place,
+                operation: OperationKind::Query,
+                ..
+            }
+            | Fact::Withdrawn {
+                place,
+                operation: OperationKind::Query,
+                ..
+            } => {
+                self.unanswered.insert(*place);
+            }
+            Fact::Scheduled {
+                place,
+                operation: OperationKind::Compensate,
+                ..
+            } => {
+                marks.hit_if(self.unanswered.remove(place), Mark::UndoneUnanswered);
+                let parallel = |definition: &&Definition| {
+                    definition.compensation().order == CompensationOrder::Parallel
+                };
+                let beside = definition.filter(parallel).is_some_and(|definition| {
+                    let mut behind = definition.graph().descendants(place.step).iter();
+                    behind.any(|later| self.undoing.iter().any(|other| other.step == *later))
+                });
+                marks.hit_if(beside, Mark::UndoneBesideDependant);
+                self.undoing.insert(*place);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Marks that take more than one fact.
 fn mark_course(world: &World, id: amends_core::SagaId, state: SagaState, marks: &mut Marks) {
     let (mut doubt, mut unknown) = (false, std::collections::BTreeSet::new());
     let mut succeeded = std::collections::BTreeSet::new();
+    let mut backward = Backward::default();
+    let definition = world.store.definition_of(id).map(AsRef::as_ref);
     let facts = world.store.rows(id).iter().flat_map(|row| &row.facts);
     for fact in facts {
+        backward.mark(definition, fact, marks);
         match fact {
             Fact::IncidentOpened(incident) => {
                 doubt |= incident.reason == IncidentReason::PivotInDoubt;

@@ -241,6 +241,10 @@ fn incidents_are_listed_counted_and_acted_on_as_a_group() {
     }
     let none = out(&dev.run(&["incident", "list"]));
     assert_eq!(none.lines().count(), 1, "{none}");
+    let late = act(&[]);
+    assert_eq!(code(&late), 0);
+    let words = "no open incident has the fingerprint order@1/ship/TRUCK_BROKEN: ";
+    assert!(said(&late).contains(words), "{}", said(&late));
 }
 
 #[test]

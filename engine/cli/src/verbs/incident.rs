@@ -140,6 +140,12 @@ async fn act(global: &Global, arguments: &IncidentActArguments) -> Result<Exit, 
     for reader in readers {
         say(plain(&reader));
     }
+    if done + against == 0 {
+        say(format!(
+            "no open incident has the fingerprint {}: amends incident groups lists those that there are",
+            arguments.fingerprint
+        ));
+    }
     say(format!("{would}{done} accepted, {against} refused"));
     Ok(if against > 0 { Exit::Wrong } else { Exit::Ok })
 }

@@ -85,14 +85,18 @@ fn sentence(sentence: proto::Sentence) -> SentenceView {
     }
 }
 
+/// What is said of an attempt that nobody has taken yet; whether an earlier process had sent it is not known here.
+const UNSENT: &str = "waits to be sent";
+
 fn attempt(attempt: proto::Attempt) -> AttemptView {
+    let unsent = attempt.send_time.is_none() && attempt.end_time.is_none();
     AttemptView {
         item: numbered(attempt.item),
         action: non_empty(&attempt.action),
         instance: non_empty(&attempt.instance),
         send_time: rfc_3339(attempt.send_time.as_ref()),
         end_time: rfc_3339(attempt.end_time.as_ref()),
-        outcome: non_empty(&attempt.outcome),
+        outcome: non_empty(&attempt.outcome).or(unsent.then(|| UNSENT.to_owned())),
         code: non_empty(&attempt.code),
         message: non_empty(&attempt.message),
         retry_time: rfc_3339(attempt.retry_time.as_ref()),
@@ -204,9 +208,8 @@ impl AttemptView {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_explanation_is_sentences_attempts_and_commands() {
-        let explained = proto::ExplainSagaResponse {
+    fn explained() -> proto::ExplainSagaResponse {
+        proto::ExplainSagaResponse {
             saga: Some(proto::Saga {
                 name: "namespaces/default/sagas/1".to_owned(),
                 definition: "namespaces/default/definitions/order".to_owned(),
@@ -244,21 +247,34 @@ mod tests {
                     operation: "forward".to_owned(),
                     action: "shop.ship".to_owned(),
                     attempt: 4,
+                    send_time: Some(prost_types::Timestamp::default()),
+                    ..proto::Attempt::default()
+                },
+                proto::Attempt {
+                    step: "bill".to_owned(),
+                    operation: "forward".to_owned(),
+                    action: "bank.bill".to_owned(),
+                    attempt: 1,
                     ..proto::Attempt::default()
                 },
             ],
             ..proto::ExplainSagaResponse::default()
-        };
-        let view = ExplanationView::from(explained);
+        }
+    }
+
+    #[test]
+    fn an_explanation_is_sentences_attempts_and_commands() {
+        let view = ExplanationView::from(explained());
         assert_eq!(
             view.table(),
             "saga 1 of order, revision 2, with the key A-1: parked\n\
              \n\
              It is parked.\n\
              \n\
-             STEP    OPERATION  TRY            RAN BY       SENT  ENDED  OUTCOME    CODE\n\
-             ship#2  forward    #3 of round 1  shop/shop-1  -     -      failed     TRUCK_BROKEN\n\
-             ship    forward    #4             shop/-       -     -      under way  -\n\
+             STEP    OPERATION  TRY            RAN BY       SENT                         ENDED  OUTCOME           CODE\n\
+             ship#2  forward    #3 of round 1  shop/shop-1  -                            -      failed            TRUCK_BROKEN\n\
+             ship    forward    #4             shop/-       1970-01-01T00:00:00.000000Z  -      under way         -\n\
+             bill    forward    #1             bank/-       -                            -      waits to be sent  -\n\
              \n\
              What can be typed:\n\
              \x20 amends saga retry 1 ship --reason WHY\n\
@@ -267,6 +283,9 @@ mod tests {
         );
         let json = serde_json::to_value(&view).expect("JSON");
         assert_eq!(json["attempts"][0]["item"], 2);
+        let outcome = |nth: usize| json["attempts"][nth]["outcome"].as_str();
+        assert_eq!(outcome(0), Some("failed"));
+        assert_eq!((outcome(1), outcome(2)), (None, Some("waits to be sent")));
         assert_eq!(json["saga"]["state"], "parked");
     }
 }
