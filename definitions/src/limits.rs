@@ -42,8 +42,9 @@ pub const EXPRESSION_COMPREHENSIONS_MAX: usize = 2;
 /// evaluated once, a value read or looked at, [`EXPRESSION_UNIT_BYTES`] bytes compared or copied, or
 /// [`EXPRESSION_SCAN_BYTES`] bytes of a payload searched for a reference.
 pub const EXPRESSION_UNITS_MAX: u64 = 200_000;
-/// What the keys of all items of one list may cost together: they are computed at once, and hold up whoever waits meanwhile.
-pub const ITEM_KEYS_UNITS_MAX: u64 = 5 * EXPRESSION_UNITS_MAX;
+/// What the keys of all items of one list may cost together: they are computed at once, and hold up whoever waits meanwhile. A
+/// thousand of them may each look through a saga's input of half of a MiB.
+pub const ITEM_KEYS_UNITS_MAX: u64 = 20 * EXPRESSION_UNITS_MAX;
 /// Bytes compared or copied that cost one unit.
 pub const EXPRESSION_UNIT_BYTES: usize = 64;
 /// Bytes searched that cost one unit.

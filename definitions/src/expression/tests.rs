@@ -382,7 +382,7 @@ fn the_keys_of_a_list_share_one_budget_that_holds_at_n_and_not_at_n_plus_1() {
         let rest = bytes - r#"{"id":"k","pad":""}"#.len();
         payload(&format!(r#"{{"id":"k","pad":"{}"}}"#, "x".repeat(rest)))
     };
-    let each = 1_000;
+    let each = 8_000;
     let count = (ITEM_KEYS_UNITS_MAX / each) as usize;
     let of = |last: u64| {
         let mut items = vec![costing(each); count - 1];
@@ -397,7 +397,7 @@ fn the_keys_of_a_list_share_one_budget_that_holds_at_n_and_not_at_n_plus_1() {
     assert!(
         error
             .message
-            .contains("1000000 units for all items together"),
+            .contains("4000000 units for all items together"),
         "{error}"
     );
     // What one key may cost is bounded as before.

@@ -155,7 +155,7 @@ fn keys_that_cost_too_much_together_fail_the_step_before_anything_is_sent() {
     };
     let (facts, sent) = start(30);
     assert_eq!((facts[1].as_str(), sent), ("items_listed hold", 10));
-    let (facts, sent) = start(100);
+    let (facts, sent) = start(120);
     assert_eq!(facts[1], "step_failed hold COST_EXCEEDED");
     assert_eq!(
         (facts.last().map(String::as_str), sent),
