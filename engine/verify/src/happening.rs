@@ -9,7 +9,7 @@ use amends_core::{OperationKind, Outcome, Place, SagaId, ShardId, Verdict};
 use amends_definitions::{DefinitionHash, Lack, Payload};
 
 use crate::event::Event;
-use crate::world::{ANY_CODE, ATTEMPTS_TRIED_MAX, Lost, Stage, World};
+use crate::world::{ANY_CODE, ATTEMPTS_TRIED_MAX, LOST_CODE, Lost, Stage, World};
 
 impl World {
     /// Makes something happen.
@@ -96,7 +96,7 @@ impl World {
                 effect,
             } => {
                 self.books.entry(*place).or_default().done |= effect;
-                let facts = self.spend(stage, *place, *operation, "ATTEMPT_TIMEOUT");
+                let facts = self.spend(stage, *place, *operation, LOST_CODE);
                 let forward = self.saga.operation(*place, *operation);
                 self.late
                     .insert((*place, forward.round, forward.attempt), *effect);
@@ -327,7 +327,7 @@ impl World {
         self.books.entry(place).or_default().done |= effect;
         let lost = self.saga.operation(place, OperationKind::Forward);
         let lost = (place, lost.round, lost.attempt);
-        let (code, message) = ("ATTEMPT_TIMEOUT".to_owned(), "nobody knows".to_owned());
+        let (code, message) = (LOST_CODE.to_owned(), "nobody knows".to_owned());
         let outcome = Outcome::Unknown { code, message };
         let facts = self.ends(stage, place, OperationKind::Forward, outcome);
         self.late.insert(lost, effect);

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::explore::{Options, stage};
 use crate::telling::fact_in_words;
 use crate::words::Words;
-use crate::world::{Stage, World};
+use crate::world::{LOST_CODE, Stage, World};
 
 /// What happens.
 #[derive(Clone, Debug, Default)]
@@ -361,7 +361,7 @@ impl Play<'_> {
             .attempt;
         self.world.now = self.world.now + attempt;
         let outcome = Outcome::Unknown {
-            code: "ATTEMPT_TIMEOUT".to_owned(),
+            code: LOST_CODE.to_owned(),
             message: "no result within the attempt's time".to_owned(),
         };
         self.world

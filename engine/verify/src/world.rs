@@ -201,7 +201,8 @@ impl World {
         events
     }
 
-    /// The lost results that may come now. While another attempt is under way, a success alone ends it.
+    /// The lost results that may come now. While another attempt is under way, a success alone: a late "no" with that one in
+    /// doubt is much like a "no" of that one with this one in doubt.
     fn late_events(&self) -> impl Iterator<Item = Event> {
         let comes = |((place, _, _), effect): &(&Lost, &bool)| {
             let forward = &self.saga.place(*place).forward;
@@ -263,7 +264,9 @@ impl World {
 
     /// An action may be tried again, and nothing that the saga did so far is in doubt: so at one place at a time, and once.
     fn may_be_lost_once(&self, stage: &Stage, place: Place) -> bool {
-        let retries = stage.definition.step(place.step).retry().max_attempts != 1;
+        let retry = stage.definition.step(place.step).retry();
+        let ends = |code: &String| code == LOST_CODE;
+        let retries = retry.max_attempts != 1 && !retry.non_retryable.iter().any(ends);
         let in_doubt = |place: Place| {
             let forward = &self.saga.place(place).forward;
             let under_way = matches!(forward.phase, Phase::Scheduled { .. });
@@ -386,5 +389,7 @@ fn late_event((place, round, attempt): &Lost) -> Event {
 
 /// A code that no definition names.
 pub(crate) const ANY_CODE: &str = "REJECTED_HERE";
+/// What the engine calls an attempt of which nothing is heard.
+pub(crate) const LOST_CODE: &str = "ATTEMPT_TIMEOUT";
 /// 2026-01-01: long before any made-up time, long after any real beginning.
 const BEGIN_MICROS: i64 = 1_767_225_600_000_000;
