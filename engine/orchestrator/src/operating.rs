@@ -77,18 +77,11 @@ pub(crate) async fn signal(node: &Node, request: SignalRequest) -> Result<bool, 
 /// Does something about a saga, or says what would become of it.
 pub(crate) async fn act(node: &Node, request: ActRequest) -> Result<Acted, Refusal> {
     // Read before: what was done is told, whatever becomes of a read.
-    let readers = match &request.verb {
-        Verb::Skip { target } => readers(node, &request, target).await?,
-        Verb::Retry { .. }
-        | Verb::Resolve { .. }
-        | Verb::ResolveSaga { .. }
-        | Verb::ResolveAbsent { .. }
-        | Verb::Compensate
-        | Verb::Pause
-        | Verb::Resume
-        | Verb::Terminate => Vec::new(),
+    let readers = if let Verb::Skip { target } = &request.verb {
+        readers(node, &request, target).await?
+    } else {
+        Vec::new()
     };
-
     let ActRequest {
         namespace,
         saga,

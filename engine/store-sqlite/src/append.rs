@@ -92,7 +92,7 @@ pub(crate) fn statements(rows: &[Row<'_>], batch: &Batch) -> Result<Vec<Statemen
 #[derive(Default)]
 struct Statements {
     made: Vec<Statement>,
-    failed: Option<BoxDynError>,
+    failed: Option<sqlx::Error>,
 }
 
 impl Statements {
@@ -100,33 +100,51 @@ impl Statements {
         &mut self,
         many: &'static Many,
         unique: Unique,
-        mut items: &[T],
+        items: &[T],
         bind: impl Fn(&mut Values, T),
     ) {
-        while !items.is_empty() {
-            let sized = many.fit(items.len());
-            let (now, later) = items.split_at(sized.rows.min(items.len()));
-            let mut values = Values::new(sized.rows * many.columns);
-            for item in now {
-                bind(&mut values, *item);
+        for (sql, values) in filled(many, items, bind) {
+            match values.into_arguments() {
+                Ok(arguments) => self.made.push(Statement {
+                    sql,
+                    arguments,
+                    unique,
+                }),
+                Err(error) => self.failed = Some(error),
             }
-            values.fill();
-            self.made.push(Statement {
-                sql: sized.sql.as_str(),
-                arguments: values.arguments,
-                unique,
-            });
-            self.failed = self.failed.take().or(values.failed);
-            items = later;
         }
     }
 
     fn finish(self) -> Result<Vec<Statement>, AppendError> {
         match self.failed {
-            Some(source) => Err(AppendError::Data { source }),
+            Some(error) => Err(AppendError::Data {
+                source: error.into(),
+            }),
             None => Ok(self.made),
         }
     }
+}
+
+/// The statements for so many rows, each with its values, and filled up with rows that are none.
+pub(crate) fn filled<T: Copy>(
+    many: &'static Many,
+    mut items: &[T],
+    bind: impl Fn(&mut Values, T),
+) -> impl Iterator<Item = (&'static str, Values)> {
+    std::iter::from_fn(move || {
+        if items.is_empty() {
+            return None;
+        }
+        let sized = many.fit(items.len());
+        let (now, later) = items.split_at(sized.rows.min(items.len()));
+        let mut values = Values::new(sized.rows * many.columns);
+        for item in now {
+            bind(&mut values, *item);
+        }
+        values.fill();
+        items = later;
+        Some((sized.sql.as_str(), values))
+    })
 }
 
 /// The values of a statement's parameters, in order.
@@ -147,7 +165,7 @@ impl Values {
         }
     }
 
-    fn bind<'v>(
+    pub(crate) fn bind<'v>(
         &mut self,
         value: impl sqlx::Encode<'v, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
     ) -> &mut Self {
@@ -155,6 +173,17 @@ impl Values {
             self.failed = Some(error);
         }
         self
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// If one of them could not be encoded.
+    pub(crate) fn into_arguments(self) -> sqlx::Result<SqliteArguments> {
+        match self.failed {
+            Some(error) => Err(sqlx::Error::Encode(error)),
+            None => Ok(self.arguments),
+        }
     }
 
     /// Rows that are not there: all of their columns are null.

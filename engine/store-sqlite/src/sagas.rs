@@ -11,7 +11,9 @@ use amends_store::{
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::append::{Values, filled};
 use crate::lane::signed;
+use crate::rows::unavailable;
 use crate::{SqliteStore, count, expiry, json_list, json_sagas, rows, sql};
 
 #[async_trait]
@@ -109,25 +111,14 @@ impl Sagas for SqliteStore {
 
     async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error> {
         let mut found = vec![None; keys.len()];
-        let mut done = 0;
-        while done < keys.len() {
-            let sized = sql::LOOKUP_KEYS.fit(keys.len() - done);
-            let mut query = sqlx::query(sized.sql.as_str());
-            for (index, key) in keys.iter().enumerate().skip(done).take(sized.rows) {
-                query = query
-                    .bind(count(index))
-                    .bind(&*key.namespace)
-                    .bind(&*key.definition);
-                query = query.bind(key.key_hash.0.to_vec());
-            }
-            let asked = sized.rows.min(keys.len() - done);
-            for _ in asked * sql::LOOKUP_KEYS.columns..sized.rows * sql::LOOKUP_KEYS.columns {
-                query = query.bind(None::<i64>);
-            }
-            for (index, key) in self.read(query, "looking keys up", rows::key_found).await? {
+        let keys: Vec<(usize, &KeyLookup)> = keys.iter().enumerate().collect();
+        for (sql, values) in filled(&sql::LOOKUP_KEYS, &keys, bind_lookup) {
+            let what = "looking keys up";
+            let arguments = values.into_arguments().map_err(unavailable(what))?;
+            let query = sqlx::query_with(sql, arguments);
+            for (index, key) in self.read(query, what, rows::key_found).await? {
                 found[index] = Some(key);
             }
-            done += asked;
         }
         self.add_revisions(&mut found).await?;
         Ok(found)
@@ -212,3 +203,12 @@ impl SqliteStore {
 
 /// A list looks at this part of its page in each shard, before it knows where the page ends.
 const LISTED_FIRST: usize = 16;
+
+/// A key, and which of those that are asked for it is.
+fn bind_lookup(values: &mut Values, (index, key): (usize, &KeyLookup)) {
+    values
+        .bind(count(index))
+        .bind(&*key.namespace)
+        .bind(&*key.definition)
+        .bind(key.key_hash.0.to_vec());
+}
