@@ -11,8 +11,8 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use uuid::Uuid;
 
 use crate::lane::signed;
-use crate::rows::{definite, is_duplicate};
-use crate::sql::{self, Many};
+use crate::rows::{definite, is_duplicate, of_last};
+use crate::sql::{self, Many, Sized, Standing};
 
 /// A journal row to be written.
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ pub(crate) enum Row<'a> {
 
 /// A statement with all that it needs: made by whoever has the rows, run by whoever has the connection.
 pub(crate) struct Statement {
-    sql: &'static str,
+    sized: &'static Sized,
     arguments: SqliteArguments,
     unique: Unique,
 }
@@ -42,14 +42,20 @@ pub(crate) enum Refusal {
 }
 
 impl Statement {
-    pub(crate) async fn run(self, connection: &mut SqliteConnection) -> Result<(), Refusal> {
-        let query = sqlx::query_with(self.sql, self.arguments);
+    /// Runs it where it stands in its transaction: begins that, or ends it, with it.
+    pub(crate) async fn run(
+        self,
+        standing: Standing,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), Refusal> {
+        let query = sqlx::query_with(self.sized.standing(standing), self.arguments);
         let Err(error) = query.execute(connection).await else {
             return Ok(());
         };
         Err(match self.unique {
             Unique::Position if is_duplicate(&error) => Refusal::PositionTaken(error),
             Unique::Key if is_duplicate(&error) => Refusal::Other(AppendError::KeyTaken),
+            _ if standing.last => Refusal::Other(of_last(error)),
             _ => Refusal::Other(definite(error)),
         })
     }
@@ -103,10 +109,10 @@ impl Statements {
         items: &[T],
         bind: impl Fn(&mut Values, T),
     ) {
-        for (sql, values) in filled(many, items, bind) {
+        for (sized, values) in filled(many, items, bind) {
             match values.into_arguments() {
                 Ok(arguments) => self.made.push(Statement {
-                    sql,
+                    sized,
                     arguments,
                     unique,
                 }),
@@ -130,7 +136,7 @@ pub(crate) fn filled<T: Copy>(
     many: &'static Many,
     mut items: &[T],
     bind: impl Fn(&mut Values, T),
-) -> impl Iterator<Item = (&'static str, Values)> {
+) -> impl Iterator<Item = (&'static Sized, Values)> {
     std::iter::from_fn(move || {
         if items.is_empty() {
             return None;
@@ -143,7 +149,7 @@ pub(crate) fn filled<T: Copy>(
         }
         values.fill();
         items = later;
-        Some((sized.sql.as_str(), values))
+        Some((sized, values))
     })
 }
 

@@ -12,8 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::append::{Refusal, Row, Statement, statements};
-use crate::rows::{self, definite, of_commit, unavailable};
-use crate::sql;
+use crate::rows::{self, definite, unavailable};
+use crate::sql::{self, Standing};
 use crate::thread::Thread;
 use crate::writer::Writer;
 
@@ -136,10 +136,19 @@ impl SqliteLane {
 
 impl Work {
     async fn write(self, writer: &mut Writer) -> Result<(), AppendError> {
-        let mut writing = writer.begin().await.map_err(definite)?;
-        for statement in self.statements {
-            match statement.run(writing.connection()).await {
+        let mut writing = writer.turn().await.map_err(definite)?;
+        let count = self.statements.len();
+        for (statement, nth) in self.statements.into_iter().zip(1..) {
+            let standing = Standing {
+                first: nth == 1,
+                last: nth == count,
+            };
+            match statement.run(standing, writing.connection()).await {
                 Ok(()) => {}
+                Err(Refusal::Other(error @ AppendError::Unknown { .. })) => {
+                    writing.close().await;
+                    return Err(error);
+                }
                 Err(Refusal::Other(error)) => {
                     writing.rollback().await;
                     return Err(error);
@@ -150,7 +159,8 @@ impl Work {
                 }
             }
         }
-        writing.commit().await.map_err(of_commit)
+        writing.ended();
+        Ok(())
     }
 }
 

@@ -178,7 +178,7 @@ fn micros(duration: Duration) -> i64 {
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 /// More than there are statements.
-const STATEMENTS_CACHED: usize = 128;
+const STATEMENTS_CACHED: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -222,15 +222,12 @@ pub(crate) fn definite(error: sqlx::Error) -> AppendError {
     }
 }
 
-/// The error of a COMMIT: a refusal to begin it is definite, a failure in the midst of it is not.
-pub(crate) fn of_commit(error: sqlx::Error) -> AppendError {
-    match code(&error).map(|code| code & 0xff) {
-        Some(BUSY | LOCKED) => AppendError::Again {
-            source: error.into(),
-        },
-        _ => AppendError::Unknown {
-            source: error.into(),
-        },
+/// The error of a statement with the COMMIT behind it: what the statement's data led to is definite, and so is a refusal to
+/// begin the COMMIT; a failure in the midst of it is not.
+pub(crate) fn of_last(error: sqlx::Error) -> AppendError {
+    match definite(error) {
+        AppendError::Unavailable { source } => AppendError::Unknown { source },
+        error => error,
     }
 }
 

@@ -112,10 +112,10 @@ impl Sagas for SqliteStore {
     async fn lookup_keys(&self, keys: &[KeyLookup]) -> Result<Vec<Option<KeyFound>>, Error> {
         let mut found = vec![None; keys.len()];
         let keys: Vec<(usize, &KeyLookup)> = keys.iter().enumerate().collect();
-        for (sql, values) in filled(&sql::LOOKUP_KEYS, &keys, bind_lookup) {
+        for (sized, values) in filled(&sql::LOOKUP_KEYS, &keys, bind_lookup) {
             let what = "looking keys up";
             let arguments = values.into_arguments().map_err(unavailable(what))?;
-            let query = sqlx::query_with(sql, arguments);
+            let query = sqlx::query_with(sized.sql.as_str(), arguments);
             for (index, key) in self.read(query, what, rows::key_found).await? {
                 found[index] = Some(key);
             }

@@ -248,6 +248,41 @@ pub(crate) const ALL: &[&str] = &[
 pub(crate) struct Sized {
     pub(crate) rows: usize,
     pub(crate) sql: String,
+    /// As the first of a transaction.
+    first: String,
+    /// As the last of one.
+    last: String,
+    /// As the only one.
+    only: String,
+}
+
+/// Where a statement stands in its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) first: bool,
+    pub(crate) last: bool,
+}
+
+impl Sized {
+    fn new(rows: usize, sql: String) -> Self {
+        Self {
+            rows,
+            first: format!("{BEGIN}; {sql}"),
+            last: format!("{sql}; {COMMIT}"),
+            only: format!("{BEGIN}; {sql}; {COMMIT}"),
+            sql,
+        }
+    }
+
+    /// With the transaction's begin before it and its end behind it: the connection's thread is asked once, not twice.
+    pub(crate) fn standing(&self, standing: Standing) -> &str {
+        match (standing.first, standing.last) {
+            (false, false) => &self.sql,
+            (true, false) => &self.first,
+            (false, true) => &self.last,
+            (true, true) => &self.only,
+        }
+    }
 }
 
 /// One statement in a few sizes, so that any number of rows takes few round trips to the connection's thread, and each
@@ -299,12 +334,9 @@ impl Many {
 
     fn new(columns: usize, text: impl Fn(String, usize) -> String) -> Self {
         let row = format!("({})", vec!["?"; columns].join(","));
-        let sizes = SIZES.map(|rows| Sized {
-            rows,
-            sql: text(
-                format!("VALUES {}", vec![row.as_str(); rows].join(",")),
-                rows,
-            ),
+        let sizes = SIZES.map(|rows| {
+            let values = format!("VALUES {}", vec![row.as_str(); rows].join(","));
+            Sized::new(rows, text(values, rows))
         });
         Self { columns, sizes }
     }

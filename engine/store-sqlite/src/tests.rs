@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use amends_core::key::Hash128;
 use amends_core::{ShardId, Time};
 use amends_store::conformance::{Load, STORY_STEPS, story};
-use amends_store::{Definitions as _, ExpiryPage, KeyLookup, Sagas as _};
+use amends_store::{AppendError, Definitions as _, ExpiryPage, KeyLookup, Sagas as _};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _};
 use tempfile::TempDir;
@@ -111,6 +111,32 @@ async fn a_batch_of_any_size_is_written_whole() {
         let ended = usize::try_from(load.ended()).unwrap();
         assert_eq!(counted, [rows, sagas, ended].map(count), "{in_flight}");
         assert!(ended > 0, "{in_flight}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_whose_last_statement_is_refused_leaves_nothing() {
+    for in_flight in [1, 8, 300] {
+        let file = File::new();
+        let store = file.store().await;
+        let mut lane = store.open_lane().await.unwrap();
+        let mut load = Load::new(SHARDS, in_flight);
+        lane.take_over(&load.takeovers()).await.unwrap();
+        let batch = load.batch();
+        let mut refused = batch.clone();
+        let inserts = refused.shards.iter_mut().map(|it| &mut it.inserts);
+        let inserts = inserts.max_by_key(|it| it.len()).unwrap();
+        inserts.push(inserts[0].clone());
+        let outcome = lane.append(&refused).await;
+        assert!(
+            matches!(outcome, Err(AppendError::Data { .. })),
+            "{outcome:?}"
+        );
+        let sql = "SELECT count(*) FROM journal WHERE kind = 1";
+        let counted = sqlx::query(sql).fetch_one(&mut file.connect().await).await;
+        assert_eq!(counted.unwrap().get::<i64, _>(0), 0, "{in_flight}");
+        // The lane serves on.
+        lane.append(&batch).await.unwrap();
     }
 }
 

@@ -33,13 +33,21 @@ impl Writer {
 
     /// Waits for a turn and begins to write.
     pub(crate) async fn begin(&mut self) -> sqlx::Result<Writing<'_>> {
-        let turn = Arc::clone(&self.turns).lock_owned().await;
-        let mut connection = self.take().await?;
-        let begun = sqlx::query(sql::BEGIN).execute(&mut connection).await;
-        if let Err(error) = begun {
-            self.connection = Some(connection);
-            return Err(error);
+        let mut writing = self.turn().await?;
+        let begun = sqlx::query(sql::BEGIN).execute(&mut writing.connection);
+        match begun.await {
+            Ok(_) => Ok(writing),
+            Err(error) => {
+                writing.ended();
+                Err(error)
+            }
         }
+    }
+
+    /// Waits for a turn. The transaction is begun and ended by what is written.
+    pub(crate) async fn turn(&mut self) -> sqlx::Result<Writing<'_>> {
+        let turn = Arc::clone(&self.turns).lock_owned().await;
+        let connection = self.take().await?;
         Ok(Writing {
             home: &mut self.connection,
             connection,
@@ -70,15 +78,25 @@ impl Writing<'_> {
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
         match sqlx::query(sql::COMMIT).execute(&mut self.connection).await {
             Ok(_) => {
-                *self.home = Some(self.connection);
+                self.ended();
                 Ok(())
             }
             Err(error) => {
-                // The lock must be free before the next turn; a close that fails changes nothing about the error.
-                drop(self.connection.close().await);
+                self.close().await;
                 Err(error)
             }
         }
+    }
+
+    /// No transaction is open any more: the next turn has the connection.
+    pub(crate) fn ended(self) {
+        *self.home = Some(self.connection);
+    }
+
+    /// Ends the connection, and what is open in it, before the next turn.
+    pub(crate) async fn close(self) {
+        // A close that fails changes nothing about what led to it.
+        drop(self.connection.close().await);
     }
 
     pub(crate) async fn rollback(mut self) {
@@ -88,9 +106,9 @@ impl Writing<'_> {
             .await
             .is_ok()
         {
-            *self.home = Some(self.connection);
+            self.ended();
         } else {
-            drop(self.connection.close().await);
+            self.close().await;
         }
     }
 }
