@@ -391,7 +391,7 @@ impl Mapping {
     /// What failed, or which bound was met.
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Payload, EvaluationError> {
         charge::begin();
-        let mut out = String::new();
+        let mut out = String::with_capacity(self.source.len() + VALUES_BYTES);
         for piece in &self.pieces {
             match piece {
                 Piece::Json(json) => out.push_str(json),
@@ -515,6 +515,9 @@ pub struct EvaluationError {
     /// What failed, with the expression's source.
     pub message: String,
 }
+
+/// What a mapping's values take, about: room that is asked for at once.
+const VALUES_BYTES: usize = 128;
 
 fn finish(json: String) -> Result<Payload, EvaluationError> {
     if json.len() > PAYLOAD_BYTES_MAX {

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 /// What is wrong with a JSON text, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -31,8 +33,8 @@ pub(crate) struct Number<'a> {
 pub(crate) fn check(text: &str, depth_max: usize) -> Result<(), Fault> {
     let mut checker = Checker {
         reader: Reader::new(text),
-        open: Vec::new(),
-        keys: Vec::new(),
+        open: SmallVec::new(),
+        keys: SmallVec::new(),
         depth_max,
     };
     loop {
@@ -44,24 +46,41 @@ pub(crate) fn check(text: &str, depth_max: usize) -> Result<(), Fault> {
 
 /// How deep the arrays and objects of a well-formed text nest.
 pub(crate) fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = byte == b'\\' && !escaped;
-        } else {
-            match byte {
-                b'"' => in_string = true,
-                b'{' | b'[' => {
-                    depth += 1;
-                    deepest = deepest.max(depth);
-                }
-                b'}' | b']' => depth = depth.saturating_sub(1),
-                _ => {}
+    let (mut depth, mut deepest, mut in_string) = (0_usize, 0, false);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'"' if in_string => in_string = false,
+            // What is escaped ends nothing.
+            b'\\' if in_string => at += 1,
+            _ if in_string => at += plain(&bytes[at..]),
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
             }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
     deepest
+}
+
+/// How many bytes at the front a string has as they are: no quote, no backslash, no control character. Most payloads are
+/// strings for the most part, so they are looked at in blocks.
+fn plain(bytes: &[u8]) -> usize {
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let is_plain = |block: &&[u8; 16]| {
+        // Without a way out in between, so that all sixteen are compared at once.
+        let special = block.iter().fold(false, |any, byte| any | is_special(byte));
+        !special
+    };
+    let whole = 16 * blocks.iter().take_while(is_plain).count();
+    let rest = bytes[whole..].iter().take_while(|byte| !is_special(byte));
+    whole + rest.count()
 }
 
 /// Writes a text in canonical form: no white space, keys sorted by their bytes, doubles in their shortest form.
@@ -206,7 +225,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(b'\\') => return self.escaped_string(start),
                 Some(0..0x20) => return self.fault("a control character in a string"),
-                Some(_) => self.at += 1,
+                Some(_) => self.at += plain(&self.text.as_bytes()[self.at..]),
                 None => return self.fault("the text ends inside a string"),
             }
         }
@@ -456,11 +475,14 @@ impl<'a> Reader<'a> {
 
 struct Checker<'a> {
     reader: Reader<'a>,
-    open: Vec<Open>,
+    open: SmallVec<[Open; INLINE]>,
     /// The keys of all open objects, with their places.
-    keys: Vec<(Cow<'a, str>, usize)>,
+    keys: SmallVec<[(Cow<'a, str>, usize); INLINE]>,
     depth_max: usize,
 }
+
+/// So much of a payload is checked without a place on the heap.
+const INLINE: usize = 8;
 
 struct Open {
     object: bool,

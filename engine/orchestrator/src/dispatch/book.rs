@@ -293,12 +293,9 @@ impl Book {
 
     /// One queue to whoever has room, in turn.
     fn dispatch(&mut self, queue: QueueId, outbox: &mut Outbox) {
-        while self.lets_leave() {
+        while !self.queues.get(queue).commands.is_empty() && self.lets_leave() {
             let instances = &self.instances;
             let entry = self.queues.get_mut(queue);
-            if entry.commands.is_empty() {
-                return;
-            }
             let has_room = |id| instances.get(&id).is_some_and(Instance::has_room);
             let Some(id) = entry.next_server(has_room) else {
                 return;
@@ -404,13 +401,14 @@ impl Book {
             &instance.name.instance,
             traceparent,
         );
+        let now = Instant::now();
         self.sent.insert(
             attempt,
             Sent {
                 command,
                 instance: id,
-                first: Instant::now(),
-                since: Instant::now(),
+                first: now,
+                since: now,
                 beat_at: None,
                 _span: span,
             },

@@ -370,8 +370,8 @@ impl Attachment {
     }
 
     fn start(&self, command: v1::Command, cancellation: CancellationToken) {
-        let prefix = format!("{}.", self.participant.name);
-        let action = command.action.strip_prefix(&prefix);
+        let action = command.action.strip_prefix(&self.participant.name);
+        let action = action.and_then(|rest| rest.strip_prefix('.'));
         let attempt = Attempt {
             action: action.and_then(|name| self.participant.get(name)).cloned(),
             command,

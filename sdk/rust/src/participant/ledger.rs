@@ -1,9 +1,8 @@
 //! The books about commands in hand: which attempts run, which outcomes wait for their acknowledgement, how much room
 //! there is, and which epochs were seen. Pure: no stream, no task, no clock.
 
-use std::collections::HashMap;
-
 use amends_proto::v1;
+use foldhash::{HashMap, HashMapExt as _};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +14,8 @@ use crate::limits::{EPOCHS_PER_GENERATION, UNACKNOWLEDGED_BYTES_MAX, UNACKNOWLED
 pub(crate) struct Ledger {
     concurrency: usize,
     running: HashMap<AttemptKey, CancellationToken>,
-    unacknowledged: HashMap<AttemptKey, v1::AttemptOutcome>,
+    /// Each with its size on the wire.
+    unacknowledged: HashMap<AttemptKey, (v1::AttemptOutcome, usize)>,
     unacknowledged_bytes: usize,
     /// Commands that the server may still send on this stream.
     granted: usize,
@@ -83,7 +83,7 @@ impl Ledger {
             return Decision::Fenced { seen };
         }
         let key = (command.operation_key.clone(), command.attempt);
-        if let Some(outcome) = self.unacknowledged.get(&key) {
+        if let Some((outcome, _)) = self.unacknowledged.get(&key) {
             return Decision::Answered(Box::new(outcome.clone()));
         }
         if self.running.contains_key(&key) {
@@ -97,18 +97,19 @@ impl Ledger {
     pub(crate) fn finished(&mut self, outcome: &v1::AttemptOutcome) {
         let key = (outcome.operation_key.clone(), outcome.attempt);
         self.running.remove(&key);
-        self.unacknowledged_bytes += outcome.encoded_len();
-        let replaced = self.unacknowledged.insert(key, outcome.clone());
-        if let Some(replaced) = replaced {
-            self.unacknowledged_bytes -= replaced.encoded_len();
+        let bytes = outcome.encoded_len();
+        self.unacknowledged_bytes += bytes;
+        let replaced = self.unacknowledged.insert(key, (outcome.clone(), bytes));
+        if let Some((_, replaced)) = replaced {
+            self.unacknowledged_bytes -= replaced;
         }
     }
 
     /// Whether the outcome was waiting for this.
     pub(crate) fn acknowledged(&mut self, key: &AttemptKey) -> bool {
         match self.unacknowledged.remove(key) {
-            Some(outcome) => {
-                self.unacknowledged_bytes -= outcome.encoded_len();
+            Some((_, bytes)) => {
+                self.unacknowledged_bytes -= bytes;
                 true
             }
             None => false,
@@ -128,7 +129,7 @@ impl Ledger {
     }
 
     pub(crate) fn unacknowledged(&self) -> impl Iterator<Item = &v1::AttemptOutcome> {
-        self.unacknowledged.values()
+        self.unacknowledged.values().map(|(outcome, _)| outcome)
     }
 
     pub(crate) fn running(&self) -> impl Iterator<Item = v1::AttemptKey> {
