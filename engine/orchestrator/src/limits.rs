@@ -45,9 +45,10 @@ pub(crate) const KEY_BYTES_MAX: usize = 512;
 /// How old the answer to "which revision is the newest" may be.
 pub(crate) const NEWEST_AGE_MAX: Duration = Duration::from_secs(1);
 /// Inputs that have to be ready for a batch beside one that is being written. With fewer, one after the other is faster: on two
-/// cores and PostgreSQL, two connections wrote 0.86 of what one did with 64 sagas in flight, and 1.2 with 512. There 192 instead
-/// of 64 made batches larger: PostgreSQL took 58 µs of CPU a saga instead of 67 and 77 (two runs), and 5 to 20 % more were done.
-pub(crate) const BESIDE_INPUTS_MIN: usize = 192;
+/// cores, two connections to PostgreSQL wrote 0.86 of what one did with 64 sagas in flight, and 1.2 with 512. Medians of five
+/// interleaved runs with 512, sagas a second by this number: 192: 16,433, 128: 16,951, 96: 16,650, 64: 16,287, which takes
+/// more of PostgreSQL's CPU; on SQLite, three runs, 192: 13,890, 128: 15,167, 64: 15,000.
+pub(crate) const BESIDE_INPUTS_MIN: usize = 128;
 /// How long what is ready waits for a batch that is being written, if another connection is free: that one may be dead.
 pub(crate) const BESIDE_AFTER: Duration = Duration::from_millis(200);
 /// How long a client should wait before it tries a refused start again.

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 /// How many transitions a three-step saga has.
 pub const TRANSITIONS: u8 = 4;
 /// From so many sagas in flight on a server has enough for two batches at once.
-const BESIDE_FROM: u32 = 384;
+const BESIDE_FROM: u32 = 256;
 /// The lease has to outlast the writing.
 const LEASE_BEYOND: Duration = Duration::from_secs(120);
 

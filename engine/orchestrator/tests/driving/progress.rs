@@ -86,11 +86,11 @@ async fn a_batch_goes_beside_one_that_is_written_if_enough_waits_for_it() {
     };
     // Sixteen in a row are of one shard, and a shard has one batch at a time: the first brings fifteen more to wait for it.
     let first = begin(1).await;
-    let (too_few, enough, both_at_work) = (begin(15 + 191).await, begin(1).await, begin(300).await);
-    assert_eq!((first, too_few, enough, both_at_work), (1, 0, 192, 0));
+    let (too_few, enough, both_at_work) = (begin(15 + 127).await, begin(1).await, begin(300).await);
+    assert_eq!((first, too_few, enough, both_at_work), (1, 0, 128, 0));
     world.hold_appends(false);
-    assert_eq!(sagas.join_all().await.len(), 508);
-    assert_eq!(world.sagas().await.len(), 508);
+    assert_eq!(sagas.join_all().await.len(), 444);
+    assert_eq!(world.sagas().await.len(), 444);
 }
 
 #[tokio::test(start_paused = true)]
