@@ -146,7 +146,6 @@ impl Sagas for PostgresStore {
             .bind(count(query.limit));
         let sql = match &query.key {
             Some(key) => sql.bind(hash_128(key.as_bytes()).0.to_vec()).bind(key),
-            None if query.is_of_few() => sql,
             None => sql.bind(count(query.limit.div_ceil(LISTED_FIRST))),
         };
         self.read_at_length(sql, "listing sagas", rows::saga).await

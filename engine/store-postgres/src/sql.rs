@@ -207,12 +207,18 @@ pub(crate) const LIST: &str = "WITH few AS MATERIALIZED (\
     expires_at FROM amends.sagas WHERE shard = h.shard AND id < $4 AND id >= l.id AND namespace = $1 \
     AND (cardinality($2::int2[]) = 0 OR state = ANY($2::int2[])) AND ($3::text IS NULL OR definition = $3) \
     ORDER BY id DESC LIMIT $5) AS s ORDER BY s.id DESC LIMIT $5";
-/// The newest of states that few sagas are in: any but completed.
-pub(crate) const LIST_STATES: &str = "SELECT s.* FROM amends.shards AS h CROSS JOIN UNNEST($2::int2[]) AS n (state) \
+/// The newest of states that few sagas are in: any but completed. As [`LIST`], from an index by state.
+pub(crate) const LIST_STATES: &str = "WITH few AS MATERIALIZED (\
+    SELECT s.id FROM amends.shards AS h CROSS JOIN UNNEST($2::int2[]) AS n (state) CROSS JOIN LATERAL (\
+    SELECT id FROM amends.sagas WHERE shard = h.shard AND state = n.state AND state <> 2 AND id < $4 \
+    AND namespace = $1 AND ($3::text IS NULL OR definition = $3) ORDER BY id DESC LIMIT $6) AS s), \
+    lowest AS MATERIALIZED (SELECT coalesce((SELECT id FROM few ORDER BY id DESC OFFSET greatest($5::int8 - 1, 0) LIMIT 1), \
+    '00000000-0000-0000-0000-000000000000'::uuid) AS id) \
+    SELECT s.* FROM lowest AS l CROSS JOIN amends.shards AS h CROSS JOIN UNNEST($2::int2[]) AS n (state) \
     CROSS JOIN LATERAL (SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, \
     ended_at, parent_id, expires_at FROM amends.sagas WHERE shard = h.shard AND state = n.state AND state <> 2 \
-    AND id < $4 AND namespace = $1 AND ($3::text IS NULL OR definition = $3) ORDER BY id DESC LIMIT $5) AS s \
-    ORDER BY s.id DESC LIMIT $5";
+    AND id < $4 AND id >= l.id AND namespace = $1 AND ($3::text IS NULL OR definition = $3) \
+    ORDER BY id DESC LIMIT $5) AS s ORDER BY s.id DESC LIMIT $5";
 /// Who has a key: one saga of each definition at most. Definitions that have keys are found one after the other.
 pub(crate) const LIST_KEYED: &str = "WITH RECURSIVE d AS (\
     SELECT coalesce($3::text, (SELECT definition FROM amends.saga_keys WHERE namespace = $1 ORDER BY definition LIMIT 1)) \
