@@ -5,8 +5,10 @@
 pub(crate) const LANE_SESSION: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
     SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan; SET jit = off; \
     SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'enable_memoize'";
-/// The same trap for what reads; joins are left to the planner there.
-pub(crate) const READER_SESSION: &str = "SET enable_seqscan = off; SET jit = off";
+/// The same trap for what reads; joins are left to the planner there. A list that sorts all of a shard, because that had a few
+/// rows when it was last analysed, took 35 ms with 70,000 sagas in all shards, and 5 from an index.
+pub(crate) const READER_SESSION: &str =
+    "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off";
 
 /// Whose connection this is: a replica's? which backend's? which database's?
 pub(crate) const GREETING: &str =
@@ -207,18 +209,23 @@ pub(crate) const LIST: &str = "WITH few AS MATERIALIZED (\
     expires_at FROM amends.sagas WHERE shard = h.shard AND id < $4 AND id >= l.id AND namespace = $1 \
     AND (cardinality($2::int2[]) = 0 OR state = ANY($2::int2[])) AND ($3::text IS NULL OR definition = $3) \
     ORDER BY id DESC LIMIT $5) AS s ORDER BY s.id DESC LIMIT $5";
-/// The newest of states that few sagas are in: any but completed. As [`LIST`], from an index by state.
+/// The newest of states that few sagas are in: any but completed. As [`LIST`], from an index by state; and a shard that gave
+/// fewer than it was asked for is not looked at again: entries of sagas that have ended since cost time until they are vacuumed.
 pub(crate) const LIST_STATES: &str = "WITH few AS MATERIALIZED (\
-    SELECT s.id FROM amends.shards AS h CROSS JOIN UNNEST($2::int2[]) AS n (state) CROSS JOIN LATERAL (\
-    SELECT id FROM amends.sagas WHERE shard = h.shard AND state = n.state AND state <> 2 AND id < $4 \
+    SELECT h.shard, s.*, row_number() OVER (PARTITION BY h.shard, s.state ORDER BY s.id DESC) AS nth \
+    FROM amends.shards AS h CROSS JOIN UNNEST($2::int2[]) AS n (state) CROSS JOIN LATERAL (\
+    SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, ended_at, parent_id, \
+    expires_at FROM amends.sagas WHERE shard = h.shard AND state = n.state AND state <> 2 AND id < $4 \
     AND namespace = $1 AND ($3::text IS NULL OR definition = $3) ORDER BY id DESC LIMIT $6) AS s), \
     lowest AS MATERIALIZED (SELECT coalesce((SELECT id FROM few ORDER BY id DESC OFFSET greatest($5::int8 - 1, 0) LIMIT 1), \
     '00000000-0000-0000-0000-000000000000'::uuid) AS id) \
-    SELECT s.* FROM lowest AS l CROSS JOIN amends.shards AS h CROSS JOIN UNNEST($2::int2[]) AS n (state) \
-    CROSS JOIN LATERAL (SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, \
-    ended_at, parent_id, expires_at FROM amends.sagas WHERE shard = h.shard AND state = n.state AND state <> 2 \
-    AND id < $4 AND id >= l.id AND namespace = $1 AND ($3::text IS NULL OR definition = $3) \
-    ORDER BY id DESC LIMIT $5) AS s ORDER BY s.id DESC LIMIT $5";
+    SELECT f.id, f.namespace, f.definition, f.revision, f.hash, f.key, f.state, f.wake_at, f.started_at, f.updated_at, \
+    f.ended_at, f.parent_id, f.expires_at FROM few AS f WHERE f.id >= (SELECT id FROM lowest) \
+    UNION ALL SELECT s.* FROM few AS f CROSS JOIN LATERAL (\
+    SELECT id, namespace, definition, revision, hash, key, state, wake_at, started_at, updated_at, ended_at, parent_id, \
+    expires_at FROM amends.sagas WHERE shard = f.shard AND state = f.state AND state <> 2 AND id < f.id \
+    AND id >= (SELECT id FROM lowest) AND namespace = $1 AND ($3::text IS NULL OR definition = $3) ORDER BY id DESC LIMIT $5) AS s \
+    WHERE f.nth = $6 AND f.id >= (SELECT id FROM lowest) ORDER BY id DESC LIMIT $5";
 /// Who has a key: one saga of each definition at most. Definitions that have keys are found one after the other.
 pub(crate) const LIST_KEYED: &str = "WITH RECURSIVE d AS (\
     SELECT coalesce($3::text, (SELECT definition FROM amends.saga_keys WHERE namespace = $1 ORDER BY definition LIMIT 1)) \

@@ -236,8 +236,9 @@ async fn a_list_comes_in_pages(database: Arc<dyn Database>) -> Outcome {
     let store = database.open().await?;
     let mut lane = store.open_lane().await?;
     let mut all = Vec::new();
-    for n in 1..=10_u32 {
-        let shard = u16::try_from(n * 3 % 8)?;
+    for n in 1..=24_u32 {
+        // Every second one is in the same shard: it has most of some pages and none of others.
+        let shard = u16::try_from(if n % 2 == 0 { 5 } else { n * 3 % 8 })?;
         let position = tail_of(&mut *lane, shard).await? + 1;
         lane.append(&batch(
             u128::from(n),
@@ -247,23 +248,34 @@ async fn a_list_comes_in_pages(database: Arc<dyn Database>) -> Outcome {
         all.push(saga(shard, n));
     }
     all.reverse();
+    for states in [vec![], vec![SagaState::Running, SagaState::Parked]] {
+        for limit in [1, 2, 3, 7, 17, 40] {
+            let seen = in_pages(&*store, &states, limit).await?;
+            same(&seen, &all, "every saga, the newest first")?;
+        }
+    }
+    Ok(())
+}
+
+async fn in_pages(
+    store: &dyn Store,
+    states: &[SagaState],
+    limit: usize,
+) -> Result<Vec<SagaId>, Cause> {
     let mut seen: Vec<SagaId> = Vec::new();
     loop {
-        let page = listed(
-            &*store,
-            &ListQuery {
-                before: seen.last().copied(),
-                ..everything(3)
-            },
-        )
-        .await?;
-        ensure(page.len() <= 3, "a page is as long as asked at most")?;
+        let query = ListQuery {
+            states: states.to_vec(),
+            before: seen.last().copied(),
+            ..everything(limit)
+        };
+        let page = listed(store, &query).await?;
+        ensure(page.len() <= limit, "a page is as long as asked at most")?;
         if page.is_empty() {
-            break;
+            return Ok(seen);
         }
         seen.extend(page);
     }
-    same(&seen, &all, "every saga, the newest first")
 }
 
 async fn tail_of(lane: &mut dyn crate::Lane, shard: u16) -> Result<u64, Cause> {
