@@ -177,7 +177,7 @@ fn micros(duration: Duration) -> i64 {
 /// How long a write waits for another process's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
-/// More than there are statements.
+/// As many as there are statements, in each place that they may have in a transaction.
 const STATEMENTS_CACHED: usize = 256;
 
 #[cfg(test)]
