@@ -315,14 +315,6 @@ const MIGRATIONS: &[Migration] = &[
         kept: NOTHING,
         loss: "",
     },
-    Migration {
-        version: 5,
-        name: "vacuum",
-        up: include_str!("../migrations/0005_vacuum.up.sql"),
-        down: include_str!("../migrations/0005_vacuum.down.sql"),
-        kept: NOTHING,
-        loss: "",
-    },
 ];
 
 const MIGRATE_NAME: &str = "amends-migrate";

@@ -320,7 +320,7 @@ async fn migrations_run_up_and_down_and_up() {
     let up = migrations::migrate(&url, SHARDS).await.unwrap();
     assert_eq!(
         (up.version, up.version, up.shard_count),
-        (5, up.known, Some(SHARDS))
+        (4, up.known, Some(SHARDS))
     );
     assert_eq!(migrations::migrate(&url, SHARDS).await.unwrap(), up);
     assert_eq!(migrations::status(&url).await.unwrap(), up);
@@ -387,13 +387,13 @@ async fn each_migration_down_undoes_its_up() {
     migrations::migrate(&url, SHARDS).await.unwrap();
     let newest = schema(&url).await;
     let down = migrations::migrate_down(&url, 1).await.unwrap();
-    assert_eq!((down.version, down.known), (1, 5));
+    assert_eq!((down.version, down.known), (1, 4));
     let first = schema(&url).await;
     assert!(
         first != newest
             && refusal(&url)
                 .await
-                .contains("has schema 1, and 5 is needed")
+                .contains("has schema 1, and 4 is needed")
     );
     // A schema that came up to 1 alone.
     let other = old_database().await;
@@ -426,7 +426,7 @@ async fn what_the_second_schema_held_is_listed_and_swept() {
     assert!(
         refusal(&url)
             .await
-            .contains("has schema 2, and 5 is needed")
+            .contains("has schema 2, and 4 is needed")
     );
     let rows = "INSERT INTO amends.sagas (shard, id, namespace, definition, revision, hash, state, started_at, updated_at, \
         ended_at, expires_at) SELECT 3, ('019aa56d-607b-8003-8000-00000000000' || n)::uuid, 'default', 'place-order', 1, \
