@@ -222,8 +222,8 @@ pub(crate) fn definite(error: sqlx::Error) -> AppendError {
     }
 }
 
-/// The error of a statement with the COMMIT behind it: what the statement's data led to is definite, and so is a refusal to
-/// begin the COMMIT; a failure in the midst of it is not.
+/// The error of a text that ends with COMMIT: what its data led to is definite, and so is a refusal to begin or to end the
+/// transaction. Any other may have come in the midst of the COMMIT, and whether it came before is not told.
 pub(crate) fn of_last(error: sqlx::Error) -> AppendError {
     match definite(error) {
         AppendError::Unavailable { source } => AppendError::Unknown { source },

@@ -63,7 +63,8 @@ impl Writer {
     }
 }
 
-/// A transaction. Dropped without an end, its connection closes, and SQLite rolls it back.
+/// A turn to write, and the transaction that is begun in it. Dropped without an end, its connection closes, and SQLite rolls
+/// that back.
 pub(crate) struct Writing<'a> {
     home: &'a mut Option<SqliteConnection>,
     connection: SqliteConnection,
